@@ -1,0 +1,142 @@
+//! Attribute names that Control Tower emits and reads: OpenTelemetry GenAI semantic conventions (main, 2026) and our own
+//! namespace `control_tower.*`. Other dialects are translated by the collector and appear nowhere else.
+
+/// OpenTelemetry GenAI.
+pub mod gen_ai {
+    /// `chat`, `text_completion`, `embeddings`, `retrieval`, `execute_tool`, …
+    pub const OPERATION_NAME: &str = "gen_ai.operation.name";
+    /// `openai`, `anthropic`, `gcp.gemini`, …
+    pub const PROVIDER_NAME: &str = "gen_ai.provider.name";
+    /// The model the client asked for.
+    pub const REQUEST_MODEL: &str = "gen_ai.request.model";
+    /// Whether the client asked for a stream.
+    pub const REQUEST_STREAM: &str = "gen_ai.request.stream";
+    /// The model that answered, as the provider named it.
+    pub const RESPONSE_MODEL: &str = "gen_ai.response.model";
+    /// The provider's id of the answer.
+    pub const RESPONSE_ID: &str = "gen_ai.response.id";
+    /// Why generation ended, one a choice.
+    pub const RESPONSE_FINISH_REASONS: &str = "gen_ai.response.finish_reasons";
+    /// Seconds from the request's last byte to the first content.
+    pub const RESPONSE_TIME_TO_FIRST_CHUNK: &str = "gen_ai.response.time_to_first_chunk";
+    /// All input tokens, cached ones included.
+    pub const USAGE_INPUT_TOKENS: &str = "gen_ai.usage.input_tokens";
+    /// All output tokens, reasoning included.
+    pub const USAGE_OUTPUT_TOKENS: &str = "gen_ai.usage.output_tokens";
+    /// Input tokens read from the provider's cache.
+    pub const USAGE_CACHE_READ: &str = "gen_ai.usage.cache_read.input_tokens";
+    /// Input tokens written to the provider's cache.
+    pub const USAGE_CACHE_WRITE: &str = "gen_ai.usage.cache_write.input_tokens";
+    /// Output tokens spent on reasoning.
+    pub const USAGE_REASONING: &str = "gen_ai.usage.reasoning.output_tokens";
+    /// Prompt template and its version.
+    pub const PROMPT_NAME: &str = "gen_ai.prompt.name";
+    /// Version of the prompt template.
+    pub const PROMPT_VERSION: &str = "gen_ai.prompt.version";
+    /// Conversation or session.
+    pub const CONVERSATION_ID: &str = "gen_ai.conversation.id";
+    /// JSON array of input messages.
+    pub const INPUT_MESSAGES: &str = "gen_ai.input.messages";
+    /// JSON array of output messages.
+    pub const OUTPUT_MESSAGES: &str = "gen_ai.output.messages";
+    /// System instructions given apart from the messages.
+    pub const SYSTEM_INSTRUCTIONS: &str = "gen_ai.system_instructions";
+    /// JSON array of tools offered to the model.
+    pub const TOOL_DEFINITIONS: &str = "gen_ai.tool.definitions";
+    /// Data source of a retrieval.
+    pub const DATA_SOURCE_ID: &str = "gen_ai.data_source.id";
+    /// How many documents were asked for.
+    pub const RETRIEVAL_TOP_K: &str = "gen_ai.retrieval.top_k";
+    /// The retrieval's query.
+    pub const RETRIEVAL_QUERY_TEXT: &str = "gen_ai.retrieval.query.text";
+    /// JSON array of `{id, score}`.
+    pub const RETRIEVAL_DOCUMENTS: &str = "gen_ai.retrieval.documents";
+    /// Tool name.
+    pub const TOOL_NAME: &str = "gen_ai.tool.name";
+    /// Tool call id.
+    pub const TOOL_CALL_ID: &str = "gen_ai.tool.call.id";
+    /// Tool type.
+    pub const TOOL_TYPE: &str = "gen_ai.tool.type";
+    /// Arguments of a tool call, JSON.
+    pub const TOOL_CALL_ARGUMENTS: &str = "gen_ai.tool.call.arguments";
+    /// Result of a tool call.
+    pub const TOOL_CALL_RESULT: &str = "gen_ai.tool.call.result";
+}
+
+/// General OpenTelemetry attributes.
+pub mod otel {
+    /// Class of an error; set only when there was one.
+    pub const ERROR_TYPE: &str = "error.type";
+    /// HTTP method.
+    pub const HTTP_REQUEST_METHOD: &str = "http.request.method";
+    /// Status returned.
+    pub const HTTP_RESPONSE_STATUS_CODE: &str = "http.response.status_code";
+    /// Matched route, such as `/v1/chat/completions`.
+    pub const HTTP_ROUTE: &str = "http.route";
+    /// Upstream host.
+    pub const SERVER_ADDRESS: &str = "server.address";
+    /// Upstream port.
+    pub const SERVER_PORT: &str = "server.port";
+    /// Resource: name of the service.
+    pub const SERVICE_NAME: &str = "service.name";
+    /// Resource: its instance.
+    pub const SERVICE_INSTANCE_ID: &str = "service.instance.id";
+    /// Resource: its version.
+    pub const SERVICE_VERSION: &str = "service.version";
+}
+
+/// Ours.
+pub mod control_tower {
+    /// What a span is to us: [`RECORD_CALL`] or [`RECORD_ATTEMPT`]. Only the gateway sets it.
+    pub const RECORD: &str = "control_tower.record";
+    /// The SERVER span of one client request: becomes a row of `calls`.
+    pub const RECORD_CALL: &str = "call";
+    /// The CLIENT span of one try at one upstream: becomes a row of `attempts`.
+    pub const RECORD_ATTEMPT: &str = "attempt";
+    /// Tenant. On input from clients it is ignored: the tenant follows from the key that authenticated.
+    pub const TENANT_ID: &str = "control_tower.tenant.id";
+    /// API key's public id.
+    pub const KEY_ID: &str = "control_tower.key.id";
+    /// The id returned to the client in `x-request-id`.
+    pub const REQUEST_ID: &str = "control_tower.request.id";
+    /// Route that was taken.
+    pub const ROUTE: &str = "control_tower.route";
+    /// Tier of the pool that answered.
+    pub const TIER: &str = "control_tower.tier";
+    /// Number of the attempt within its request, from 1.
+    pub const ATTEMPT: &str = "control_tower.attempt";
+    /// What the cascade decided about an answer.
+    pub const CASCADE_DECISION: &str = "control_tower.cascade.decision";
+    /// Decimal USD for input tokens that were not cached.
+    pub const COST_INPUT: &str = "control_tower.cost.input";
+    /// Decimal USD for output tokens, reasoning included.
+    pub const COST_OUTPUT: &str = "control_tower.cost.output";
+    /// Decimal USD for cache reads and writes.
+    pub const COST_CACHE: &str = "control_tower.cost.cache";
+    /// Decimal USD in total.
+    pub const COST_TOTAL: &str = "control_tower.cost.total";
+    /// Version of the price book that priced the row; empty when the model has no price.
+    pub const PRICE_BOOK_VERSION: &str = "control_tower.price_book.version";
+    /// `reported`, `estimated` or `partial`.
+    pub const USAGE_SOURCE: &str = "control_tower.usage.source";
+    /// Cache-write tokens kept for an hour (a subset that the conventions do not name).
+    pub const USAGE_CACHE_WRITE_1H: &str = "control_tower.usage.cache_write_1h.input_tokens";
+    /// Audio input tokens.
+    pub const USAGE_AUDIO_INPUT: &str = "control_tower.usage.audio.input_tokens";
+    /// Audio output tokens.
+    pub const USAGE_AUDIO_OUTPUT: &str = "control_tower.usage.audio.output_tokens";
+    /// `hit`, `miss` or `bypass`.
+    pub const CACHE_STATUS: &str = "control_tower.cache.status";
+    /// Seconds spent waiting for admission.
+    pub const QUEUE_DURATION: &str = "control_tower.queue.duration";
+    /// Experiment that the request took part in.
+    pub const EXPERIMENT_NAME: &str = "control_tower.experiment.name";
+    /// Arm of the experiment.
+    pub const EXPERIMENT_VARIANT: &str = "control_tower.experiment.variant";
+    /// Whether the client left before the answer was complete.
+    pub const CLIENT_DISCONNECTED: &str = "control_tower.client.disconnected";
+    /// Bytes of captured content that were cut off because of the capture limit.
+    pub const CONTENT_TRUNCATED_BYTES: &str = "control_tower.content.truncated_bytes";
+    /// Days that the tenant keeps its telemetry.
+    pub const RETENTION_DAYS: &str = "control_tower.retention.days";
+}
