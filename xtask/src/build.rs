@@ -1,0 +1,35 @@
+//! Building the product: engine library, console assets, the one binary.
+
+use crate::{console, engine, sh};
+use anyhow::{Context, Result};
+use std::path::PathBuf;
+
+/// Where the binary's build finds the console's assets to embed.
+pub const CONSOLE_DIR: &str = "CONTROL_TOWER_CONSOLE_DIR";
+
+/// Builds everything; returns the binary's path.
+pub fn build(debug: bool) -> Result<PathBuf> {
+    engine::fetch()?;
+    let assets = console_assets()?;
+    let profile = if debug { "dev" } else { "release" };
+    let args = ["build", "--package", "control-tower", "--profile", profile];
+    sh::run(sh::cargo().args(args).env(CONSOLE_DIR, &assets))?;
+    Ok(sh::target().join(if debug { "debug" } else { "release" }).join("control-tower"))
+}
+
+/// Builds the console's browser assets; returns their directory.
+pub fn console_assets() -> Result<PathBuf> {
+    let out = sh::target().join("console");
+    console::build(&sh::root(), &out)?;
+    Ok(out)
+}
+
+/// Builds everything and becomes `control-tower up`.
+pub fn up(debug: bool, rest: &[String]) -> Result<()> {
+    let binary = build(debug)?;
+    let mut tower = std::process::Command::new(&binary);
+    tower.arg("up").args(rest);
+    // Replacing this process hands signals and the exit status straight through.
+    let error = std::os::unix::process::CommandExt::exec(&mut tower);
+    Err(error).with_context(|| format!("could not start {}", binary.display()))
+}
