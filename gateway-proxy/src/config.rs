@@ -1,0 +1,262 @@
+//! The gateway's settings: section `[gateway]` of `control-tower.toml`. Durations are whole milliseconds unless the name says
+//! otherwise, sizes are bytes.
+
+use serde::Deserialize;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Section `[gateway]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Where clients connect.
+    pub listen: SocketAddr,
+    /// Base URL of the collector's OTLP/HTTP endpoint; `/v1/traces` is appended.
+    pub collector_url: String,
+    /// Shared secret that lets the gateway speak for every tenant at the collector (`[collector] service_key`).
+    pub collector_key: String,
+    /// `service.instance.id` of the spans.
+    pub instance: String,
+    /// How often the control database is asked whether something changed.
+    pub control_poll_ms: u64,
+    /// How long streams may go on after a stop was asked for.
+    pub drain_ms: u64,
+    /// What a request may be at most.
+    pub limits: Limits,
+    /// How long anything may take at most.
+    pub timeouts: Timeouts,
+    /// Connections to upstreams.
+    pub upstream: UpstreamConfig,
+    /// Where finished calls wait for the collector.
+    pub spool: SpoolConfig,
+}
+
+/// Section `[gateway.limits]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// A request's body; a larger one gets 413.
+    pub body_bytes: usize,
+    /// An upstream's answer that is not streamed; a larger one gets 502.
+    pub answer_bytes: usize,
+    /// Arrays and objects within each other in a request's body; deeper ones get 400.
+    pub json_depth: usize,
+    /// Captured content per span attribute; what is beyond is cut off and counted.
+    pub capture_bytes: usize,
+}
+
+/// Section `[gateway.timeouts]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Timeouts {
+    /// A client's request line and headers.
+    pub client_header_ms: u64,
+    /// Between two pieces of a client's body; 408 after that.
+    pub client_body_ms: u64,
+    /// For a client to take up the next piece of its answer; its connection is given up after that.
+    pub client_stall_ms: u64,
+    /// TCP and TLS to an upstream.
+    pub connect_ms: u64,
+    /// From the request's last byte out to the answer's first byte in.
+    pub first_byte_ms: u64,
+    /// Between two pieces of an answer.
+    pub idle_ms: u64,
+    /// The whole call.
+    pub total_ms: u64,
+}
+
+/// Section `[gateway.upstream]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct UpstreamConfig {
+    /// Further tries when a connection cannot be made. Nothing was sent then, so a retry cannot cost twice.
+    pub connect_retries: u8,
+    /// Idle connections kept per upstream.
+    pub idle_connections: usize,
+    /// How long an idle connection is kept.
+    pub idle_connection_ms: u64,
+}
+
+/// Section `[gateway.spool]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SpoolConfig {
+    /// Its directory, used by one process at a time.
+    pub dir: PathBuf,
+    /// Most bytes on disk.
+    pub max_bytes: u64,
+    /// Bytes per file.
+    pub segment_bytes: u64,
+    /// How often it is forced to the disk. A crash of the process loses nothing; a crash of the machine at most this much.
+    pub fsync_interval_ms: u64,
+    /// What happens when it is full.
+    pub when_full: WhenFull,
+}
+
+/// What the gateway does when finished calls can no longer be recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WhenFull {
+    /// New calls get 503 until there is room: nothing goes unrecorded.
+    Refuse,
+    /// Calls go on; what cannot be recorded is dropped and counted.
+    Drop,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            collector_url: "http://127.0.0.1:4318".into(),
+            collector_key: String::new(),
+            instance: "gateway-1".into(),
+            control_poll_ms: 500,
+            drain_ms: 30_000,
+            limits: Limits::default(),
+            timeouts: Timeouts::default(),
+            upstream: UpstreamConfig::default(),
+            spool: SpoolConfig::default(),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { body_bytes: 32 << 20, answer_bytes: 64 << 20, json_depth: 96, capture_bytes: 256 << 10 }
+    }
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            client_header_ms: 10_000,
+            client_body_ms: 30_000,
+            client_stall_ms: 120_000,
+            connect_ms: 5_000,
+            first_byte_ms: 300_000,
+            idle_ms: 120_000,
+            total_ms: 1_800_000,
+        }
+    }
+}
+
+impl Default for UpstreamConfig {
+    fn default() -> Self {
+        Self { connect_retries: 1, idle_connections: 1_024, idle_connection_ms: 55_000 }
+    }
+}
+
+impl Default for SpoolConfig {
+    fn default() -> Self {
+        Self {
+            dir: PathBuf::from("data/spool/gateway"),
+            max_bytes: 4 << 30,
+            segment_bytes: 64 << 20,
+            fsync_interval_ms: 50,
+            when_full: WhenFull::Refuse,
+        }
+    }
+}
+
+/// A setting that cannot work.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("gateway.{key}: {value} is not valid: expected {expected}")]
+pub struct InvalidSetting {
+    /// Key below `[gateway]`.
+    pub key: &'static str,
+    /// What it was set to.
+    pub value: String,
+    /// What it should be.
+    pub expected: &'static str,
+}
+
+impl Config {
+    /// Checks what types cannot: ranges and URLs. The error names the key, the value and what is expected.
+    pub fn validate(&self) -> Result<(), InvalidSetting> {
+        let uri: Result<http::Uri, _> = self.collector_url.parse();
+        if !uri.is_ok_and(|u| u.authority().is_some() && matches!(u.scheme_str(), Some("http" | "https"))) {
+            let expected = "an http or https URL, such as http://127.0.0.1:4318";
+            return Err(InvalidSetting {
+                key: "collector_url",
+                value: format!("{:?}", self.collector_url),
+                expected,
+            });
+        }
+        if self.collector_key.bytes().any(|b| !(0x21..=0x7e).contains(&b)) {
+            let expected = "visible ASCII characters without spaces";
+            return Err(InvalidSetting { key: "collector_key", value: "(secret)".into(), expected });
+        }
+        let positive = "a whole number from 1 on";
+        let numbers = [
+            ("control_poll_ms", self.control_poll_ms),
+            ("limits.body_bytes", self.limits.body_bytes as u64),
+            ("limits.answer_bytes", self.limits.answer_bytes as u64),
+            ("limits.capture_bytes", self.limits.capture_bytes as u64),
+            ("timeouts.client_header_ms", self.timeouts.client_header_ms),
+            ("timeouts.client_body_ms", self.timeouts.client_body_ms),
+            ("timeouts.client_stall_ms", self.timeouts.client_stall_ms),
+            ("timeouts.connect_ms", self.timeouts.connect_ms),
+            ("timeouts.first_byte_ms", self.timeouts.first_byte_ms),
+            ("timeouts.idle_ms", self.timeouts.idle_ms),
+            ("timeouts.total_ms", self.timeouts.total_ms),
+            ("spool.max_bytes", self.spool.max_bytes),
+            ("spool.segment_bytes", self.spool.segment_bytes),
+            ("spool.fsync_interval_ms", self.spool.fsync_interval_ms),
+        ];
+        for (key, value) in numbers {
+            if value == 0 {
+                return Err(InvalidSetting { key, value: value.to_string(), expected: positive });
+            }
+        }
+        if !(8..=120).contains(&self.limits.json_depth) {
+            let value = self.limits.json_depth.to_string();
+            return Err(InvalidSetting { key: "limits.json_depth", value, expected: "a number from 8 to 120" });
+        }
+        Ok(())
+    }
+}
+
+impl Timeouts {
+    /// See [`Timeouts::connect_ms`].
+    pub fn connect(&self) -> Duration {
+        Duration::from_millis(self.connect_ms)
+    }
+
+    /// See [`Timeouts::first_byte_ms`].
+    pub fn first_byte(&self) -> Duration {
+        Duration::from_millis(self.first_byte_ms)
+    }
+
+    /// See [`Timeouts::idle_ms`].
+    pub fn idle(&self) -> Duration {
+        Duration::from_millis(self.idle_ms)
+    }
+
+    /// See [`Timeouts::total_ms`].
+    pub fn total(&self) -> Duration {
+        Duration::from_millis(self.total_ms)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_valid() {
+        Config::default().validate().unwrap();
+    }
+
+    #[test]
+    fn an_error_names_the_key_the_value_and_what_is_expected() {
+        let mut config = Config::default();
+        config.timeouts.idle_ms = 0;
+        let error = config.validate().unwrap_err().to_string();
+        assert_eq!(error, "gateway.timeouts.idle_ms: 0 is not valid: expected a whole number from 1 on");
+
+        let config = Config { collector_url: "localhost:4318".into(), ..Config::default() };
+        let error = config.validate().unwrap_err().to_string();
+        assert!(error.contains("collector_url") && error.contains("localhost:4318"), "{error}");
+    }
+}
