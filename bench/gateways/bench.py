@@ -160,6 +160,7 @@ def main():
     ap.add_argument("--quiet-wait", type=float, default=120, help="seconds to wait for quiet before each run")
     ap.add_argument("--retries", type=int, default=1, help="repeat a run that others disturbed")
     ap.add_argument("--nice", type=int, default=0)
+    ap.add_argument("--soak", type=int, default=0, help="at the end of ours' last round, serve this many calls and report memory")
     ap.add_argument("--peers-file", default=os.path.join(HERE, "peers.json"))
     ap.add_argument("--mock", default=MOCK)
     ap.add_argument("--sload", default=SLOAD)
@@ -214,6 +215,18 @@ def main():
                         if r["foreign"] <= a.quiet_thr * 1.7: break
                         time.sleep(1)
                     time.sleep(1)
+                if a.soak and name == "ours" and rnd == a.rounds - 1: soak(peer, gw.pid, mock.pid, a.soak, out)
             finally:
                 stop(gw); stop(mock)
+
+def soak(peer, gw, mock, calls, out):
+    """serves at least `calls` more calls in rounds of 15 s; memory afterwards"""
+    done = 0
+    while done < calls:
+        r = run("S1", peer, gw, mock); done += r["upstream_calls"]
+        if not r["ok"]: break
+    rss, peak = mem(gw)
+    print(f"soak: {done} calls, RSS {rss} MiB, peak {peak} MiB", flush=True)
+    r.update(scenario="soak", peer="ours", round=0, calls=done, rss_after=rss, rss_peak=peak); out.write(json.dumps(r) + "\n"); out.flush()
+
 main()
