@@ -1,1 +1,22 @@
-//! .
+//! What every role of Control Tower stands on: configuration, clock, own metrics and health, logs, listeners, the HTTP
+//! server and an orderly end.
+//!
+//! A role's life: [`config::load`] reads its settings once, [`telemetry::init`] sets up its logs, [`listen`] opens its
+//! ports, [`serve()`] answers on them until [`Shutdown`] says otherwise, and [`health::router`] tells others how it fares.
+
+mod clock;
+pub mod config;
+pub mod health;
+mod listen;
+mod metrics;
+pub mod serve;
+mod shutdown;
+pub mod telemetry;
+
+pub use clock::Clock;
+pub use health::{Health, HealthHandle};
+pub use listen::{ListenError, listen};
+pub use metrics::Metrics;
+pub use serve::{ServeOptions, serve};
+pub use shutdown::Shutdown;
+pub use telemetry::LogFormat;

@@ -1,0 +1,240 @@
+//! The HTTP server under every role: HTTP/1.1 and HTTP/2 (with prior knowledge) on one port, one task a connection.
+//!
+//! What it defends against: clients that are slow to send a head, heads that are too big or have too many fields, and the
+//! 40 ms of Nagle's algorithm. On shutdown it stops accepting, lets requests in flight finish, and at the deadline drops
+//! what is left, which cancels it.
+
+use http_body::Body;
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use std::error::Error as StdError;
+use std::pin::Pin;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{Instant, sleep, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::Shutdown;
+
+/// Limits of a server.
+#[derive(Debug, Clone)]
+pub struct ServeOptions {
+    /// How long a client may take to send a request's head, from the connection's start or the end of the request before:
+    /// also how long an idle connection is kept.
+    pub header_read_timeout: Duration,
+    /// How long requests in flight may go on after shutdown began.
+    pub drain_deadline: Duration,
+    /// Most bytes of a request's head; more is answered with 431.
+    pub max_header_bytes: usize,
+    /// Most fields in a request's head; more is answered with 431.
+    pub max_headers: usize,
+    /// Most concurrent HTTP/2 streams a connection.
+    pub max_http2_streams: u32,
+}
+
+impl Default for ServeOptions {
+    fn default() -> Self {
+        Self {
+            header_read_timeout: Duration::from_secs(30),
+            drain_deadline: Duration::from_secs(30),
+            max_header_bytes: 64 * 1024,
+            max_headers: 100,
+            max_http2_streams: 1024,
+        }
+    }
+}
+
+/// How a server ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use = "connections that were cut are worth a log line or a metric"]
+pub struct Drained {
+    /// Connections that were still busy at the deadline and were dropped.
+    pub cut: usize,
+}
+
+/// Serves a tower service, such as an axum `Router`, until `shutdown`; returns once all connections are done or cut.
+pub async fn serve<S, B>(listener: TcpListener, service: S, shutdown: Shutdown, options: ServeOptions) -> Drained
+where
+    S: tower::Service<http::Request<Incoming>, Response = http::Response<B>> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+    S::Error: Into<Box<dyn StdError + Send + Sync>> + 'static,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn StdError + Send + Sync>>,
+{
+    serve_hyper(listener, TowerToHyperService::new(service), shutdown, options).await
+}
+
+/// As [`serve()`], for a service written straight for hyper: nothing stands between it and the connection.
+pub async fn serve_hyper<S, B>(
+    listener: TcpListener,
+    service: S,
+    shutdown: Shutdown,
+    options: ServeOptions,
+) -> Drained
+where
+    S: hyper::service::Service<http::Request<Incoming>, Response = http::Response<B>> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+    S::Error: Into<Box<dyn StdError + Send + Sync>>,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn StdError + Send + Sync>>,
+{
+    let server = Server::new(&options);
+    let connections = TaskTracker::new();
+    let stop = shutdown.token();
+    // Cancelled at the deadline: whatever still runs is dropped.
+    let cut = CancellationToken::new();
+    loop {
+        let stream = tokio::select! {
+            biased;
+            () = stop.cancelled() => break,
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _peer)) => stream,
+                Err(error) => {
+                    accept_failed(&error).await;
+                    continue;
+                }
+            },
+        };
+        let connection = server.clone().connection(stream, service.clone(), stop.child_token());
+        let cut = cut.child_token();
+        connections.spawn(async move {
+            tokio::select! {
+                biased;
+                () = connection => {}
+                () = cut.cancelled() => {}
+            }
+        });
+    }
+    drop(listener);
+    connections.close();
+    let in_time = tokio::time::timeout(options.drain_deadline, connections.wait()).await.is_ok();
+    let left = if in_time { 0 } else { connections.len() };
+    cut.cancel();
+    connections.wait().await;
+    if left > 0 {
+        tracing::warn!(connections = left, "requests still ran at the drain deadline and were cut");
+    }
+    Drained { cut: left }
+}
+
+/// A failed accept is either a connection that died in the queue, or we are out of descriptors or memory: then a pause
+/// lets others finish.
+async fn accept_failed(error: &std::io::Error) {
+    use std::io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+    if !matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted) {
+        tracing::error!(%error, "connections cannot be accepted; trying again in 100 ms");
+        sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[derive(Clone)]
+struct Server {
+    http1: http1::Builder,
+    http2: http2::Builder<TokioExecutor>,
+    header_read_timeout: Duration,
+}
+
+enum Protocol {
+    Http1,
+    Http2,
+}
+
+impl Server {
+    fn new(options: &ServeOptions) -> Self {
+        let mut http1 = http1::Builder::new();
+        http1
+            .timer(TokioTimer::new())
+            .header_read_timeout(options.header_read_timeout)
+            .max_headers(options.max_headers)
+            .max_header_size(options.max_header_bytes);
+        let mut http2 = http2::Builder::new(TokioExecutor::new());
+        http2
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(options.max_http2_streams)
+            .max_header_list_size(u32::try_from(options.max_header_bytes).unwrap_or(u32::MAX))
+            .initial_stream_window_size(1 << 20)
+            .initial_connection_window_size(4 << 20)
+            // An idle or vanished peer is noticed by a ping, as HTTP/1 notices it by the head's timeout.
+            .keep_alive_interval(options.header_read_timeout)
+            .keep_alive_timeout(options.header_read_timeout);
+        Self { http1, http2, header_read_timeout: options.header_read_timeout }
+    }
+
+    async fn connection<S, B>(self, stream: TcpStream, service: S, stop: CancellationToken)
+    where
+        S: hyper::service::Service<http::Request<Incoming>, Response = http::Response<B>> + Send + 'static,
+        S::Future: Send + 'static,
+        S::Error: Into<Box<dyn StdError + Send + Sync>>,
+        B: Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<Box<dyn StdError + Send + Sync>>,
+    {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "a connection was gone before it was served");
+            return;
+        }
+        let protocol = tokio::select! {
+            biased;
+            protocol = detect(&stream, Instant::now() + self.header_read_timeout) => protocol,
+            () = stop.cancelled() => None,
+        };
+        let served = match protocol {
+            None => return,
+            Some(Protocol::Http1) => {
+                let connection = self.http1.serve_connection(TokioIo::new(stream), service);
+                drive(connection, http1::Connection::graceful_shutdown, stop).await
+            }
+            Some(Protocol::Http2) => {
+                let connection = self.http2.serve_connection(TokioIo::new(stream), service);
+                drive(connection, http2::Connection::graceful_shutdown, stop).await
+            }
+        };
+        if let Err(error) = served {
+            // The peer's doing in nearly all cases: it left, or sent what is not HTTP.
+            tracing::debug!(error = &error as &dyn StdError, "a connection ended early");
+        }
+    }
+}
+
+/// Runs a connection to its end; once `stop` is cancelled it takes no further requests.
+async fn drive<C>(
+    connection: C,
+    graceful_shutdown: fn(Pin<&mut C>),
+    stop: CancellationToken,
+) -> Result<(), hyper::Error>
+where
+    C: Future<Output = Result<(), hyper::Error>>,
+{
+    let mut connection = std::pin::pin!(connection);
+    tokio::select! {
+        biased;
+        done = connection.as_mut() => return done,
+        () = stop.cancelled() => {}
+    }
+    graceful_shutdown(connection.as_mut());
+    connection.await
+}
+
+/// Looks at the first bytes without taking them: `PRI` begins HTTP/2's preface and no HTTP/1 method. `None` when the peer
+/// left or sent nothing in time.
+async fn detect(stream: &TcpStream, deadline: Instant) -> Option<Protocol> {
+    let mut head = [0_u8; 3];
+    loop {
+        let seen = timeout_at(deadline, stream.peek(&mut head)).await.ok()?.ok()?;
+        match &head[..seen] {
+            b"PRI" => return Some(Protocol::Http2),
+            // Undecided; a peek would return the same bytes at once, so give the rest time to come.
+            b"P" | b"PR" if Instant::now() < deadline => sleep(Duration::from_millis(1)).await,
+            b"" | b"P" | b"PR" => return None,
+            _ => return Some(Protocol::Http1),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
