@@ -1,1 +1,26 @@
-//! .
+//! The only crate that speaks to ClickHouse.
+//!
+//! It has two halves that meet on ClickHouse's HTTP interface. [`engine`] runs the embedded engine, in a process of its
+//! own; [`Warehouse`] is the client, and it does not know whether that engine, a server or a cluster answers. All SQL is in
+//! `queries/`: `schema/NNNN_name.sql` are the migrations, `read/*.sql` the reads; every file is embedded here and run
+//! against the real engine by the tests.
+//!
+//! One table is written, `spans`. Materialized views make the rest from each inserted block: `calls` (one narrow row per
+//! client request), `attempts` (one per try at an upstream) and the rollups `usage_minute` and `usage_hour`. Every insert
+//! carries a token by which the engine recognises a batch that it has already taken, in each of these tables, so a resend
+//! after a crash neither doubles nor misses a row anywhere.
+
+mod client;
+pub mod engine;
+mod error;
+mod insert;
+mod migrate;
+mod queries;
+mod reads;
+mod rows;
+#[cfg(feature = "testing")]
+pub mod testing;
+
+pub use client::{Warehouse, WarehouseConfig};
+pub use error::{Failure, InsertError, WarehouseError};
+pub use rows::{SpanKey, SpanRow};

@@ -1,0 +1,88 @@
+//! Writing spans, exactly once in effect.
+
+use crate::client::{Limits, Warehouse, within};
+use crate::error::{Failure, InsertError, WarehouseError, failed, insert_error};
+use crate::queries::read;
+use crate::rows::{SpanKey, SpanRow};
+use clickhouse::Row;
+use serde::Deserialize;
+use std::collections::{BTreeSet, HashSet};
+use std::time::Duration;
+
+const SEND_TIMEOUT: Duration = Duration::from_secs(30);
+const END_TIMEOUT: Duration = Duration::from_secs(120);
+
+impl Warehouse {
+    /// Inserts the spans in one statement; `calls`, `attempts` and the rollups follow from it before it is acknowledged.
+    ///
+    /// `token` names the batch: whoever is not sure that a batch arrived sends the same rows in the same order with the same
+    /// token again, and whatever is already there, in whichever of the tables, is not written twice. A token is remembered for the
+    /// latest 10,000 blocks of each table.
+    pub async fn insert_spans(&self, spans: &[SpanRow], token: &str) -> Result<(), InsertError> {
+        if spans.is_empty() {
+            return Ok(());
+        }
+        self.write(spans, token).await.map_err(|error| insert_error(Failure::from(error)))
+    }
+
+    async fn write(&self, spans: &[SpanRow], token: &str) -> clickhouse::error::Result<()> {
+        let mut insert = self
+            .database()
+            .insert::<SpanRow>("spans")
+            .await?
+            .with_timeouts(Some(SEND_TIMEOUT), Some(END_TIMEOUT))
+            .with_setting("insert_deduplicate", "1")
+            .with_setting("insert_deduplication_token", token)
+            .with_setting("deduplicate_blocks_in_dependent_materialized_views", "1")
+            .with_setting("async_insert", "0")
+            // A client's clock may be anywhere; a batch that spans many days must not be refused for its neighbours' sake.
+            .with_setting("max_partitions_per_insert_block", "0");
+        for span in spans {
+            insert.write(span).await?;
+        }
+        insert.end().await
+    }
+
+    /// Which of these spans are already stored. Spans sent again long after the first time, with another batch around
+    /// them, are found by this; `start_time` must be the one that was stored.
+    pub async fn existing_spans(&self, keys: &[SpanKey]) -> Result<HashSet<SpanKey>, WarehouseError> {
+        let (Some(first), Some(last)) =
+            (keys.iter().map(|k| k.start_time).min(), keys.iter().map(|k| k.start_time).max())
+        else {
+            return Ok(HashSet::new());
+        };
+        let tenants: BTreeSet<&str> = keys.iter().map(|k| k.tenant_id.as_str()).collect();
+        let traces: BTreeSet<&str> = keys.iter().map(|k| k.trace_id.as_str()).collect();
+        let spans: BTreeSet<&str> = keys.iter().map(|k| k.span_id.as_str()).collect();
+        let found = self
+            .read(read::EXISTING_SPANS, Limits { result_rows: 10_000_000, ..Limits::NARROW })
+            .param("tenants", tenants)
+            .param("from_ns", first)
+            .param("to_ns", last)
+            .param("traces", traces)
+            .param("spans", spans)
+            .fetch_all::<Found>();
+        let wanted: HashSet<&SpanKey> = keys.iter().collect();
+        let found = within(found).await.map_err(failed("look up spans that may already be stored"))?;
+        Ok(found.into_iter().map(SpanKey::from).filter(|key| wanted.contains(key)).collect())
+    }
+}
+
+#[derive(Row, Deserialize)]
+struct Found {
+    tenant_id: String,
+    start_ns: i64,
+    trace_id: String,
+    span_id: String,
+}
+
+impl From<Found> for SpanKey {
+    fn from(found: Found) -> Self {
+        Self {
+            tenant_id: found.tenant_id,
+            trace_id: found.trace_id,
+            span_id: found.span_id,
+            start_time: found.start_ns,
+        }
+    }
+}

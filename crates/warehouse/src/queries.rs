@@ -1,0 +1,54 @@
+//! Every file of `queries/`, embedded. A file that is in the folder but not here fails a test.
+
+/// The reads.
+pub(crate) mod read {
+    macro_rules! reads {
+        ($($name:ident = $file:literal),* $(,)?) => {
+            $(pub(crate) const $name: &str = include_str!(concat!("../../../queries/read/", $file));)*
+            /// All of them with their file names.
+            #[cfg(test)]
+            pub(crate) const ALL: &[(&str, &str)] = &[$(($file, $name)),*];
+        };
+    }
+
+    reads! {
+        CALL = "call.sql",
+        CALL_SPANS = "call_spans.sql",
+        CALLS = "calls.sql",
+        CALLS_TEXT = "calls_text.sql",
+        EXISTING_SPANS = "existing_spans.sql",
+        FACETS = "facets.sql",
+        OVERVIEW = "overview.sql",
+        OVERVIEW_FILTERED = "overview_filtered.sql",
+        SIGNALS = "signals.sql",
+    }
+}
+
+/// One migration.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Migration {
+    pub(crate) version: u32,
+    pub(crate) name: &'static str,
+    pub(crate) sql: &'static str,
+}
+
+macro_rules! migrations {
+    ($($version:literal = $file:literal),* $(,)?) => {
+        &[$(Migration {
+            version: $version,
+            name: $file,
+            sql: include_str!(concat!("../../../queries/schema/", $file)),
+        }),*]
+    };
+}
+
+/// The schema, oldest first.
+pub(crate) const MIGRATIONS: &[Migration] = migrations! {
+    1 = "0001_spans.sql",
+    2 = "0002_calls.sql",
+    3 = "0003_attempts.sql",
+    4 = "0004_usage.sql",
+};
+
+/// The table of applied migrations, created before any of them.
+pub(crate) const MIGRATIONS_TABLE: &str = include_str!("../../../queries/schema/migrations.sql");

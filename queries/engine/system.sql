@@ -1,0 +1,2 @@
+ATTACH DATABASE _ UUID '5f2c1c62-6d0a-4f9e-8a55-0c7e6b1f2a90'
+ENGINE = Atomic
