@@ -52,10 +52,10 @@ fn clippy() -> Result<()> {
     sh::run(sh::cargo().args(["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]))
 }
 
-/// Licences, bans and sources of every dependency. Advisories need a database from the network: `cargo deny check` where there is one.
+/// Licences, bans and sources of every dependency. Advisories are fetched from the network: run `cargo deny check` where there is one.
 fn deny() -> Result<()> {
     let deny = tool("cargo-deny", "0.20.2")?;
-    sh::run(sh::command(deny).args(["--offline", "check", "licenses", "bans", "sources"]))
+    sh::run(sh::command(deny).args(["check", "--hide-inclusion-graph", "licenses", "bans", "sources"]))
 }
 
 /// Installs what the tests start for real.
