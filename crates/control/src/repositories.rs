@@ -1,0 +1,50 @@
+//! One repository per kind of thing. All share one way of working: a change validates its input, takes the write lock
+//! (see `Db::write`), checks what must hold, writes, commits; so a refusal leaves neither a row nor a new version.
+
+mod admin_keys;
+mod keys;
+mod models;
+mod prices;
+mod providers;
+mod routes;
+mod row;
+mod sessions;
+mod settings;
+mod tenants;
+mod users;
+
+pub use admin_keys::AdminKeys;
+pub use keys::ApiKeys;
+pub use models::Models;
+pub use prices::{PriceChanges, Prices};
+pub use providers::Providers;
+pub use routes::Routes;
+pub use sessions::Sessions;
+pub use settings::Settings;
+pub use tenants::Tenants;
+pub use users::Users;
+
+pub(crate) use keys::all as all_keys;
+pub(crate) use models::all as all_models;
+pub(crate) use prices::{all as all_prices, book as price_book};
+pub(crate) use providers::all as all_providers;
+pub(crate) use routes::all as all_routes;
+pub(crate) use tenants::all as all_tenants;
+
+/// Declares a repository: a handle on the database.
+macro_rules! repository {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone)]
+        pub struct $name {
+            db: crate::database::Db,
+        }
+
+        impl $name {
+            pub(crate) fn new(db: crate::database::Db) -> Self {
+                Self { db }
+            }
+        }
+    };
+}
+pub(crate) use repository;

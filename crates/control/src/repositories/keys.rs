@@ -1,0 +1,225 @@
+//! API keys of tenants.
+
+use super::row::{self, insert_failed};
+use super::{repository, tenants};
+use crate::database::{Tx, commit, failed};
+use crate::records::{ApiKey, ApiKeyChange, CreatedKey, NewApiKey};
+use crate::{ControlError, secrets, validate};
+use contracts::policy::KeyHash;
+use contracts::{KeyId, ModelName, TenantId, Timestamp};
+use sqlx::any::AnyRow;
+
+/// More names than this in an allow-list are a mistake.
+const MAX_ALLOWED_MODELS: usize = 1000;
+
+repository! {
+    /// API keys.
+    ApiKeys
+}
+
+impl ApiKeys {
+    /// Creates a key with a fresh secret, which the answer holds and nothing else ever will.
+    pub async fn create(&self, new: NewApiKey, now: Timestamp) -> Result<CreatedKey, ControlError> {
+        validate::display_name("name", &new.name)?;
+        check_allowed(new.allowed_models.as_deref())?;
+        check_expiry(new.expires_at, now)?;
+        let id = format!("key_{}", secrets::random_hex::<8>()?);
+        let fresh = secrets::generate_key()?;
+        let key = ApiKey {
+            id: id.parse().map_err(|error| ControlError::corrupt("key", &id, error))?,
+            tenant: new.tenant,
+            name: new.name,
+            prefix: fresh.prefix,
+            allowed_models: new.allowed_models,
+            expires_at: new.expires_at,
+            revoked_at: None,
+            created_at: now,
+        };
+        let mut tx = self.db.write().await?;
+        tenants::find(&mut tx, &key.tenant).await?;
+        sqlx::query(
+            "INSERT INTO api_keys (id, tenant_id, name, hash, prefix, allowed_models, expires_at, revoked_at, created_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, NULL, $8)",
+        )
+        .bind(key.id.as_str())
+        .bind(key.tenant.as_str())
+        .bind(key.name.as_str())
+        .bind(hex::encode(fresh.hash))
+        .bind(key.prefix.as_str())
+        .bind(allowed_json(&key)?)
+        .bind(row::nanos(key.expires_at))
+        .bind(now.unix_nanos())
+        .execute(&mut *tx)
+        .await
+        .map_err(insert_failed("key", key.id.as_str()))?;
+        commit(tx).await?;
+        Ok(CreatedKey { key, secret: fresh.secret })
+    }
+
+    /// One key.
+    pub async fn get(&self, id: &KeyId) -> Result<Option<ApiKey>, ControlError> {
+        let row = sqlx::query("SELECT * FROM api_keys WHERE id = $1")
+            .bind(id.as_str())
+            .fetch_optional(self.db.pool())
+            .await
+            .map_err(failed("read a key"))?;
+        row.as_ref().map(from_row).transpose()
+    }
+
+    /// The key of a secret, revoked and expired ones too.
+    pub async fn find_by_secret(&self, secret: &str) -> Result<Option<ApiKey>, ControlError> {
+        let row = sqlx::query("SELECT * FROM api_keys WHERE hash = $1")
+            .bind(hex::encode(secrets::hash(secret)))
+            .fetch_optional(self.db.pool())
+            .await
+            .map_err(failed("look up a key"))?;
+        row.as_ref().map(from_row).transpose()
+    }
+
+    /// The keys of one tenant or of all, oldest first.
+    pub async fn list(&self, tenant: Option<&TenantId>) -> Result<Vec<ApiKey>, ControlError> {
+        let rows = sqlx::query(
+            "SELECT * FROM api_keys WHERE CAST($1 AS TEXT) IS NULL OR tenant_id = $1 ORDER BY created_at, id",
+        )
+        .bind(tenant.map(TenantId::as_str))
+        .fetch_all(self.db.pool())
+        .await
+        .map_err(failed("list keys"))?;
+        rows.iter().map(from_row).collect()
+    }
+
+    /// Changes a key.
+    pub async fn update(
+        &self,
+        id: &KeyId,
+        change: ApiKeyChange,
+        now: Timestamp,
+    ) -> Result<ApiKey, ControlError> {
+        let mut tx = self.db.write().await?;
+        let mut key = find(&mut tx, id).await?;
+        if let Some(name) = change.name {
+            validate::display_name("name", &name)?;
+            key.name = name;
+        }
+        if let Some(allowed) = change.allowed_models {
+            check_allowed(allowed.as_deref())?;
+            key.allowed_models = allowed;
+        }
+        if let Some(expires_at) = change.expires_at {
+            check_expiry(expires_at, now)?;
+            key.expires_at = expires_at;
+        }
+        sqlx::query("UPDATE api_keys SET name = $1, allowed_models = $2, expires_at = $3 WHERE id = $4")
+            .bind(key.name.as_str())
+            .bind(allowed_json(&key)?)
+            .bind(row::nanos(key.expires_at))
+            .bind(id.as_str())
+            .execute(&mut *tx)
+            .await
+            .map_err(failed("update a key"))?;
+        commit(tx).await?;
+        Ok(key)
+    }
+
+    /// Revokes a key for good. Doing it again changes nothing.
+    pub async fn revoke(&self, id: &KeyId, now: Timestamp) -> Result<ApiKey, ControlError> {
+        let mut tx = self.db.write().await?;
+        let mut key = find(&mut tx, id).await?;
+        if key.revoked_at.is_some() {
+            return Ok(key);
+        }
+        key.revoked_at = Some(now);
+        sqlx::query("UPDATE api_keys SET revoked_at = $1 WHERE id = $2")
+            .bind(now.unix_nanos())
+            .bind(id.as_str())
+            .execute(&mut *tx)
+            .await
+            .map_err(failed("revoke a key"))?;
+        commit(tx).await?;
+        Ok(key)
+    }
+
+    /// Deletes a key. Whoever still uses it is then told "unknown" instead of "revoked".
+    pub async fn delete(&self, id: &KeyId) -> Result<(), ControlError> {
+        let mut tx = self.db.write().await?;
+        find(&mut tx, id).await?;
+        sqlx::query("DELETE FROM api_keys WHERE id = $1")
+            .bind(id.as_str())
+            .execute(&mut *tx)
+            .await
+            .map_err(failed("delete a key"))?;
+        commit(tx).await
+    }
+}
+
+/// Every key with the hash of its secret, as `tx` sees them.
+pub(crate) async fn all(tx: &mut Tx) -> Result<Vec<(KeyHash, ApiKey)>, ControlError> {
+    let rows =
+        sqlx::query("SELECT * FROM api_keys").fetch_all(&mut **tx).await.map_err(failed("list keys"))?;
+    rows.iter()
+        .map(|row| {
+            let key = from_row(row)?;
+            let mut hash = KeyHash::default();
+            hex::decode_to_slice(row::text(row, "hash")?, &mut hash)
+                .map_err(|error| ControlError::corrupt("key", &key.id, format!("hash: {error}")))?;
+            Ok((hash, key))
+        })
+        .collect()
+}
+
+async fn find(tx: &mut Tx, id: &KeyId) -> Result<ApiKey, ControlError> {
+    let row = sqlx::query("SELECT * FROM api_keys WHERE id = $1")
+        .bind(id.as_str())
+        .fetch_optional(&mut **tx)
+        .await
+        .map_err(failed("read a key"))?;
+    row.as_ref().map(from_row).transpose()?.ok_or_else(|| ControlError::not_found("key", id))
+}
+
+fn check_allowed(allowed: Option<&[ModelName]>) -> Result<(), ControlError> {
+    match allowed {
+        Some([]) => {
+            Err(ControlError::invalid("allowed_models", "[]", "at least one name, or nothing to allow all"))
+        }
+        Some(names) if names.len() > MAX_ALLOWED_MODELS => Err(ControlError::invalid(
+            "allowed_models",
+            &format!("{} names", names.len()),
+            format!("at most {MAX_ALLOWED_MODELS} names"),
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn check_expiry(expires_at: Option<Timestamp>, now: Timestamp) -> Result<(), ControlError> {
+    match expires_at {
+        Some(end) if end <= now => Err(ControlError::invalid(
+            "expires_at",
+            &crate::records::render_time(end),
+            "a time in the future",
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn allowed_json(key: &ApiKey) -> Result<Option<String>, ControlError> {
+    let json = key.allowed_models.as_ref().map(serde_json::to_string).transpose();
+    json.map_err(|error| ControlError::corrupt("key", &key.id, error))
+}
+
+fn from_row(row: &AnyRow) -> Result<ApiKey, ControlError> {
+    let id: KeyId = row::parsed(row, "key", "id")?;
+    let allowed = row::optional_text(row, "allowed_models")?;
+    Ok(ApiKey {
+        tenant: row::parsed(row, "key", "tenant_id")?,
+        name: row::text(row, "name")?,
+        prefix: row::text(row, "prefix")?,
+        allowed_models: allowed
+            .map(|json| serde_json::from_str(&json))
+            .transpose()
+            .map_err(|error| ControlError::corrupt("key", &id, format!("allowed_models: {error}")))?,
+        expires_at: row::optional_time(row, "expires_at")?,
+        revoked_at: row::optional_time(row, "revoked_at")?,
+        created_at: row::time(row, "created_at")?,
+        id,
+    })
+}

@@ -1,0 +1,172 @@
+//! The price book's entries. A change is refused as a whole when the book it would lead to is not valid.
+
+use super::{repository, row};
+use crate::ControlError;
+use crate::database::{Tx, commit, failed};
+use contracts::Timestamp;
+use contracts::price::{InvalidPrice, ModelPrice, PriceBook, PriceKey};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+
+/// How "since ever" is stored: a NULL could not be part of the primary key.
+const SINCE_EVER: i64 = i64::MIN;
+
+/// What a change of prices did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, utoipa::ToSchema)]
+pub struct PriceChanges {
+    /// Entries that were not there before.
+    pub added: usize,
+    /// Entries that were there with another content.
+    pub changed: usize,
+    /// Entries that were there already, just so.
+    pub unchanged: usize,
+    /// Entries that are no longer there.
+    pub removed: usize,
+}
+
+repository! {
+    /// The price book's entries.
+    Prices
+}
+
+impl Prices {
+    /// All entries, by provider, model and date.
+    pub async fn list(&self) -> Result<Vec<ModelPrice>, ControlError> {
+        let mut tx = self.db.read().await?;
+        all(&mut tx).await
+    }
+
+    /// The price book as snapshots hold it. Its version is a hash of its content.
+    pub async fn book(&self) -> Result<PriceBook, ControlError> {
+        book(self.list().await?)
+    }
+
+    /// Adds entries; one of the same provider, model and date replaces what there was.
+    pub async fn put(&self, entries: Vec<ModelPrice>) -> Result<PriceChanges, ControlError> {
+        let mut tx = self.db.write().await?;
+        let before = by_key(all(&mut tx).await?);
+        let mut after = before.clone();
+        after.extend(by_key(entries));
+        self.apply(tx, before, after).await
+    }
+
+    /// Replaces the whole book.
+    pub async fn replace(&self, entries: Vec<ModelPrice>) -> Result<PriceChanges, ControlError> {
+        let mut tx = self.db.write().await?;
+        let before = by_key(all(&mut tx).await?);
+        self.apply(tx, before, by_key(entries)).await
+    }
+
+    /// Deletes one entry.
+    pub async fn delete(&self, key: &PriceKey) -> Result<(), ControlError> {
+        let mut tx = self.db.write().await?;
+        let deleted = delete_row(&mut tx, &key.provider, &key.model, stored_date(key.valid_from)).await?;
+        if deleted == 0 {
+            return Err(ControlError::not_found("price", format!("{}/{}", key.provider, key.model)));
+        }
+        commit(tx).await
+    }
+
+    /// Writes the difference between two books. Nothing changes, the version neither, when there is none.
+    async fn apply(&self, mut tx: Tx, before: Entries, after: Entries) -> Result<PriceChanges, ControlError> {
+        PriceBook::new("", after.values().cloned().collect()).map_err(|error| invalid(&error))?;
+        let mut changes = PriceChanges::default();
+        for ((provider, model, date), entry) in &after {
+            let old = before.get(&(provider.clone(), model.clone(), *date));
+            match old {
+                Some(old) if old == entry => {
+                    changes.unchanged += 1;
+                    continue;
+                }
+                Some(_) => {
+                    changes.changed += 1;
+                    delete_row(&mut tx, provider, model, *date).await?;
+                }
+                None => changes.added += 1,
+            }
+            insert_row(&mut tx, entry).await?;
+        }
+        for (provider, model, date) in before.keys().filter(|key| !after.contains_key(*key)) {
+            delete_row(&mut tx, provider, model, *date).await?;
+            changes.removed += 1;
+        }
+        if changes.added + changes.changed + changes.removed > 0 {
+            commit(tx).await?;
+        }
+        Ok(changes)
+    }
+}
+
+type Entries = BTreeMap<(String, String, i64), ModelPrice>;
+
+fn by_key(entries: Vec<ModelPrice>) -> Entries {
+    entries
+        .into_iter()
+        .map(|entry| ((entry.provider.clone(), entry.model.clone(), stored_date(entry.valid_from)), entry))
+        .collect()
+}
+
+/// All entries, by provider, model and date, as `tx` sees them.
+pub(crate) async fn all(tx: &mut Tx) -> Result<Vec<ModelPrice>, ControlError> {
+    let rows = sqlx::query("SELECT provider, model, entry FROM prices ORDER BY provider, model, valid_from")
+        .fetch_all(&mut **tx)
+        .await
+        .map_err(failed("list prices"))?;
+    rows.iter()
+        .map(|row| {
+            let entry = row::text(row, "entry")?;
+            serde_json::from_str(&entry).map_err(|error| {
+                let id = format!(
+                    "{}/{}",
+                    row::text(row, "provider").unwrap_or_default(),
+                    row::text(row, "model").unwrap_or_default()
+                );
+                ControlError::corrupt("price", id, error)
+            })
+        })
+        .collect()
+}
+
+/// The book of `entries`; its version is the first 16 hex digits of the SHA-256 of their JSON, in order.
+pub(crate) fn book(mut entries: Vec<ModelPrice>) -> Result<PriceBook, ControlError> {
+    // Databases sort texts by their own rules; equal content must have an equal version everywhere.
+    entries.sort_by(|a, b| (&a.provider, &a.model, a.valid_from).cmp(&(&b.provider, &b.model, b.valid_from)));
+    let json = serde_json::to_vec(&entries).map_err(|error| ControlError::corrupt("price", "", error))?;
+    let digest = hex::encode(Sha256::digest(&json));
+    let version: String = digest.chars().take(16).collect();
+    PriceBook::new(version, entries)
+        .map_err(|error| ControlError::corrupt("price", &error.entry, &error.problem))
+}
+
+fn stored_date(valid_from: Option<Timestamp>) -> i64 {
+    valid_from.map_or(SINCE_EVER, Timestamp::unix_nanos)
+}
+
+fn invalid(error: &InvalidPrice) -> ControlError {
+    ControlError::invalid(error.field, &error.entry, error.to_string())
+}
+
+async fn insert_row(tx: &mut Tx, entry: &ModelPrice) -> Result<(), ControlError> {
+    let json =
+        serde_json::to_string(entry).map_err(|error| ControlError::corrupt("price", &entry.model, error))?;
+    sqlx::query("INSERT INTO prices (provider, model, valid_from, entry) VALUES ($1, $2, $3, $4)")
+        .bind(entry.provider.as_str())
+        .bind(entry.model.as_str())
+        .bind(stored_date(entry.valid_from))
+        .bind(json)
+        .execute(&mut **tx)
+        .await
+        .map_err(failed("write a price"))?;
+    Ok(())
+}
+
+async fn delete_row(tx: &mut Tx, provider: &str, model: &str, date: i64) -> Result<u64, ControlError> {
+    let deleted = sqlx::query("DELETE FROM prices WHERE provider = $1 AND model = $2 AND valid_from = $3")
+        .bind(provider)
+        .bind(model)
+        .bind(date)
+        .execute(&mut **tx)
+        .await
+        .map_err(failed("delete a price"))?;
+    Ok(deleted.rows_affected())
+}
