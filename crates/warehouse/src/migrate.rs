@@ -1,11 +1,101 @@
-//! Versioned migrations.
+//! Versioned migrations: `queries/schema/NNNN_name.sql`, applied in order, each remembered with its checksum.
+//!
+//! ClickHouse has no transactions over DDL, and an embedded engine no lock that processes could share. So every statement
+//! is written to be harmless when repeated (`IF NOT EXISTS`), and a migration counts as applied only once all of its
+//! statements ran: a crash half-way, or two processes migrating at the same time, end in the same schema.
 
-use crate::client::Warehouse;
-use crate::error::WarehouseError;
+use crate::client::{Warehouse, WarehouseConfig, within};
+use crate::error::{WarehouseError, failed};
+use crate::queries::{MIGRATIONS, MIGRATIONS_TABLE, Migration, read};
+use clickhouse::Row;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+#[derive(Row, Serialize, Deserialize)]
+struct Applied {
+    version: u32,
+    name: String,
+    checksum: String,
+}
 
 impl Warehouse {
-    /// Brings the database to the newest schema.
+    /// Creates the database when missing and brings it to the newest schema. Repeating it changes nothing; refuses a
+    /// database that a newer binary migrated, or one whose migrations differ from ours.
     pub async fn migrate(&self) -> Result<(), WarehouseError> {
+        self.config().validate()?;
+        let create = format!("CREATE DATABASE IF NOT EXISTS {} {}", self.config().database, on_cluster(self.config()));
+        within(self.server().query_raw(&create).execute())
+            .await
+            .map_err(failed(format!("create database {}", self.config().database)))?;
+        self.run(MIGRATIONS_TABLE, "create the table of migrations").await?;
+        let applied = self.applied().await?;
+        let known = MIGRATIONS.last().map_or(0, |migration| migration.version);
+        if let Some(newest) = applied.iter().map(|row| row.version).max().filter(|found| *found > known) {
+            let database = self.config().database.clone();
+            return Err(WarehouseError::NewerDatabase { database, found: newest, known });
+        }
+        for migration in MIGRATIONS {
+            let checksum = checksum(migration);
+            match applied.iter().find(|row| row.version == migration.version) {
+                None => self.apply(migration, checksum).await?,
+                Some(row) if row.checksum == checksum => {}
+                Some(row) => {
+                    return Err(WarehouseError::ChangedMigration {
+                        version: migration.version,
+                        name: migration.name.to_owned(),
+                        expected: checksum,
+                        found: row.checksum.clone(),
+                    });
+                }
+            }
+        }
         Ok(())
     }
+
+    async fn applied(&self) -> Result<Vec<Applied>, WarehouseError> {
+        let rows = self.database().query_raw(read::APPLIED_MIGRATIONS).fetch_all::<Applied>();
+        within(rows).await.map_err(failed("read the table of migrations"))
+    }
+
+    async fn apply(&self, migration: &Migration, checksum: String) -> Result<(), WarehouseError> {
+        self.run(migration.sql, migration.name).await?;
+        let row = Applied { version: migration.version, name: migration.name.to_owned(), checksum };
+        let note = async {
+            let mut insert = self.database().insert::<Applied>("schema_migrations").await?;
+            insert.write(&row).await?;
+            insert.end().await
+        };
+        within(note).await.map_err(failed(format!("note that migration {} is applied", migration.name)))?;
+        tracing::info!(migration.version, migration.name, database = self.config().database, "applied a migration");
+        Ok(())
+    }
+
+    async fn run(&self, template: &str, what: &str) -> Result<(), WarehouseError> {
+        let sql = render(template, self.config());
+        for statement in statements(&sql) {
+            within(self.database().query_raw(statement).execute())
+                .await
+                .map_err(failed(format!("apply migration {what}")))?;
+        }
+        Ok(())
+    }
+}
+
+/// Fills in what differs between one server and a cluster.
+pub(crate) fn render(template: &str, config: &WarehouseConfig) -> String {
+    let replicated = if config.cluster.is_some() { "Replicated" } else { "" };
+    template.replace("{on_cluster}", &on_cluster(config)).replace("{replicated}", replicated)
+}
+
+fn on_cluster(config: &WarehouseConfig) -> String {
+    config.cluster.as_ref().map_or_else(String::new, |cluster| format!("ON CLUSTER {cluster}"))
+}
+
+/// The statements of a file: each ends with a semicolon at the end of a line.
+pub(crate) fn statements(sql: &str) -> impl Iterator<Item = &str> {
+    sql.split(";\n").map(str::trim).filter(|statement| !statement.is_empty())
+}
+
+fn checksum(migration: &Migration) -> String {
+    hex::encode(&Sha256::digest(migration.sql.as_bytes())[..8])
 }

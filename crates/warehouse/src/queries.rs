@@ -12,6 +12,7 @@ pub(crate) mod read {
     }
 
     reads! {
+        APPLIED_MIGRATIONS = "applied_migrations.sql",
         CALL = "call.sql",
         CALL_SPANS = "call_spans.sql",
         CALLS = "calls.sql",

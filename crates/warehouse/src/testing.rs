@@ -1,1 +1,201 @@
-//! The engine for tests.
+//! The real engine for tests of any crate: a child process on free ports, its data in a temporary directory, gone at drop.
+//!
+//! ```no_run
+//! # async fn example() {
+//! let engine = warehouse::testing::Engine::start().await;
+//! let warehouse = engine.warehouse("control_tower").await; // migrated
+//! # }
+//! ```
+
+use crate::client::{Warehouse, WarehouseConfig};
+use crate::engine::{EngineConfig, find_library, searched_places};
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+const USER: &str = "control_tower";
+const PASSWORD: &str = "a-password-for-tests-only";
+const MEMORY_BYTES: u64 = 3 << 30;
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A running engine.
+#[derive(Debug)]
+pub struct Engine {
+    child: Child,
+    config: EngineConfig,
+    // Dropped after the child was ended.
+    _dir: Option<tempfile::TempDir>,
+}
+
+impl Engine {
+    /// Starts an engine on an empty directory and waits until it answers.
+    ///
+    /// # Panics
+    /// When the library is missing (with the message that says how to get it) or the engine does not start.
+    pub async fn start() -> Self {
+        let dir = tempfile::tempdir().expect("create a temporary directory");
+        let mut engine = Self::start_in(dir.path()).await;
+        engine._dir = Some(dir);
+        engine
+    }
+
+    /// Starts an engine on a directory of the caller's, which stays.
+    ///
+    /// # Panics
+    /// See [`Engine::start`].
+    pub async fn start_in(path: &Path) -> Self {
+        Self::start_with(path, MEMORY_BYTES).await
+    }
+
+    /// Starts an engine with this memory budget, bytes.
+    ///
+    /// # Panics
+    /// See [`Engine::start`].
+    pub async fn start_with(path: &Path, memory_bytes: u64) -> Self {
+        let config = config(path, memory_bytes);
+        let child = spawn(&config);
+        let mut engine = Self { child, config, _dir: None };
+        engine.wait_until_ready().await;
+        engine
+    }
+
+    /// Where it is, for a client in `database`.
+    pub fn client_config(&self, database: &str) -> WarehouseConfig {
+        WarehouseConfig {
+            url: format!("http://127.0.0.1:{}", self.config.http_port),
+            user: USER.to_owned(),
+            password: PASSWORD.to_owned(),
+            database: database.to_owned(),
+            cluster: None,
+        }
+    }
+
+    /// A client in `database` (`control_tower` or a name that starts so), migrated.
+    ///
+    /// # Panics
+    /// When the migration fails.
+    pub async fn warehouse(&self, database: &str) -> Warehouse {
+        let warehouse = Warehouse::connect(self.client_config(database));
+        warehouse.migrate().await.expect("migrate the test database");
+        warehouse
+    }
+
+    /// Its configuration.
+    pub fn config(&self) -> &EngineConfig {
+        &self.config
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Kills it at once (SIGKILL), as a crash would.
+    ///
+    /// # Panics
+    /// When the process cannot be waited for.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("kill the engine");
+        self.child.wait().expect("wait for the engine");
+    }
+
+    /// Starts it again on the same directory and ports after [`Engine::kill`].
+    ///
+    /// # Panics
+    /// See [`Engine::start`].
+    pub async fn restart(&mut self) {
+        self.child = spawn(&self.config);
+        self.wait_until_ready().await;
+    }
+
+    /// Closes its standard input and waits for it to end by itself; whether it reported success.
+    ///
+    /// # Panics
+    /// When the process cannot be waited for.
+    pub fn stop(&mut self) -> bool {
+        drop(self.child.stdin.take());
+        self.child.wait().expect("wait for the engine").success()
+    }
+
+    async fn wait_until_ready(&mut self) {
+        let warehouse = Warehouse::connect(self.client_config("control_tower"));
+        let started = Instant::now();
+        while started.elapsed() < START_TIMEOUT {
+            if warehouse.ping().await.is_ok() {
+                return;
+            }
+            if let Some(status) = self.child.try_wait().expect("ask for the state of the engine") {
+                panic!("the engine ended while it was starting ({status}); its log is above");
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("the engine did not answer within {START_TIMEOUT:?}");
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        // A test is over: nothing of its data is needed, so the fast end is right.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn config(path: &Path, memory_bytes: u64) -> EngineConfig {
+    let cache = std::env::home_dir().map(|home| home.join(".cache"));
+    let library = searched_places(None, None, None, cache.as_deref());
+    if let Err(error) = find_library(&library) {
+        panic!("{error}");
+    }
+    // Both are held until both are known, so that they differ.
+    let (http, tcp) = (free_port(), free_port());
+    let port = |listener: &TcpListener| listener.local_addr().expect("read the port of a listener").port();
+    EngineConfig {
+        library,
+        path: path.to_owned(),
+        http_port: port(&http),
+        tcp_port: port(&tcp),
+        memory_bytes,
+        user: USER.to_owned(),
+        password: PASSWORD.to_owned(),
+        database: "control_tower".to_owned(),
+    }
+}
+
+fn free_port() -> TcpListener {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("find a free port")
+}
+
+fn spawn(config: &EngineConfig) -> Child {
+    let argument = serde_json::to_string(config).expect("write the configuration as JSON");
+    Command::new(binary())
+        .arg(argument)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("start the engine process")
+}
+
+/// The `warehouse-engine` binary of the same build. A test run of another crate alone does not build it: then this does.
+fn binary() -> PathBuf {
+    let test = std::env::current_exe().expect("find the running test");
+    // A test is TARGET/PROFILE/deps/name, an example or binary one or no level less deep.
+    let candidates = test.ancestors().skip(1).take(2).map(|dir| dir.join("warehouse-engine"));
+    let Some(found) = candidates.clone().find(|path| path.is_file()) else {
+        build(&test);
+        return candidates.clone().find(|path| path.is_file()).expect("cargo built warehouse-engine beside the tests");
+    };
+    found
+}
+
+fn build(test: &Path) {
+    let target = test.ancestors().nth(3).expect("a test lies in TARGET/PROFILE/deps");
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["build", "--quiet", "--package", "warehouse", "--features", "testing", "--bin", "warehouse-engine"]);
+    if test.ancestors().nth(2).is_some_and(|profile| profile.ends_with("release")) {
+        cargo.arg("--release");
+    }
+    cargo.current_dir(env!("CARGO_MANIFEST_DIR")).env("CARGO_TARGET_DIR", target);
+    assert!(cargo.status().expect("run cargo").success(), "cargo could not build warehouse-engine");
+}

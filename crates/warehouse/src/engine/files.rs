@@ -132,6 +132,7 @@ fn users_xml(config: &EngineConfig) -> String {
       <quota>default</quota>
       <grants>
         <query>GRANT SELECT, INSERT, ALTER, CREATE DATABASE, CREATE TABLE, CREATE VIEW, DROP, TRUNCATE, OPTIMIZE, SHOW ON {database}*.*</query>
+        <query>GRANT TABLE ENGINE ON MergeTree, TABLE ENGINE ON AggregatingMergeTree</query>
         <query>GRANT SELECT, SHOW ON system.*</query>
         <query>GRANT SELECT, SHOW ON INFORMATION_SCHEMA.*</query>
       </grants>
