@@ -1,0 +1,329 @@
+//! `POST /v1/chat/completions`.
+
+use super::{choice, completion_usage, done, event, format, logprobs, tools};
+use crate::ask::{Ask, Content, Stop};
+use crate::error::SimError;
+use crate::plan::{Body, Plan, PlannedCall, PlannedChoice};
+use crate::playback::{Frame, Rendered};
+use crate::server::{Head, Reply, Sim, Turn, parse};
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http::HeaderMap;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::collections::HashMap;
+
+#[derive(Deserialize)]
+struct Request {
+    model: String,
+    messages: Vec<Message>,
+    #[serde(default)]
+    stream: Option<bool>,
+    #[serde(default)]
+    stream_options: Option<StreamOptions>,
+    #[serde(default)]
+    n: Option<u32>,
+    #[serde(default)]
+    stop: Option<Stop>,
+    #[serde(default)]
+    max_tokens: Option<i64>,
+    #[serde(default)]
+    max_completion_tokens: Option<i64>,
+    #[serde(default)]
+    logprobs: Option<bool>,
+    #[serde(default)]
+    top_logprobs: Option<u64>,
+    #[serde(default)]
+    tools: Option<Vec<Value>>,
+    #[serde(default)]
+    tool_choice: Option<Value>,
+    #[serde(default)]
+    response_format: Option<Value>,
+    #[serde(default)]
+    service_tier: Option<String>,
+    #[serde(default)]
+    metadata: Option<HashMap<String, String>>,
+}
+
+#[derive(Deserialize, Default, Clone, Copy)]
+pub(super) struct StreamOptions {
+    #[serde(default)]
+    pub(super) include_usage: Option<bool>,
+}
+
+#[derive(Deserialize)]
+struct Message {
+    role: String,
+    #[serde(default)]
+    content: Option<Content>,
+}
+
+/// Answers a conversation.
+pub(crate) async fn create(State(sim): State<Sim>, headers: HeaderMap, body: Bytes) -> Response {
+    let mut request: Request = match parse(&body) {
+        Ok(request) => request,
+        Err(error) => return error.into_response(),
+    };
+    let model = std::mem::take(&mut request.model);
+    let metadata = request.metadata.take();
+    let tier = request.service_tier.take();
+    let head = Head {
+        endpoint: "/v1/chat/completions",
+        model: &model,
+        stream: request.stream.unwrap_or(false),
+        service_tier: tier.as_deref(),
+        metadata: metadata.as_ref(),
+    };
+    sim.serve(&headers, head, |turn| answer(turn, request)).await
+}
+
+fn answer(turn: &mut Turn, request: Request) -> Result<Reply, SimError> {
+    let top = match (request.logprobs, request.top_logprobs) {
+        (Some(true), top @ (None | Some(0..=20))) => Some(top.unwrap_or(0)),
+        (_, Some(top)) => {
+            let message = format!("top_logprobs: {top} is not valid: expected 0 to 20, with logprobs");
+            return Err(SimError::invalid("top_logprobs", message));
+        }
+        _ => None,
+    };
+    let stream = request.stream.unwrap_or(false);
+    let include_usage = request.stream_options.unwrap_or_default().include_usage.unwrap_or(false);
+    let plan = turn.plan(&question(request)?)?;
+    let id = turn.id("chatcmpl-", 29);
+    let finish = plan.choices.first().map_or("", |c| c.finish.as_str());
+    let usage = plan.usage;
+    let call_ids = plan.choices.iter().map(|choice| call_ids(turn, choice)).collect();
+    let writer = Writer { turn, id: &id, plan: &plan, call_ids, top };
+    let rendered = if stream {
+        Rendered::Stream(writer.chunks(include_usage && turn.behaviour.reports_usage))
+    } else {
+        Rendered::Whole(Bytes::from(writer.completion().to_string()))
+    };
+    Ok(Reply { id, usage, finish, rendered })
+}
+
+fn question(request: Request) -> Result<Ask, SimError> {
+    if request.messages.is_empty() {
+        return Err(SimError::invalid(
+            "messages",
+            "messages: [] is too short: expected at least one message",
+        ));
+    }
+    let mut ask = Ask {
+        tools: tools(request.tools),
+        choice: choice(request.tool_choice.as_ref()),
+        format: format(request.response_format.as_ref()),
+        stop: request.stop.map(Stop::into_list).unwrap_or_default(),
+        ..Ask::default()
+    };
+    ask.set_answers(request.n)?;
+    match request.max_completion_tokens {
+        Some(_) => ask.set_limit("max_completion_tokens", request.max_completion_tokens)?,
+        None => ask.set_limit("max_tokens", request.max_tokens)?,
+    }
+    for (index, message) in request.messages.into_iter().enumerate() {
+        if !["system", "developer", "user", "assistant", "tool", "function"].contains(&message.role.as_str())
+        {
+            let param = format!("messages[{index}].role");
+            let message = format!(
+                "{param}: {:?} is not valid: expected system, developer, user, assistant, tool or function",
+                message.role
+            );
+            return Err(SimError::invalid(&param, message));
+        }
+        ask.say(&message.role, message.content.map(Content::into_text).unwrap_or_default());
+    }
+    Ok(ask)
+}
+
+fn call_ids(turn: &mut Turn, choice: &PlannedChoice) -> Vec<String> {
+    match &choice.body {
+        Body::Calls(calls) => calls.iter().map(|_| turn.id("call_", 24)).collect(),
+        Body::Text(_) => Vec::new(),
+    }
+}
+
+struct Writer<'a> {
+    turn: &'a Turn,
+    id: &'a str,
+    plan: &'a Plan,
+    /// By choice, then by call.
+    call_ids: Vec<Vec<String>>,
+    /// Alternatives a token, when log probabilities were asked for.
+    top: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct Chunk<'a> {
+    id: &'a str,
+    object: &'static str,
+    created: i64,
+    model: &'a str,
+    service_tier: &'static str,
+    system_fingerprint: &'static str,
+    choices: &'a [ChunkChoice<'a>],
+    /// `null` on all chunks but the last when usage was asked for, absent otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    usage: Option<Value>,
+}
+
+#[derive(Serialize)]
+struct ChunkChoice<'a> {
+    index: usize,
+    delta: Delta<'a>,
+    logprobs: Option<Value>,
+    finish_reason: Option<&'static str>,
+}
+
+#[derive(Serialize, Default)]
+struct Delta<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    role: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content: Option<Text<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool_calls: Option<[CallDelta<'a>; 1]>,
+}
+
+/// `null` opens an answer without text, which is not the same as no field.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Text<'a> {
+    Null,
+    Said(&'a str),
+}
+
+#[derive(Serialize)]
+struct CallDelta<'a> {
+    index: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none", rename = "type")]
+    kind: Option<&'static str>,
+    function: FunctionDelta<'a>,
+}
+
+#[derive(Serialize)]
+struct FunctionDelta<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+    arguments: &'a str,
+}
+
+impl Writer<'_> {
+    fn completion(&self) -> Value {
+        let choices: Vec<Value> = self
+            .plan
+            .choices
+            .iter()
+            .zip(&self.call_ids)
+            .enumerate()
+            .map(|(index, (choice, ids))| self.choice(index, choice, ids))
+            .collect();
+        let mut completion = json!({
+            "id": self.id, "object": "chat.completion", "created": self.turn.created, "model": self.turn.model,
+            "choices": choices, "service_tier": self.turn.service_tier, "system_fingerprint": super::FINGERPRINT,
+        });
+        if self.turn.behaviour.reports_usage {
+            completion["usage"] = completion_usage(self.plan.usage);
+        }
+        completion
+    }
+
+    fn choice(&self, index: usize, choice: &PlannedChoice, ids: &[String]) -> Value {
+        let mut message = json!({"role": "assistant", "content": null, "refusal": null, "annotations": []});
+        let mut logs = Value::Null;
+        match &choice.body {
+            Body::Text(pieces) => {
+                message["content"] = json!(pieces.concat());
+                if let Some(top) = self.top {
+                    logs = json!({"content": logprobs(pieces, top), "refusal": null});
+                }
+            }
+            Body::Calls(calls) => {
+                let call = |(call, id): (&PlannedCall, &String)| {
+                    json!({"id": id, "type": "function",
+                        "function": {"name": call.name, "arguments": call.arguments.concat()}})
+                };
+                message["tool_calls"] = calls.iter().zip(ids).map(call).collect();
+            }
+        }
+        json!({"index": index, "message": message, "logprobs": logs, "finish_reason": choice.finish.as_str()})
+    }
+
+    /// Every choice's deltas in turn, as its tokens come, then the ends, the usage and the terminator.
+    fn chunks(&self, include_usage: bool) -> Vec<Frame> {
+        let mut frames = Vec::new();
+        // Reasoning is over before the first token shows.
+        let mut tokens = self.plan.usage.reasoning;
+        let mut push = |choice: ChunkChoice<'_>, tokens: u64| {
+            frames.push(self.chunk(&[choice], include_usage.then_some(Value::Null), tokens));
+        };
+        for (index, choice) in self.plan.choices.iter().enumerate() {
+            let opening = if matches!(choice.body, Body::Text(_)) { Text::Said("") } else { Text::Null };
+            let delta = Delta { role: Some("assistant"), content: Some(opening), ..Delta::default() };
+            push(plain(index, delta), tokens);
+        }
+        for (index, (choice, ids)) in self.plan.choices.iter().zip(&self.call_ids).enumerate() {
+            match &choice.body {
+                Body::Text(pieces) => {
+                    for piece in pieces {
+                        tokens += 1;
+                        let logprobs = self
+                            .top
+                            .map(|top| json!({"content": logprobs(std::slice::from_ref(piece), top), "refusal": null}));
+                        let delta = Delta { content: Some(Text::Said(piece)), ..Delta::default() };
+                        push(ChunkChoice { logprobs, ..plain(index, delta) }, tokens);
+                    }
+                }
+                Body::Calls(calls) => {
+                    for (at, (call, id)) in calls.iter().zip(ids).enumerate() {
+                        for delta in call_deltas(at, call, id) {
+                            tokens += 1;
+                            push(plain(index, delta), tokens);
+                        }
+                    }
+                }
+            }
+        }
+        for (index, choice) in self.plan.choices.iter().enumerate() {
+            let end =
+                ChunkChoice { finish_reason: Some(choice.finish.as_str()), ..plain(index, Delta::default()) };
+            push(end, tokens);
+        }
+        if include_usage {
+            frames.push(self.chunk(&[], Some(completion_usage(self.plan.usage)), tokens));
+        }
+        frames.push(done(tokens));
+        frames
+    }
+
+    fn chunk(&self, choices: &[ChunkChoice<'_>], usage: Option<Value>, tokens: u64) -> Frame {
+        let chunk = Chunk {
+            id: self.id,
+            object: "chat.completion.chunk",
+            created: self.turn.created,
+            model: &self.turn.model,
+            service_tier: self.turn.service_tier,
+            system_fingerprint: super::FINGERPRINT,
+            choices,
+            usage,
+        };
+        event(None, &chunk, tokens)
+    }
+}
+
+fn plain(index: usize, delta: Delta<'_>) -> ChunkChoice<'_> {
+    ChunkChoice { index, delta, logprobs: None, finish_reason: None }
+}
+
+/// The call's name, then its arguments token by token.
+fn call_deltas<'a>(index: usize, call: &'a PlannedCall, id: &'a str) -> impl Iterator<Item = Delta<'a>> {
+    let delta = move |id, kind, name, arguments| Delta {
+        tool_calls: Some([CallDelta { index, id, kind, function: FunctionDelta { name, arguments } }]),
+        ..Delta::default()
+    };
+    let opening = delta(Some(id), Some("function"), Some(call.name.as_str()), "");
+    std::iter::once(opening).chain(call.arguments.iter().map(move |piece| delta(None, None, None, piece)))
+}
