@@ -325,7 +325,7 @@ async fn cut_and_garbage_break_the_protocol_as_asked() {
     let (head, body) = half.split_once("\r\n\r\n").unwrap();
     let length = head.lines().find_map(|l| l.strip_prefix("content-length: ")).unwrap();
     assert_eq!(body.len(), length.parse::<usize>().unwrap() / 2);
-    let garbage = converse(&pool, &with(chat("sim-garbage", "Hi"), &stream), "garbage").await;
+    let garbage = converse(&pool, &with(chat("sim-garbage", "Hi"), &stream), "garbage \u{fffd}").await;
     assert!(garbage.contains("data: {\"id\": \"chatcmpl-\n\n"));
     assert!(converse(&pool, &chat("sim-garbage", "Hi"), "</html>").await.contains("<html>"));
     let outcomes: Vec<Outcome> = pool.close().iter().map(|r| r.outcome).collect();
