@@ -1,5 +1,7 @@
 //! What can go wrong with the control database, sorted by what a caller can do about it.
 
+use std::fmt::Display;
+
 /// An error of the control database.
 #[derive(Debug, thiserror::Error)]
 pub enum ControlError {
@@ -84,15 +86,15 @@ impl ControlError {
         Self::Invalid { field, value: value.chars().take(160).collect(), expected: expected.into() }
     }
 
-    pub(crate) fn not_found(kind: &'static str, id: impl ToString) -> Self {
+    pub(crate) fn not_found(kind: &'static str, id: impl Display) -> Self {
         Self::NotFound { kind, id: id.to_string() }
     }
 
-    pub(crate) fn exists(kind: &'static str, id: impl ToString) -> Self {
+    pub(crate) fn exists(kind: &'static str, id: impl Display) -> Self {
         Self::Exists { kind, id: id.to_string() }
     }
 
-    pub(crate) fn corrupt(kind: &'static str, id: impl ToString, reason: impl ToString) -> Self {
+    pub(crate) fn corrupt(kind: &'static str, id: impl Display, reason: impl Display) -> Self {
         Self::Corrupt { kind, id: id.to_string(), reason: reason.to_string() }
     }
 }

@@ -2,6 +2,7 @@
 //! them in JSON. Times are RFC 3339 texts in JSON.
 
 mod access;
+mod patch;
 mod pool;
 mod time_text;
 
@@ -9,16 +10,9 @@ pub use access::{
     AdminKey, ApiKey, ApiKeyChange, CreatedAdminKey, CreatedKey, CreatedSession, NewApiKey, NewUser, Role,
     Session, User, UserChange,
 };
+pub use patch::Patch;
 pub use pool::{
     Model, ModelChange, NewModel, NewProvider, NewRoute, NewTenant, Provider, ProviderChange, Route,
     SecretState, Tenant, TenantChange,
 };
-use serde::{Deserialize, Deserializer};
 pub use time_text::{parse as parse_time, render as render_time};
-
-/// Tells "leave it" (field absent) from "clear it" (`null`) from "set it" in a change.
-pub(crate) fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<Option<T>>, D::Error> {
-    Option::<T>::deserialize(deserializer).map(Some)
-}

@@ -1,6 +1,6 @@
 //! Who may come in: API keys of tenants, admin keys, users of the console and their sessions.
 
-use super::{present, time_text};
+use super::{Patch, time_text};
 use contracts::{KeyId, ModelName, TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -88,19 +88,18 @@ impl fmt::Debug for CreatedKey {
 }
 
 /// What to change about a key; absent fields stay, `null` clears.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ApiKeyChange {
     /// Name for people.
     pub name: Option<String>,
     /// Names the key may ask for; `null` allows all.
-    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Vec<String>>)]
-    pub allowed_models: Option<Option<Vec<ModelName>>>,
+    pub allowed_models: Patch<Vec<ModelName>>,
     /// When it stops working; `null` for never.
-    #[serde(deserialize_with = "time_text::option::present", skip_serializing)]
+    #[serde(deserialize_with = "time_text::option::patch")]
     #[schema(value_type = Option<String>, format = DateTime)]
-    pub expires_at: Option<Option<Timestamp>>,
+    pub expires_at: Patch<Timestamp>,
 }
 
 /// An admin key, without its secret.
@@ -216,9 +215,8 @@ pub struct UserChange {
     /// What it may do.
     pub role: Option<Role>,
     /// The tenants it sees; `null` for all.
-    #[serde(deserialize_with = "present")]
     #[schema(value_type = Option<Vec<String>>)]
-    pub tenants: Option<Option<Vec<TenantId>>>,
+    pub tenants: Patch<Vec<TenantId>>,
 }
 
 impl fmt::Debug for UserChange {

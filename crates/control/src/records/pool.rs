@@ -1,6 +1,6 @@
 //! Tenants and what they may be served by: providers, models and routes.
 
-use super::{present, time_text};
+use super::{Patch, time_text};
 use crate::secrets::SecretRef;
 use contracts::{ModelName, ProviderId, TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -62,7 +62,7 @@ const fn yes() -> bool {
 }
 
 /// What to change about a tenant; absent fields stay.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct TenantChange {
     /// Name for people.
@@ -136,19 +136,17 @@ pub struct NewProvider {
 }
 
 /// What to change about a provider; absent fields stay, `null` clears.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ProviderChange {
     /// Base URL.
     pub base_url: Option<String>,
     /// Where its credential comes from.
-    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
-    pub secret: Option<Option<SecretRef>>,
+    pub secret: Patch<SecretRef>,
     /// The provider's name in the price book.
-    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
-    pub price_as: Option<Option<String>>,
+    pub price_as: Patch<String>,
 }
 
 /// A model at a provider.
@@ -189,7 +187,7 @@ pub struct NewModel {
 }
 
 /// What to change about a model; absent fields stay.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ModelChange {
     /// Where it is served; must exist.

@@ -1,5 +1,6 @@
 //! Times in JSON: RFC 3339, UTC (`2026-01-31T12:00:00Z`). Nanosecond integers would not survive a JavaScript client.
 
+use super::Patch;
 use contracts::Timestamp;
 use serde::{Deserialize, Deserializer, Serializer};
 
@@ -16,6 +17,7 @@ pub fn parse(text: &str) -> Result<Timestamp, String> {
     i64::try_from(time.as_nanosecond()).map(Timestamp::from_unix_nanos).map_err(|_| expected())
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
 pub(super) fn serialize<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&render(*time))
 }
@@ -27,8 +29,9 @@ pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
 
 /// The same for times that may be absent.
 pub(super) mod option {
-    use super::{Deserialize, Deserializer, Serializer, Timestamp, parse, render};
+    use super::{Deserialize, Deserializer, Patch, Serializer, Timestamp, parse, render};
 
+    #[expect(clippy::ref_option, reason = "serde hands over a reference")]
     pub(in crate::records) fn serialize<S: Serializer>(
         time: &Option<Timestamp>,
         serializer: S,
@@ -48,9 +51,9 @@ pub(super) mod option {
     }
 
     /// For changes, where absent and `null` differ.
-    pub(in crate::records) fn present<'de, D: Deserializer<'de>>(
+    pub(in crate::records) fn patch<'de, D: Deserializer<'de>>(
         deserializer: D,
-    ) -> Result<Option<Option<Timestamp>>, D::Error> {
-        deserialize(deserializer).map(Some)
+    ) -> Result<Patch<Timestamp>, D::Error> {
+        deserialize(deserializer).map(Patch::from)
     }
 }

@@ -101,14 +101,10 @@ impl ApiKeys {
             validate::display_name("name", &name)?;
             key.name = name;
         }
-        if let Some(allowed) = change.allowed_models {
-            check_allowed(allowed.as_deref())?;
-            key.allowed_models = allowed;
-        }
-        if let Some(expires_at) = change.expires_at {
-            check_expiry(expires_at, now)?;
-            key.expires_at = expires_at;
-        }
+        check_allowed(change.allowed_models.value().map(Vec::as_slice))?;
+        change.allowed_models.apply(&mut key.allowed_models);
+        check_expiry(change.expires_at.value().copied(), now)?;
+        change.expires_at.apply(&mut key.expires_at);
         sqlx::query("UPDATE api_keys SET name = $1, allowed_models = $2, expires_at = $3 WHERE id = $4")
             .bind(key.name.as_str())
             .bind(allowed_json(&key)?)

@@ -66,15 +66,11 @@ impl Providers {
         if let Some(base_url) = change.base_url {
             provider.base_url = validate::base_url(&base_url)?;
         }
-        if let Some(secret) = change.secret {
-            provider.secret = secret;
+        change.secret.apply(&mut provider.secret);
+        if let Some(price_as) = change.price_as.value() {
+            validate::token("price_as", price_as)?;
         }
-        if let Some(price_as) = change.price_as {
-            if let Some(price_as) = &price_as {
-                validate::token("price_as", price_as)?;
-            }
-            provider.price_as = price_as;
-        }
+        change.price_as.apply(&mut provider.price_as);
         sqlx::query("UPDATE providers SET base_url = $1, secret = $2, price_as = $3 WHERE id = $4")
             .bind(provider.base_url.as_str())
             .bind(provider.secret.as_ref().map(SecretRef::stored))

@@ -110,9 +110,7 @@ impl Users {
         let mut tx = self.db.write().await?;
         let mut user = find_by_id(&mut tx, id).await?.ok_or_else(|| ControlError::not_found("user", id))?;
         user.role = change.role.unwrap_or(user.role);
-        if let Some(tenants) = change.tenants {
-            user.tenants = tenants.map(sorted);
-        }
+        change.tenants.map(sorted).apply(&mut user.tenants);
         sqlx::query("UPDATE users SET role = $1, all_tenants = $2 WHERE id = $3")
             .bind(user.role.as_str())
             .bind(i64::from(user.tenants.is_none()))
