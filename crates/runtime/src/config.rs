@@ -129,7 +129,9 @@ fn describe(
     };
     let value = figment.find_value(&key).map(|value| show(&key, &value)).unwrap_or_default();
     match &fault.kind {
-        Kind::InvalidType(_, expected) | Kind::InvalidValue(_, expected) | Kind::InvalidLength(_, expected) => {
+        Kind::InvalidType(_, expected)
+        | Kind::InvalidValue(_, expected)
+        | Kind::InvalidLength(_, expected) => {
             format!("{origin}: {value} is not valid: expected {expected}")
         }
         Kind::UnknownVariant(_, expected) => {

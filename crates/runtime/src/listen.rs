@@ -36,7 +36,9 @@ pub fn listen(key: &str, addr: SocketAddr) -> Result<TcpListener, ListenError> {
         let hint = match source.kind() {
             io::ErrorKind::AddrInUse => ": another process has the port; expected a free one",
             io::ErrorKind::AddrNotAvailable => ": expected an address of this machine",
-            io::ErrorKind::PermissionDenied => ": expected a port from 1024 on, or the right to use lower ones",
+            io::ErrorKind::PermissionDenied => {
+                ": expected a port from 1024 on, or the right to use lower ones"
+            }
             _ => "",
         };
         ListenError { key: key.to_owned(), addr, hint, source }

@@ -56,7 +56,12 @@ pub struct Drained {
 }
 
 /// Serves a tower service, such as an axum `Router`, until `shutdown`; returns once all connections are done or cut.
-pub async fn serve<S, B>(listener: TcpListener, service: S, shutdown: Shutdown, options: ServeOptions) -> Drained
+pub async fn serve<S, B>(
+    listener: TcpListener,
+    service: S,
+    shutdown: Shutdown,
+    options: ServeOptions,
+) -> Drained
 where
     S: tower::Service<http::Request<Incoming>, Response = http::Response<B>> + Clone + Send + 'static,
     S::Future: Send + 'static,
@@ -76,7 +81,10 @@ pub async fn serve_hyper<S, B>(
     options: ServeOptions,
 ) -> Drained
 where
-    S: hyper::service::Service<http::Request<Incoming>, Response = http::Response<B>> + Clone + Send + 'static,
+    S: hyper::service::Service<http::Request<Incoming>, Response = http::Response<B>>
+        + Clone
+        + Send
+        + 'static,
     S::Future: Send + 'static,
     S::Error: Into<Box<dyn StdError + Send + Sync>>,
     B: Body + Send + 'static,

@@ -1,0 +1,328 @@
+//! The shared middle of a spool: the segments, the end of the stream, and appending to it.
+//!
+//! One short mutex guards it. An append is one `write(2)` at a known offset under that mutex; a write that fails leaves
+//! nothing behind that counts, for the end does not move.
+
+use crate::error::AppendError;
+use crate::frame::{FRAME_LEN, HEADER_LEN, Identity};
+use crate::segment::Segment;
+use crate::state::{State, StateFile};
+use crate::{FullPolicy, MAX_RECORD_BYTES, Options, Position};
+use std::collections::VecDeque;
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use tokio::sync::{Notify, watch};
+
+/// Frames up to this length are written with one call, from one buffer; longer ones are not copied.
+const COPY_LIMIT: usize = 128 * 1024;
+
+/// What writers, the reader and the sync thread share.
+#[derive(Debug)]
+pub(crate) struct Log {
+    pub(crate) options: Options,
+    pub(crate) identity: Identity,
+    pub(crate) tail: Mutex<Tail>,
+    /// Wakes the sync thread.
+    pub(crate) work: Condvar,
+    /// Wakes the reader.
+    pub(crate) data: Notify,
+    pub(crate) state_file: StateFile,
+    pub(crate) synced: watch::Sender<Synced>,
+    pub(crate) counts: Counts,
+    /// Held as long as the spool is open.
+    pub(crate) _lock: File,
+}
+
+/// Counters since the spool was opened.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) refused: AtomicU64,
+    pub(crate) dropped: AtomicU64,
+    pub(crate) corrupt: AtomicU64,
+    pub(crate) torn: AtomicU64,
+    pub(crate) write_errors: AtomicU64,
+    pub(crate) sync_errors: AtomicU64,
+    pub(crate) read_errors: AtomicU64,
+}
+
+/// How far the disk has got.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Synced {
+    /// Every byte before this position is on the disk.
+    pub(crate) end: u64,
+    /// The state of this sequence number is on the disk.
+    pub(crate) state: u64,
+    /// Failed attempts, and what the last of them said.
+    pub(crate) failures: u64,
+    pub(crate) error: Option<Arc<(PathBuf, std::io::Error)>>,
+}
+
+/// What the mutex guards.
+#[derive(Debug)]
+pub(crate) struct Tail {
+    /// Oldest first; `active`, if there is one, is the last of them.
+    pub(crate) segments: VecDeque<Segment>,
+    pub(crate) active: Option<Arc<File>>,
+    /// Position of the next frame or, without an active segment, of the next segment.
+    pub(crate) end: u64,
+    /// Of all segments.
+    pub(crate) bytes: u64,
+    /// Since the spool was opened.
+    pub(crate) appended: u64,
+    pub(crate) state: State,
+    /// The reader sleeps until the end reaches this position, or the count of appended records this number.
+    pub(crate) wake_at: (u64, u64),
+    pub(crate) todo: Todo,
+    buffer: Vec<u8>,
+}
+
+/// What the sync thread is asked to do.
+#[derive(Debug, Default)]
+pub(crate) struct Todo {
+    pub(crate) when: When,
+    /// A segment was created.
+    pub(crate) directory: bool,
+    /// Segments that were closed since the last sync.
+    pub(crate) closed: Vec<Arc<File>>,
+    /// Segments that nobody needs.
+    pub(crate) garbage: Vec<PathBuf>,
+}
+
+/// When the sync thread is to work. The greater wish wins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(crate) enum When {
+    /// There is nothing to do.
+    #[default]
+    Never,
+    /// Within the interval.
+    Soon,
+    /// Somebody waits for it.
+    Now,
+    /// A last time, and then end.
+    Stop,
+}
+
+impl Tail {
+    pub(crate) fn new(segments: VecDeque<Segment>, end: u64, state: State) -> Self {
+        let bytes = segments.iter().map(Segment::len).sum();
+        Self {
+            segments,
+            active: None,
+            end,
+            bytes,
+            appended: 0,
+            state,
+            wake_at: (u64::MAX, u64::MAX),
+            todo: Todo::default(),
+            buffer: Vec::new(),
+        }
+    }
+
+    /// Ends the active segment; the next append begins another.
+    pub(crate) fn close_active(&mut self) {
+        if let Some(file) = self.active.take() {
+            self.todo.closed.push(file);
+        }
+    }
+
+    /// Ends the active segment after a failed sync: it is not to be synced again. The directory is, for the failure may
+    /// have been its own.
+    pub(crate) fn close_failed(&mut self) {
+        self.active = None;
+        self.todo.directory = true;
+    }
+}
+
+impl Log {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Tail> {
+        // Nothing under the mutex panics half-way through a change: the state is whole even if a holder died.
+        self.tail.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether new work should be refused: an eighth, at most 64 MiB, stays free for records of work that is under way.
+    pub(crate) fn is_full(&self, tail: &Tail) -> bool {
+        let reserve = (self.options.max_bytes / 8).min(64 << 20);
+        tail.bytes.saturating_add(reserve) >= self.options.max_bytes
+    }
+
+    fn segment_bytes(&self) -> u64 {
+        self.options.segment_bytes.min(self.options.max_bytes / 4)
+    }
+
+    /// Appends one record. It is in the page cache when this returns, and will be synced within the interval.
+    pub(crate) fn append(&self, record: &[u8]) -> Result<Position, AppendError> {
+        // The checksum of the content is the costly part; it is taken before the mutex is.
+        let record = Prepared::new(record)?;
+        let mut tail = self.lock();
+        if self.overflows(&tail, record.frame_len()) {
+            let end = tail.end;
+            let full = self.full_error(&tail);
+            drop(tail);
+            return match self.options.full {
+                FullPolicy::Refuse => {
+                    self.counts.refused.fetch_add(1, Ordering::Relaxed);
+                    Err(full)
+                }
+                FullPolicy::DropAndCount => {
+                    self.counts.dropped.fetch_add(1, Ordering::Relaxed);
+                    Ok(Position(end))
+                }
+            };
+        }
+        let appended = self.write(&mut tail, &record);
+        self.announce(tail, When::Soon);
+        appended
+    }
+
+    /// Appends records in a row, all or, when they do not all fit, none, whatever the policy: the caller wants to know.
+    pub(crate) fn append_all(&self, records: &[&[u8]]) -> Result<Position, AppendError> {
+        let prepared = records.iter().map(|record| Prepared::new(record)).collect::<Result<Vec<_>, _>>()?;
+        let total = prepared.iter().map(Prepared::frame_len).sum();
+        let mut tail = self.lock();
+        if self.overflows(&tail, total) {
+            self.counts.refused.fetch_add(records.len() as u64, Ordering::Relaxed);
+            return Err(self.full_error(&tail));
+        }
+        let mut appended = Ok(Position(tail.end));
+        for record in prepared {
+            appended = self.write(&mut tail, &record);
+            if appended.is_err() {
+                break;
+            }
+        }
+        self.announce(tail, When::Now);
+        appended
+    }
+
+    /// Whether `more` bytes of frames would go beyond the bound, a new segment's header included.
+    fn overflows(&self, tail: &Tail, more: u64) -> bool {
+        tail.bytes.saturating_add(more + HEADER_LEN as u64) > self.options.max_bytes
+    }
+
+    fn full_error(&self, tail: &Tail) -> AppendError {
+        AppendError::Full {
+            dir: self.options.dir.clone(),
+            bytes: tail.bytes,
+            max_bytes: self.options.max_bytes,
+        }
+    }
+
+    /// Writes a record at the end, in a new segment when the active one has grown enough.
+    fn write(&self, tail: &mut Tail, record: &Prepared<'_>) -> Result<Position, AppendError> {
+        let written = self.try_write(tail, record);
+        if written.is_err() {
+            self.counts.write_errors.fetch_add(1, Ordering::Relaxed);
+        }
+        written
+    }
+
+    fn try_write(&self, tail: &mut Tail, record: &Prepared<'_>) -> Result<Position, AppendError> {
+        let (file, base) = self.active_segment(tail)?;
+        let position = tail.end;
+        let offset = position - base;
+        let frame = self.identity.frame(position, record.len, record.hasher.clone());
+        let written = if record.content.len() <= COPY_LIMIT {
+            tail.buffer.clear();
+            tail.buffer.extend_from_slice(&frame);
+            tail.buffer.extend_from_slice(record.content);
+            file.write_all_at(&tail.buffer, offset)
+        } else {
+            // The content first: a frame that begins with zeros is no frame, should we die in between.
+            file.write_all_at(record.content, offset + FRAME_LEN as u64)
+                .and_then(|()| file.write_all_at(&frame, offset))
+        };
+        if let Err(error) = written {
+            // What was written in part lies beyond the end, where nobody reads; giving it back helps a full disk.
+            if let Err(error) = file.set_len(offset) {
+                tracing::warn!(%error, spool.dir = %self.options.dir.display(), "a failed write was not undone");
+            }
+            return Err(AppendError::io(
+                "append to",
+                &Segment { base, end: position }.path(&self.options.dir),
+            )(error));
+        }
+        tail.end += record.frame_len();
+        tail.bytes += record.frame_len();
+        tail.appended += 1;
+        if let Some(segment) = tail.segments.back_mut() {
+            segment.end = tail.end;
+        }
+        Ok(Position(tail.end))
+    }
+
+    /// The segment to append to, and its base; creates one when there is none with room.
+    fn active_segment(&self, tail: &mut Tail) -> Result<(Arc<File>, u64), AppendError> {
+        if let (Some(file), Some(segment)) = (&tail.active, tail.segments.back()) {
+            if segment.len() < self.segment_bytes() {
+                return Ok((Arc::clone(file), segment.base));
+            }
+            tail.close_active();
+        }
+        let base = tail.end;
+        let segment = Segment { base, end: base + HEADER_LEN as u64 };
+        let path = segment.path(&self.options.dir);
+        // Truncated, for an attempt on a full disk may have left a piece of it.
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(AppendError::io("create", &path))?;
+        file.write_all_at(&self.identity.header(base), 0).map_err(AppendError::io("begin", &path))?;
+        let file = Arc::new(file);
+        tail.active = Some(Arc::clone(&file));
+        tail.segments.push_back(segment);
+        tail.end = segment.end;
+        tail.bytes += segment.len();
+        tail.todo.directory = true;
+        Ok((file, base))
+    }
+
+    /// Tells the sync thread and, if it waits for this, the reader.
+    fn announce(&self, mut tail: MutexGuard<'_, Tail>, sync: When) {
+        let reader = tail.end >= tail.wake_at.0 || tail.appended >= tail.wake_at.1;
+        if reader {
+            tail.wake_at = (u64::MAX, u64::MAX);
+        }
+        self.request_sync(&mut tail, sync);
+        drop(tail);
+        if reader {
+            self.data.notify_one();
+        }
+    }
+
+    /// Asks for a sync.
+    pub(crate) fn request_sync(&self, tail: &mut Tail, when: When) {
+        if tail.todo.when < when {
+            tail.todo.when = when;
+            self.work.notify_one();
+        }
+    }
+}
+
+/// A record of acceptable length, and the checksum of its content.
+struct Prepared<'a> {
+    content: &'a [u8],
+    len: u32,
+    hasher: crc32fast::Hasher,
+}
+
+impl<'a> Prepared<'a> {
+    fn new(content: &'a [u8]) -> Result<Self, AppendError> {
+        let too_large = AppendError::TooLarge { len: content.len(), max: MAX_RECORD_BYTES };
+        let len = u32::try_from(content.len()).ok().filter(|_| content.len() <= MAX_RECORD_BYTES);
+        let Some(len) = len else { return Err(too_large) };
+        let mut hasher = crc32fast::Hasher::new();
+        hasher.update(content);
+        Ok(Self { content, len, hasher })
+    }
+
+    fn frame_len(&self) -> u64 {
+        FRAME_LEN as u64 + u64::from(self.len)
+    }
+}

@@ -1,0 +1,158 @@
+//! Opening a directory: taking its lock, learning who it is, and making sense of what a crash left.
+//!
+//! Segments of an earlier life are never appended to. The last of them may be torn: what follows its last record is cut
+//! off. The stream goes on behind everything that was ever promised (segments, cursor, intent), so no position has two meanings.
+
+use crate::frame::{HEADER_LEN, Identity, read_header};
+use crate::log::{Counts, Log, Synced, Tail, When};
+use crate::segment::{self, Limits, Records, Segment};
+use crate::state::{State, StateFile};
+use crate::sync::Keeper;
+use crate::{OpenError, Options, Position, Reader, Writer};
+use std::collections::VecDeque;
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Condvar, Mutex};
+use tokio::sync::{Notify, watch};
+
+/// Records read at a time while the end of the last segment is sought.
+const SCAN: Limits = Limits { records: usize::MAX, bytes: 4 << 20 };
+
+pub(crate) fn open(options: Options) -> Result<(Writer, Reader), OpenError> {
+    check(&options)?;
+    let dir = options.dir.as_path();
+    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(OpenError::io("create", dir))?;
+    let lock = lock(dir)?;
+    let (state_file, state) = StateFile::open(dir)?;
+    let mut segments = list(dir)?;
+    let identity = match state {
+        Some(state) => state.identity,
+        None => find_identity(dir, &segments)?,
+    };
+    let mut state = state.unwrap_or(State { sequence: 0, identity, cursor: Position(0), intent: None });
+    let counts = Counts::default();
+    recover_last(dir, &mut segments, identity, &counts)?;
+    let promised = state.intent.map_or(state.cursor, |(_, to)| to.max(state.cursor));
+    let end = segments.back().map_or(0, |segment| segment.end).max(promised.0);
+    let read = segments.iter().take_while(|segment| segment.end <= state.cursor.0).count();
+    let garbage: Vec<_> = segments.drain(..read).map(|segment| segment.path(dir)).collect();
+    // Whether there was a state or not: from here on there is one, or we could not keep a cursor either.
+    state.sequence += 1;
+    state_file.write(&state).map_err(OpenError::io("write", state_file.path()))?;
+    let log = Arc::new(Log {
+        identity,
+        tail: Mutex::new(Tail::new(segments, end, state)),
+        work: Condvar::new(),
+        data: Notify::new(),
+        state_file,
+        synced: watch::Sender::new(Synced::default()),
+        counts,
+        _lock: lock,
+        options,
+    });
+    {
+        let mut tail = log.lock();
+        tail.todo.garbage = garbage;
+        log.request_sync(&mut tail, When::Soon);
+    }
+    let keeper =
+        Keeper::start(Arc::clone(&log)).map_err(OpenError::io("start a thread for", &log.options.dir))?;
+    let keeper = Arc::new(keeper);
+    let reader = Reader::new(Arc::clone(&keeper), state.cursor);
+    Ok((Writer::new(keeper), reader))
+}
+
+fn check(options: &Options) -> Result<(), OpenError> {
+    let rules = [
+        ("max_bytes", options.max_bytes, 64 * 1024, "at least 65536 bytes"),
+        ("segment_bytes", options.segment_bytes, 4096, "at least 4096 bytes"),
+    ];
+    for (field, value, least, expected) in rules {
+        if value < least {
+            return Err(OpenError::InvalidOption { dir: options.dir.clone(), field, value, expected });
+        }
+    }
+    Ok(())
+}
+
+/// Takes the directory's lock; the system frees it when the process ends, however it ends.
+fn lock(dir: &Path) -> Result<File, OpenError> {
+    let path = dir.join("lock");
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&path)
+        .map_err(OpenError::io("open", &path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OpenError::Locked { dir: dir.to_owned() }),
+        Err(TryLockError::Error(error)) => Err(OpenError::io("lock", &path)(error)),
+    }
+}
+
+/// The segments by position, each as long as its file.
+fn list(dir: &Path) -> Result<VecDeque<Segment>, OpenError> {
+    let mut segments = Vec::new();
+    for entry in std::fs::read_dir(dir).map_err(OpenError::io("list", dir))? {
+        let entry = entry.map_err(OpenError::io("list", dir))?;
+        let name = entry.file_name();
+        if let Some(base) = name.to_str().and_then(Segment::base_of) {
+            let len = entry.metadata().map_err(OpenError::io("inspect", &entry.path()))?.len();
+            segments.push(Segment { base, end: base.saturating_add(len.max(HEADER_LEN as u64)) });
+        }
+    }
+    segments.sort_by_key(|segment| segment.base);
+    // No stretch of the stream has two files; should names say otherwise, the later one counts.
+    for i in 1..segments.len() {
+        segments[i - 1].end = segments[i - 1].end.min(segments[i].base);
+    }
+    Ok(segments.into())
+}
+
+/// The identity when the state file does not tell it: from a segment, or else a new one.
+fn find_identity(dir: &Path, segments: &VecDeque<Segment>) -> Result<Identity, OpenError> {
+    for segment in segments.iter().rev() {
+        let path = segment.path(dir);
+        let mut header = [0; HEADER_LEN];
+        let file = File::open(&path).map_err(OpenError::io("open", &path))?;
+        if file.read_exact_at(&mut header, 0).is_ok()
+            && let Some(identity) = read_header(&header)
+        {
+            return Ok(identity);
+        }
+    }
+    getrandom::u64()
+        .map(Identity)
+        .map_err(|error| OpenError::io("draw an identity for", dir)(std::io::Error::other(error.to_string())))
+}
+
+/// Cuts off what follows the last record of the last segment.
+fn recover_last(
+    dir: &Path,
+    segments: &mut VecDeque<Segment>,
+    identity: Identity,
+    counts: &Counts,
+) -> Result<(), OpenError> {
+    let Some(last) = segments.back_mut() else { return Ok(()) };
+    let path = last.path(dir);
+    let file = OpenOptions::new().read(true).write(true).open(&path).map_err(OpenError::io("open", &path))?;
+    let mut end = last.first();
+    let mut position = end;
+    while position < last.end {
+        let mut found = Records::default();
+        position = segment::read(&file, *last, identity, position, SCAN, &mut found)
+            .map_err(OpenError::io("read", &path))?;
+        end = end.max(found.after_last);
+    }
+    if end < last.end {
+        tracing::warn!(path = %path.display(), bytes = last.end - end, "the torn end of a spool was cut off");
+        counts.torn.fetch_add(1, Ordering::Relaxed);
+        last.end = end;
+        file.set_len(last.len()).map_err(OpenError::io("cut the torn end of", &path))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,117 @@
+//! The thread that puts on disk what was written, and removes what was read.
+//!
+//! It sleeps until something is dirty, waits for the interval or for somebody who is waiting, and then syncs everything
+//! at once: all appends that arrive while a sync runs share the next one. Nothing else in a spool calls fsync.
+
+use crate::log::{Log, Synced, Tail, When};
+use std::fs::File;
+use std::io;
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+/// Keeps the thread: the last handle of a spool to be dropped stops it, and waits for its final sync.
+#[derive(Debug)]
+pub(crate) struct Keeper {
+    pub(crate) log: Arc<Log>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Keeper {
+    /// Starts the thread.
+    pub(crate) fn start(log: Arc<Log>) -> io::Result<Self> {
+        let of_thread = Arc::clone(&log);
+        let thread = std::thread::Builder::new().name("spool-sync".into()).spawn(move || run(&of_thread))?;
+        Ok(Self { log, thread: Some(thread) })
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.log.request_sync(&mut self.log.lock(), When::Stop);
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!(spool.dir = %self.log.options.dir.display(), "the sync thread of a spool had died");
+        }
+    }
+}
+
+/// One round of work, taken from under the mutex.
+struct Round {
+    files: Vec<Arc<File>>,
+    directory: bool,
+    garbage: Vec<PathBuf>,
+    end: u64,
+    state: u64,
+    last: bool,
+}
+
+fn run(log: &Log) {
+    let mut synced = Synced::default();
+    loop {
+        let round = next_round(log);
+        match sync(log, &round) {
+            Ok(()) => {
+                (synced.end, synced.state) = (round.end, round.state);
+            }
+            Err((path, error)) => {
+                let error_text: &dyn std::error::Error = &error;
+                tracing::error!(error = error_text, path = %path.display(), "a spool could not be synced");
+                log.counts.sync_errors.fetch_add(1, Ordering::Relaxed);
+                synced.failures += 1;
+                synced.error = Some(Arc::new((path, error)));
+                // After a failed fsync the kernel may count lost pages as clean, so a later success says nothing about this
+                // file. What follows goes into another.
+                log.lock().close_failed();
+            }
+        }
+        for path in &round.garbage {
+            if let Err(error) = std::fs::remove_file(path) {
+                tracing::warn!(%error, path = %path.display(), "a segment that was read could not be removed");
+            }
+        }
+        log.synced.send_replace(synced.clone());
+        if round.last {
+            return;
+        }
+    }
+}
+
+/// Waits for work.
+fn next_round(log: &Log) -> Round {
+    let idle = |tail: &mut Tail| tail.todo.when == When::Never;
+    let tail = log.work.wait_while(log.lock(), idle).unwrap_or_else(PoisonError::into_inner);
+    let patient = |tail: &mut Tail| tail.todo.when < When::Now;
+    let (tail, _) = log
+        .work
+        .wait_timeout_while(tail, log.options.fsync_interval, patient)
+        .unwrap_or_else(PoisonError::into_inner);
+    take_round(tail)
+}
+
+fn take_round(mut tail: MutexGuard<'_, Tail>) -> Round {
+    let mut files = std::mem::take(&mut tail.todo.closed);
+    files.extend(tail.active.clone());
+    let when = std::mem::take(&mut tail.todo.when);
+    Round {
+        files,
+        directory: std::mem::take(&mut tail.todo.directory),
+        garbage: std::mem::take(&mut tail.todo.garbage),
+        end: tail.end,
+        state: tail.state.sequence,
+        last: when == When::Stop,
+    }
+}
+
+fn sync(log: &Log, round: &Round) -> Result<(), (PathBuf, io::Error)> {
+    let dir = &log.options.dir;
+    for file in &round.files {
+        file.sync_data().map_err(|error| (dir.clone(), error))?;
+    }
+    if round.directory {
+        File::open(dir).and_then(|d| d.sync_all()).map_err(|error| (dir.clone(), error))?;
+    }
+    log.state_file.sync().map_err(|error| (log.state_file.path().to_owned(), error))
+}
