@@ -57,7 +57,7 @@ pub fn hash(secret: &str) -> KeyHash {
 }
 
 /// `N` random bytes as `2 N` hex digits.
-pub(crate) fn random_hex<const N: usize>() -> Result<String, ControlError> {
+pub fn random_hex<const N: usize>() -> Result<String, ControlError> {
     let mut bytes = [0_u8; N];
     getrandom::fill(&mut bytes).map_err(|error| ControlError::Random(error.to_string()))?;
     Ok(hex::encode(bytes))

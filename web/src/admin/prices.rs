@@ -1,0 +1,95 @@
+//! `/admin/v1/prices`: the entries of the price book.
+
+use super::body::{Body, Parameters};
+use super::{AdminState, Failure};
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use contracts::price::{ModelPrice, PriceKey};
+use control::records::parse_time;
+use control::repositories::PriceChanges;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+/// Which entries to list.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Filter {
+    /// Only those of this provider.
+    provider: Option<String>,
+    /// Only those of this model.
+    model: Option<String>,
+}
+
+/// Which entry is meant.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Key {
+    /// Its provider.
+    provider: String,
+    /// Its model.
+    model: String,
+    /// Its date, RFC 3339; absent for the entry that holds since ever.
+    valid_from: Option<String>,
+}
+
+/// Entries of the price book and its version.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct PriceList {
+    /// Identifies the content of the whole book.
+    version: String,
+    /// The entries.
+    #[schema(value_type = Vec<Object>)]
+    data: Vec<ModelPrice>,
+}
+
+/// Entries to write.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewPrices {
+    /// Each replaces the entry of the same provider, model and date, if there is one.
+    #[schema(value_type = Vec<Object>)]
+    data: Vec<ModelPrice>,
+}
+
+/// Prices, by provider, model and date.
+#[utoipa::path(get, path = "/admin/v1/prices", tag = "prices", params(Filter), responses((status = 200, body = PriceList)))]
+pub(super) async fn list(
+    State(state): State<AdminState>,
+    Parameters(filter): Parameters<Filter>,
+) -> Result<Json<PriceList>, Failure> {
+    let book = state.control.prices().book().await?;
+    let wanted = |entry: &&ModelPrice| {
+        filter.provider.as_ref().is_none_or(|provider| *provider == entry.provider)
+            && filter.model.as_ref().is_none_or(|model| *model == entry.model)
+    };
+    let data = book.entries().iter().filter(wanted).cloned().collect();
+    Ok(Json(PriceList { version: book.version, data }))
+}
+
+/// Writes prices. All or none: a book that would contradict itself is refused.
+#[utoipa::path(put, path = "/admin/v1/prices", tag = "prices", request_body = NewPrices, responses((status = 200, body = PriceChanges)))]
+pub(super) async fn put(
+    State(state): State<AdminState>,
+    Body(new): Body<NewPrices>,
+) -> Result<Json<PriceChanges>, Failure> {
+    Ok(Json(state.control.prices().put(new.data).await?))
+}
+
+/// Deletes one price.
+#[utoipa::path(delete, path = "/admin/v1/prices", tag = "prices", params(Key), responses(
+    (status = 204), (status = 404, description = "There is none.")))]
+pub(super) async fn delete(
+    State(state): State<AdminState>,
+    Parameters(key): Parameters<Key>,
+) -> Result<StatusCode, Failure> {
+    let valid_from = key
+        .valid_from
+        .map(|text| parse_time(&text))
+        .transpose()
+        .map_err(|message| Failure::invalid("valid_from", format!("valid_from: {message}")))?;
+    state.control.prices().delete(&PriceKey { provider: key.provider, model: key.model, valid_from }).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

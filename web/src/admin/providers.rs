@@ -1,0 +1,79 @@
+//! `/admin/v1/providers`.
+
+use super::body::{Body, Id};
+use super::{AdminState, Failure, List};
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use contracts::ProviderId;
+use control::records::{NewProvider, Provider, ProviderChange, SecretState};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// A provider and whether its credential can be had.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ProviderView {
+    /// The provider.
+    #[serde(flatten)]
+    provider: Provider,
+    /// Whether its credential resolves in the web role's process; the gateway's may see another environment.
+    secret_state: SecretState,
+}
+
+impl From<Provider> for ProviderView {
+    fn from(provider: Provider) -> Self {
+        Self { secret_state: provider.secret_state(), provider }
+    }
+}
+
+/// All providers, by id.
+#[utoipa::path(get, path = "/admin/v1/providers", tag = "providers", responses((status = 200, body = List<ProviderView>)))]
+pub(super) async fn list(State(state): State<AdminState>) -> Result<Json<List<ProviderView>>, Failure> {
+    let providers = state.control.providers().list().await?;
+    Ok(Json(List { data: providers.into_iter().map(Into::into).collect() }))
+}
+
+/// Creates a provider.
+#[utoipa::path(post, path = "/admin/v1/providers", tag = "providers", request_body = NewProvider, responses(
+    (status = 201, body = ProviderView), (status = 409, description = "There is one of that id.")))]
+pub(super) async fn create(
+    State(state): State<AdminState>,
+    Body(new): Body<NewProvider>,
+) -> Result<(StatusCode, Json<ProviderView>), Failure> {
+    let provider = state.control.providers().create(new, state.clock.now()).await?;
+    Ok((StatusCode::CREATED, Json(provider.into())))
+}
+
+/// One provider.
+#[utoipa::path(get, path = "/admin/v1/providers/{id}", tag = "providers", params(("id" = String, Path)), responses(
+    (status = 200, body = ProviderView), (status = 404, description = "There is none.")))]
+pub(super) async fn read(
+    State(state): State<AdminState>,
+    Id(id): Id<ProviderId>,
+) -> Result<Json<ProviderView>, Failure> {
+    let provider = state.control.providers().get(&id).await?;
+    provider.map(|p| Json(p.into())).ok_or_else(|| Failure::not_found("provider", id.as_str()))
+}
+
+/// Changes a provider.
+#[utoipa::path(patch, path = "/admin/v1/providers/{id}", tag = "providers", params(("id" = String, Path)),
+    request_body = ProviderChange,
+    responses((status = 200, body = ProviderView), (status = 404, description = "There is none.")))]
+pub(super) async fn update(
+    State(state): State<AdminState>,
+    Id(id): Id<ProviderId>,
+    Body(change): Body<ProviderChange>,
+) -> Result<Json<ProviderView>, Failure> {
+    Ok(Json(state.control.providers().update(&id, change).await?.into()))
+}
+
+/// Deletes a provider that serves no model.
+#[utoipa::path(delete, path = "/admin/v1/providers/{id}", tag = "providers", params(("id" = String, Path)), responses(
+    (status = 204), (status = 404, description = "There is none."), (status = 409, description = "It is in use.")))]
+pub(super) async fn delete(
+    State(state): State<AdminState>,
+    Id(id): Id<ProviderId>,
+) -> Result<StatusCode, Failure> {
+    state.control.providers().delete(&id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
