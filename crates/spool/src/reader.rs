@@ -80,10 +80,7 @@ impl Reader {
                     }
                 }
                 Err(error) => {
-                    let error: &(dyn std::error::Error + 'static) = &error;
-                    let dir = self.log().options.dir.display();
-                    tracing::error!(error, spool.dir = %dir, "a spool could not be read; trying again");
-                    self.log().counts.read_errors.fetch_add(1, Ordering::Relaxed);
+                    self.note_failed_read(&error);
                     sleep(READ_RETRY).await;
                 }
             }
@@ -205,6 +202,12 @@ impl Reader {
         let (mut records, to) = read.await.map_err(io::Error::other)??;
         let batch = Batch { records: std::mem::take(&mut records.contents), from, to: Position(to) };
         Ok((batch, records))
+    }
+
+    fn note_failed_read(&self, error: &io::Error) {
+        let dir = self.log().options.dir.display();
+        tracing::error!(%error, spool.dir = %dir, "a spool could not be read; trying again");
+        self.log().counts.read_errors.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Counts damage once, however often it is read.
