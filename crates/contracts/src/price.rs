@@ -19,7 +19,7 @@
 //! and output, at the long-context rates.
 //!
 //! **Which rate a token pays.** See [`Rates`] for the kinds and what stands in for a missing one, and
-//! [`cost_of`](charge) for how counts that contradict each other are billed.
+//! [`charge`] for how counts that contradict each other are billed.
 
 pub mod charge;
 pub mod decimal;
@@ -29,7 +29,7 @@ mod model;
 mod snapshot;
 
 pub use gpu::{GpuPrice, Throughput};
-pub use model::{Charge, InvalidPrice, ModelPrice, PriceKey, Rate, RateCard, Rates};
+pub use model::{Charge, InvalidPrice, ModelPrice, PriceKey, Rate, RateCard, Rates, instant};
 pub use snapshot::snapshot_suffix;
 
 use crate::{Timestamp, TokenUsage, Usd};

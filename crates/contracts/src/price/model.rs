@@ -266,8 +266,8 @@ fn is_zero(above: &u64) -> bool {
     *above == 0
 }
 
-/// Instants as people write them in a price list.
-mod instant {
+/// Instants as people write them in a price list: `2026-01-31` or `2026-01-31T16:00:00Z`. For `#[serde(with)]`.
+pub mod instant {
     use crate::Timestamp;
     use jiff::civil::Date;
     use jiff::tz::TimeZone;
@@ -294,15 +294,16 @@ mod instant {
         i64::try_from(instant.as_nanosecond()).ok().map(Timestamp::from_unix_nanos)
     }
 
-    #[expect(clippy::ref_option, reason = "the signature that serde asks for")]
-    pub(super) fn serialize<S: Serializer>(at: &Option<Timestamp>, to: S) -> Result<S::Ok, S::Error> {
+    /// Writes the instant as text.
+    pub fn serialize<S: Serializer>(at: &Option<Timestamp>, to: S) -> Result<S::Ok, S::Error> {
         match at {
             Some(at) => to.serialize_str(&write(*at)),
             None => to.serialize_none(),
         }
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Timestamp>, D::Error> {
+    /// Reads the text; absent stays absent.
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Timestamp>, D::Error> {
         let Some(text) = Option::<String>::deserialize(from)? else { return Ok(None) };
         read(&text).map(Some).ok_or_else(|| {
             let text: String = text.chars().take(64).collect();

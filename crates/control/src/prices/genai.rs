@@ -94,7 +94,7 @@ impl Reading<'_> {
         self.at("prices");
         let prices = members.get("prices").ok_or("the model has no prices")?;
         let mut entries = Vec::new();
-        for (valid_from, raw) in self.dated(prices)? {
+        for (valid_from, raw) in dated(prices)? {
             let entry = ModelPrice {
                 provider: names::provider(self.provider).to_owned(),
                 model: self.model.clone(),
@@ -108,28 +108,6 @@ impl Reading<'_> {
             entries.push(entry);
         }
         Ok(entries)
-    }
-
-    /// The prices with the instant from which each holds.
-    fn dated<'a>(&mut self, raw: &'a RawValue) -> Result<Vec<(Option<Timestamp>, &'a RawValue)>, String> {
-        if raw.get().starts_with('{') {
-            return Ok(vec![(None, raw)]);
-        }
-        let mut dated: Vec<(Option<Timestamp>, &RawValue)> = Vec::new();
-        for raw in json::items(raw)? {
-            let conditional = Members::of(raw)?;
-            let prices = conditional.get("prices").ok_or("a conditional price has no prices")?;
-            let from = match conditional.get("constraint") {
-                None => None,
-                Some(constraint) if constraint.get() == "null" => None,
-                Some(constraint) => Some(start_date(constraint)?),
-            };
-            if dated.iter().any(|(other, _)| *other == from) {
-                return Err("has two prices from the same instant".to_owned());
-            }
-            dated.push((from, prices));
-        }
-        Ok(dated)
     }
 
     fn cards(&mut self, raw: &RawValue) -> Result<Vec<RateCard>, String> {
@@ -176,7 +154,11 @@ impl Reading<'_> {
         for (operator, operand) in &members.0 {
             if operator == "or" {
                 match json::items(operand) {
-                    Ok(clauses) => clauses.into_iter().for_each(|clause| self.clause(clause, matched, depth + 1)),
+                    Ok(clauses) => {
+                        for clause in clauses {
+                            self.clause(clause, matched, depth + 1);
+                        }
+                    }
                     Err(reason) => self.lose("match.or", reason),
                 }
                 continue;
@@ -195,7 +177,10 @@ impl Reading<'_> {
                 }
                 "ends_with" => {
                     matched.alias(&text);
-                    self.lose(&field, format!("{text:?} is taken as this name, not as every name that ends so"));
+                    self.lose(
+                        &field,
+                        format!("{text:?} is taken as this name, not as every name that ends so"),
+                    );
                 }
                 "regex" => match snapshots_of(&text) {
                     Some(prefix) => matched.prefix(&prefix),
@@ -205,6 +190,28 @@ impl Reading<'_> {
             }
         }
     }
+}
+
+/// The prices with the instant from which each holds.
+fn dated(raw: &RawValue) -> Result<Vec<(Option<Timestamp>, &RawValue)>, String> {
+    if raw.get().starts_with('{') {
+        return Ok(vec![(None, raw)]);
+    }
+    let mut dated: Vec<(Option<Timestamp>, &RawValue)> = Vec::new();
+    for raw in json::items(raw)? {
+        let conditional = Members::of(raw)?;
+        let prices = conditional.get("prices").ok_or("a conditional price has no prices")?;
+        let from = match conditional.get("constraint") {
+            None => None,
+            Some(constraint) if constraint.get() == "null" => None,
+            Some(constraint) => Some(start_date(constraint)?),
+        };
+        if dated.iter().any(|(other, _)| *other == from) {
+            return Err("has two prices from the same instant".to_owned());
+        }
+        dated.push((from, prices));
+    }
+    Ok(dated)
 }
 
 /// The names that a match expression gives.
@@ -267,7 +274,11 @@ struct Tiered {
 impl Tiered {
     /// The price of a call of more than `length` tokens.
     fn at(&self, length: u64) -> Option<Rate> {
-        let tier = self.tiers.iter().filter(|(start, _)| *start <= length && length > 0).max_by_key(|(start, _)| *start);
+        let tier = self
+            .tiers
+            .iter()
+            .filter(|(start, _)| *start <= length && length > 0)
+            .max_by_key(|(start, _)| *start);
         tier.map_or(self.base, |(_, rate)| *rate)
     }
 }
@@ -296,7 +307,8 @@ fn start_date(raw: &RawValue) -> Result<Timestamp, String> {
     if members.get("start_time").is_some() || members.get("end_time").is_some() {
         return Err("its price depends on the hour of the day, which the book does not know".to_owned());
     }
-    let text = members.text("start_date")?.ok_or_else(|| format!("the constraint {} is not known", shown(raw)))?;
+    let text =
+        members.text("start_date")?.ok_or_else(|| format!("the constraint {} is not known", shown(raw)))?;
     let date = text.parse::<jiff::civil::Date>().ok();
     let instant = date.and_then(|date| date.to_zoned(jiff::tz::TimeZone::UTC).ok());
     let nanos = instant.and_then(|instant| i64::try_from(instant.timestamp().as_nanosecond()).ok());

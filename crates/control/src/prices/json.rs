@@ -61,7 +61,9 @@ pub(super) fn items(raw: &RawValue) -> Result<Vec<&RawValue>, String> {
 
 /// A price in USD per 10^`exponent` tokens; `Ok(None)` for `null`.
 pub(super) fn rate(raw: &RawValue, exponent: i32) -> Result<Option<Rate>, String> {
-    let Some(picos) = number(raw, 12 - exponent, "expected at most a picodollar per token")? else { return Ok(None) };
+    let Some(picos) = number(raw, 12 - exponent, "expected at most a picodollar per token")? else {
+        return Ok(None);
+    };
     match Rate::from_picos(picos) {
         Some(rate) => Ok(Some(rate)),
         None => Err(format!("{} is too large: expected at most 1 USD per token", shown(raw))),

@@ -1,0 +1,3 @@
+//! The seed and both importers.
+
+mod seed;
