@@ -1,2 +1,45 @@
-//! .
-fn main() {}
+//! Control Tower: one binary, several roles.
+//!
+//! `control-tower up` is the whole product on one machine: it starts the other roles as child processes of itself and
+//! keeps them alive. At scale each role runs alone (`control-tower gateway --config …`). The same binary checks a
+//! configuration, says how a running tower fares, and administers tenants, keys, models and prices.
+
+mod check;
+mod cli;
+mod config;
+mod doctor;
+mod output;
+mod probe;
+mod roles;
+mod up;
+
+use clap::Parser;
+use cli::{Cli, Command};
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli) {
+        Ok(code) => code,
+        Err(error) => {
+            output::fail(&format!("control-tower: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    let file = cli.config.as_deref();
+    match cli.command {
+        Command::Up(args) => up::run(&args, file)?,
+        Command::Role(role) => roles::run(role, file)?,
+        Command::Sim(args) => roles::sim(args, file)?,
+        Command::Migrate => roles::migrate(file)?,
+        Command::Check(args) => return check::run(&args, file),
+        Command::Doctor(args) => return doctor::run(&args, file),
+    }
+    Ok(ExitCode::SUCCESS)
+}

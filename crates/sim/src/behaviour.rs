@@ -7,6 +7,7 @@
 //! Modifiers: `error-STATUS`, `hang` (no answer at all), `stall` (stops half-way, keeps the connection), `cut` (breaks
 //! off half-way), `garbage` (not the protocol), `nousage`, `first-MS`, `tps-N`, `tokens-N`, `reasoning-N`.
 
+use crate::answers::Answers;
 use crate::config::{Config, Kind, ModelConfig};
 use crate::error::SimError;
 use crate::hash::Sequence;
@@ -39,8 +40,19 @@ pub struct Advertised {
     pub kind: Kind,
 }
 
-/// Every model that a simulator with this configuration lists, recorded answers aside.
-pub fn advertised(config: &Config) -> Vec<Advertised> {
+/// Every model that a simulator with this configuration lists, those with recorded answers included. Reads the recordings.
+pub fn advertised(config: &Config) -> anyhow::Result<Vec<Advertised>> {
+    let answers = Answers::load(&config.answers)?;
+    let recorded = answers.models().into_iter().map(|name| Advertised {
+        name: name.to_owned(),
+        tier: "mid".to_owned(),
+        kind: Kind::Chat,
+    });
+    Ok(simulated(config).into_iter().chain(recorded).collect())
+}
+
+/// Every model that needs no recording.
+pub(crate) fn simulated(config: &Config) -> Vec<Advertised> {
     let configured =
         config.models.iter().map(|m| Advertised { name: m.name.clone(), tier: m.tier.clone(), kind: m.kind });
     let failing = FAILING.iter().map(|name| Advertised {
@@ -182,7 +194,7 @@ mod tests {
 
     #[test]
     fn every_advertised_name_resolves() {
-        for model in advertised(&Config::default()) {
+        for model in simulated(&Config::default()) {
             assert!(resolve(&model.name, &[]).is_ok(), "{}", model.name);
         }
         assert_eq!(resolve("sim-error-429", &[]).unwrap().fault, Some(Fault::Error(429)));

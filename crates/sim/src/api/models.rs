@@ -1,6 +1,6 @@
 //! `GET /v1/models` and `GET /v1/models/{id}`.
 
-use crate::behaviour::advertised;
+use crate::behaviour::simulated;
 use crate::error::SimError;
 use crate::server::Sim;
 use axum::Json;
@@ -29,7 +29,7 @@ pub(crate) async fn retrieve(
 }
 
 fn names(sim: &Sim) -> Vec<String> {
-    let simulated = advertised(sim.config()).into_iter().map(|m| m.name);
+    let simulated = simulated(sim.config()).into_iter().map(|m| m.name);
     simulated.chain(sim.answers().models().into_iter().map(str::to_owned)).collect()
 }
 

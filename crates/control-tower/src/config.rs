@@ -1,0 +1,172 @@
+//! `control-tower.toml`: a section for each role, every key with a default, unknown keys refused.
+
+use runtime::config::ByteSize;
+use runtime::telemetry::LogConfig;
+use serde::Deserialize;
+use std::path::{Path, PathBuf};
+use warehouse::WarehouseConfig;
+use warehouse::engine::EngineConfig;
+
+/// The whole file.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct TowerConfig {
+    pub(crate) gateway: gateway_proxy::Config,
+    pub(crate) collector: collector::Config,
+    pub(crate) store: StoreConfig,
+    pub(crate) web: web::server::Config,
+    pub(crate) control: ControlConfig,
+    pub(crate) sim: sim::Config,
+    pub(crate) log: LogConfig,
+}
+
+/// Section `[store]`: ClickHouse, embedded or not.
+#[derive(Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct StoreConfig {
+    /// URL of a ClickHouse server or cluster; nothing is embedded then.
+    pub(crate) clickhouse_url: Option<String>,
+    /// User.
+    pub(crate) user: String,
+    /// Password; `up` makes one for the embedded engine.
+    pub(crate) password: String,
+    /// Database.
+    pub(crate) database: String,
+    /// Name of the cluster whose every node gets the schema.
+    pub(crate) cluster: Option<String>,
+    /// The embedded engine's library, when it is not in one of the usual places.
+    pub(crate) engine_library: Option<PathBuf>,
+    /// Directory of the embedded engine's data.
+    pub(crate) dir: PathBuf,
+    /// Port of the embedded engine's HTTP interface.
+    pub(crate) http_port: u16,
+    /// Port of the embedded engine's native interface.
+    pub(crate) tcp_port: u16,
+    /// Memory that the embedded engine may come to use.
+    pub(crate) memory: ByteSize,
+}
+
+impl Default for StoreConfig {
+    fn default() -> Self {
+        let warehouse = WarehouseConfig::default();
+        Self {
+            clickhouse_url: None,
+            user: warehouse.user,
+            password: String::new(),
+            database: warehouse.database,
+            cluster: None,
+            engine_library: None,
+            dir: PathBuf::from("data/store"),
+            http_port: 8123,
+            tcp_port: 9009,
+            memory: ByteSize::gib(2),
+        }
+    }
+}
+
+/// Section `[control]`: the control database.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct ControlConfig {
+    /// `sqlite:///path/control.db` or `postgres://user:password@host/database`.
+    pub(crate) url: Option<String>,
+}
+
+impl ControlConfig {
+    /// The URL, or that of the default data directory.
+    pub(crate) fn url(&self) -> &str {
+        self.url.as_deref().unwrap_or("sqlite://data/control.db")
+    }
+}
+
+impl StoreConfig {
+    /// How clients reach ClickHouse.
+    pub(crate) fn warehouse(&self) -> WarehouseConfig {
+        let embedded = || format!("http://127.0.0.1:{}", self.http_port);
+        WarehouseConfig {
+            url: self.clickhouse_url.clone().unwrap_or_else(embedded),
+            user: self.user.clone(),
+            password: self.password.clone(),
+            database: self.database.clone(),
+            cluster: self.cluster.clone(),
+        }
+    }
+
+    /// How the embedded engine is started. Its library is looked for in `data_dir/engine` among other places.
+    pub(crate) fn engine(&self, data_dir: Option<&Path>) -> EngineConfig {
+        let binary = std::env::current_exe().ok();
+        let cache = cache_home();
+        let library = self.engine_library.as_deref();
+        EngineConfig {
+            library: warehouse::engine::searched_places(
+                library,
+                binary.as_deref(),
+                data_dir,
+                cache.as_deref(),
+            ),
+            path: self.dir.clone(),
+            http_port: self.http_port,
+            tcp_port: self.tcp_port,
+            memory_bytes: self.memory.as_u64(),
+            user: self.user.clone(),
+            password: self.password.clone(),
+            database: self.database.clone(),
+        }
+    }
+}
+
+/// `$XDG_CACHE_HOME`, else `$HOME/.cache`.
+fn cache_home() -> Option<PathBuf> {
+    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    set("XDG_CACHE_HOME").or_else(|| Some(set("HOME")?.join(".cache")))
+}
+
+impl TowerConfig {
+    /// Everything that is wrong beyond types, one sentence each; empty when all is well.
+    pub(crate) fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        let mut note = |result: Result<(), String>| problems.extend(result.err());
+        note(self.gateway.validate().map_err(|e| e.to_string()));
+        note(self.collector.validate().map_err(|e| e.to_string()));
+        note(self.web.validate());
+        note(self.sim.validate().map_err(|e| e.to_string()));
+        note(self.store.warehouse().validate().map_err(|e| e.to_string()));
+        if self.store.clickhouse_url.is_none() {
+            // The password is made by `up`; any other is checked.
+            let mut engine = self.store.engine(None);
+            if engine.password.is_empty() {
+                engine.password = "0".repeat(64);
+            }
+            note(engine.validate().map_err(|e| e.to_string()));
+        }
+        problems
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(toml: &str) -> Result<TowerConfig, String> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), toml).unwrap();
+        runtime::config::load(Some(file.path())).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_defaults_are_valid() {
+        assert_eq!(load("").unwrap().problems(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn errors_name_key_value_and_what_is_expected() {
+        let error = load("[gateway]\nlisten = 7").unwrap_err();
+        assert!(error.contains("gateway.listen") && error.contains('7'), "{error}");
+        let error = load("[store]\nmemroy = \"1 GiB\"").unwrap_err();
+        assert!(error.contains("memroy") && error.contains("memory"), "{error}");
+        let problems = load("[store]\nmemory = \"1 MiB\"\n[web]\nsession_hours = 0").unwrap().problems();
+        assert_eq!(problems.len(), 2, "{problems:?}");
+        assert!(problems.iter().any(|p| p.contains("store.memory")), "{problems:?}");
+        assert!(problems.iter().any(|p| p.contains("web.session_hours")), "{problems:?}");
+    }
+}

@@ -1,0 +1,149 @@
+//! `control-tower doctor`: what runs, what is reachable, how full the disk is, which versions.
+
+use crate::cli::DoctorArgs;
+use crate::output;
+use crate::probe::Probe;
+use crate::roles;
+use crate::up::{Bootstrap, read_pids};
+use serde::Serialize;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+use warehouse::Warehouse;
+
+/// How long a role may take to say how it is.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// Less free disk than this is a problem.
+const LEAST_FREE_BYTES: u64 = 1024 * 1024 * 1024;
+
+#[derive(Debug, Default, Serialize)]
+struct Report {
+    ok: bool,
+    version: &'static str,
+    engine_version: &'static str,
+    data_dir: String,
+    checks: Vec<Check>,
+}
+
+#[derive(Debug, Serialize)]
+struct Check {
+    name: String,
+    ok: bool,
+    detail: String,
+}
+
+impl Report {
+    fn note(&mut self, name: impl Into<String>, outcome: Result<String, String>) {
+        let (ok, detail) = match outcome {
+            Ok(detail) => (true, detail),
+            Err(detail) => (false, detail),
+        };
+        self.checks.push(Check { name: name.into(), ok, detail });
+    }
+}
+
+/// Examines the tower of `args.data_dir`; fails when something is amiss.
+pub(crate) fn run(args: &DoctorArgs, file: Option<&Path>) -> anyhow::Result<ExitCode> {
+    let mut report = Report {
+        version: env!("CARGO_PKG_VERSION"),
+        engine_version: warehouse::engine::ENGINE_VERSION,
+        data_dir: args.data_dir.display().to_string(),
+        ..Report::default()
+    };
+    roles::block_on(async {
+        examine(&mut report, &args.data_dir, file).await;
+        Ok(())
+    })?;
+    report.ok = report.checks.iter().all(|check| check.ok);
+    if args.json {
+        output::say(&serde_json::to_string_pretty(&report)?);
+    } else {
+        output::say(&format!(
+            "control-tower {}, engine {}, data in {}",
+            report.version, report.engine_version, report.data_dir
+        ));
+        for check in &report.checks {
+            output::say(&format!(
+                "{} {:<14} {}",
+                if check.ok { "ok  " } else { "FAIL" },
+                check.name,
+                check.detail
+            ));
+        }
+    }
+    Ok(if report.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn examine(report: &mut Report, dir: &Path, file: Option<&Path>) {
+    let config = roles::load(file);
+    report.note(
+        "configuration",
+        config.as_ref().map(|_| "valid".to_owned()).map_err(|error| format!("{error:#}")),
+    );
+    report.note("disk", disk(dir));
+    if let Ok(config) = &config
+        && config.store.clickhouse_url.is_none()
+    {
+        let places = config.store.engine(Some(dir)).library;
+        let found = warehouse::engine::find_library(&places);
+        report.note(
+            "engine library",
+            found.map(|path| path.display().to_string()).map_err(|error| error.to_string()),
+        );
+    }
+    match read_pids(dir) {
+        None => report.note("processes", Err("no tower is up on this directory".to_owned())),
+        Some(pids) => {
+            for (role, pid) in pids {
+                let alive = Path::new("/proc").join(pid.to_string()).exists();
+                let outcome =
+                    if alive { Ok(format!("process {pid}")) } else { Err(format!("process {pid} is gone")) };
+                report.note(role, outcome);
+            }
+        }
+    }
+    match Bootstrap::read(dir) {
+        Ok(Some(bootstrap)) => reach(report, &bootstrap).await,
+        Ok(None) => {
+            report.note("bootstrap.json", Err("missing: no tower was ever up on this directory".to_owned()))
+        }
+        Err(error) => report.note("bootstrap.json", Err(format!("{error:#}"))),
+    }
+}
+
+async fn reach(report: &mut Report, bootstrap: &Bootstrap) {
+    let probe = Probe::new();
+    let urls = [
+        ("gateway", &bootstrap.gateway_url),
+        ("collector", &bootstrap.otlp_http_url),
+        ("console", &bootstrap.console_url),
+    ];
+    for (name, url) in urls {
+        let outcome = match probe.get(&format!("{url}/readyz"), PATIENCE).await {
+            Ok((status, _)) if status.is_success() => Ok("ready".to_owned()),
+            Ok((status, body)) => Err(format!("{status}: {}", String::from_utf8_lossy(&body))),
+            Err(error) => Err(error),
+        };
+        report.note(
+            url.clone(),
+            outcome.map(|state| format!("{name} {state}")).map_err(|why| format!("{name}: {why}")),
+        );
+    }
+    let version =
+        tokio::time::timeout(PATIENCE, Warehouse::connect(bootstrap.warehouse(None)).server_version()).await;
+    let outcome = match version {
+        Ok(Ok(version)) => Ok(format!("ClickHouse {version}")),
+        Ok(Err(error)) => Err(format!("ClickHouse: {:#}", anyhow::Error::new(error))),
+        Err(_) => Err(format!("ClickHouse: no answer within {} s", PATIENCE.as_secs())),
+    };
+    report.note(bootstrap.clickhouse.url.clone(), outcome);
+}
+
+/// Free space where the data is.
+fn disk(dir: &Path) -> Result<String, String> {
+    let stat = rustix::fs::statvfs(dir).map_err(|error| format!("{}: {error}", dir.display()))?;
+    let (free, total) = (stat.f_bavail * stat.f_frsize, stat.f_blocks * stat.f_frsize);
+    let gib = |bytes: u64| bytes / (1024 * 1024 * 1024);
+    let detail = format!("{} GiB free of {} GiB", gib(free), gib(total));
+    if free < LEAST_FREE_BYTES { Err(format!("{detail}: expected at least 1 GiB free")) } else { Ok(detail) }
+}

@@ -1,0 +1,83 @@
+//! Running one role in this process.
+
+use crate::cli::{Role, RoleArgs, SimArgs};
+use crate::config::TowerConfig;
+use anyhow::{Context, bail};
+use runtime::Shutdown;
+use std::path::Path;
+use warehouse::Warehouse;
+
+/// Runs `role` until it is told to stop.
+pub(crate) fn run(role: Role, file: Option<&Path>) -> anyhow::Result<()> {
+    let config = load(file)?;
+    match role {
+        Role::Gateway(args) => {
+            runtime::telemetry::init_with("gateway", &config.log)?;
+            block_on(async { gateway_proxy::run(config.gateway, config.control.url(), shutdown(args)).await })
+        }
+        Role::Collector(args) => {
+            runtime::telemetry::init_with("collector", &config.log)?;
+            let warehouse = config.store.warehouse();
+            block_on(async {
+                collector::run(config.collector, warehouse, config.control.url(), shutdown(args)).await
+            })
+        }
+        Role::Web(args) => {
+            runtime::telemetry::init_with("web", &config.log)?;
+            let warehouse = config.store.warehouse();
+            block_on(async {
+                web::server::run(config.web, warehouse, config.control.url(), shutdown(args)).await
+            })
+        }
+        Role::Store => {
+            runtime::telemetry::init_with("store", &config.log)?;
+            if let Some(url) = &config.store.clickhouse_url {
+                bail!(
+                    "store.clickhouse_url = {url:?}: there is nothing to embed; leave the key out to embed the engine"
+                );
+            }
+            let data_dir = config.store.dir.parent();
+            Ok(warehouse::engine::run(&config.store.engine(data_dir))?)
+        }
+    }
+}
+
+/// Runs the simulated pool, the command line over the configuration.
+pub(crate) fn sim(args: SimArgs, file: Option<&Path>) -> anyhow::Result<()> {
+    let config = load(file)?;
+    runtime::telemetry::init_with("sim", &config.log)?;
+    let mut sim = config.sim;
+    sim.listen = args.listen.unwrap_or(sim.listen);
+    sim.answers.extend(args.answers);
+    sim.log = args.log.or(sim.log);
+    block_on(async { sim::run(sim, shutdown(args.role)).await })
+}
+
+/// Brings ClickHouse's schema up to date.
+pub(crate) fn migrate(file: Option<&Path>) -> anyhow::Result<()> {
+    let config = load(file)?;
+    block_on(async {
+        Warehouse::connect(config.store.warehouse()).migrate().await?;
+        Ok(())
+    })
+}
+
+/// Reads and checks the configuration.
+pub(crate) fn load(file: Option<&Path>) -> anyhow::Result<TowerConfig> {
+    let config: TowerConfig = runtime::config::load(file)?;
+    match config.problems().as_slice() {
+        [] => Ok(config),
+        problems => bail!("the configuration is not valid:\n  {}", problems.join("\n  ")),
+    }
+}
+
+/// Runs a future on a runtime of its own.
+pub(crate) fn block_on<F: Future<Output = anyhow::Result<()>>>(future: F) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.context("cannot start the asynchronous runtime")?.block_on(future)
+}
+
+fn shutdown(args: RoleArgs) -> Shutdown {
+    let shutdown = Shutdown::on_signals();
+    if args.stop_on_stdin_end { shutdown.with_parent_watch() } else { shutdown }
+}

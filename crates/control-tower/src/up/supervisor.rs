@@ -1,0 +1,239 @@
+//! Keeping processes alive.
+//!
+//! A child holds the read end of a pipe as its standard input: closing the write end asks it to stop, and so does our own
+//! death, however sudden. Children have a process group of their own, so that Ctrl-C in a terminal reaches only us and we
+//! decide the order. A child that dies is started again at once; one that keeps dying, after growing pauses.
+
+use super::place::{Place, write_private};
+use super::plan::Spec;
+use anyhow::{Context, bail};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::Command;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// A child that lived this long has recovered: its next death is its first.
+const STABLE: Duration = Duration::from_secs(20);
+/// Pauses before the second, third, … start in a row; the last one is repeated.
+const PAUSES: [Duration; 6] = [
+    Duration::ZERO,
+    Duration::from_millis(100),
+    Duration::from_millis(300),
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(5),
+];
+/// Deaths during the tower's start after which the start has failed.
+const FATAL_DEATHS: u32 = 3;
+/// A log larger than this is set aside when its role starts.
+const LOG_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Who runs, in memory and in `DIR/run.json`. Cloning shares it.
+#[derive(Debug, Clone)]
+pub(crate) struct Board(Arc<BoardState>);
+
+#[derive(Debug)]
+struct BoardState {
+    path: PathBuf,
+    roles: Mutex<BTreeMap<&'static str, RoleState>>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct RoleState {
+    pid: Option<u32>,
+    deaths: u32,
+    last_words: String,
+}
+
+impl Board {
+    /// Nobody runs but us.
+    pub(crate) fn new(place: &Place) -> anyhow::Result<Self> {
+        let board =
+            Self(Arc::new(BoardState { path: place.dir().join("run.json"), roles: Mutex::default() }));
+        let pid = Some(std::process::id());
+        board.change("up", |state| state.pid = pid);
+        Ok(board)
+    }
+
+    /// Nobody runs any more.
+    pub(crate) fn clear(&self) {
+        if let Err(error) = std::fs::remove_file(&self.0.path) {
+            tracing::warn!(path = %self.0.path.display(), %error, "cannot be removed");
+        }
+    }
+
+    fn change(&self, role: &'static str, change: impl FnOnce(&mut RoleState)) {
+        let mut roles = self.0.roles.lock().unwrap_or_else(PoisonError::into_inner);
+        change(roles.entry(role).or_default());
+        let pids: BTreeMap<&str, u32> =
+            roles.iter().filter_map(|(role, state)| Some((*role, state.pid?))).collect();
+        let written = serde_json::to_vec(&pids).map_err(std::io::Error::from);
+        if let Err(error) = written.and_then(|bytes| write_private(&self.0.path, &bytes)) {
+            tracing::error!(path = %self.0.path.display(), %error, "cannot be written");
+        }
+    }
+
+    fn state(&self, role: &str) -> RoleState {
+        let roles = self.0.roles.lock().unwrap_or_else(PoisonError::into_inner);
+        roles.get(role).cloned().unwrap_or_default()
+    }
+}
+
+/// A role that is kept alive.
+#[derive(Debug)]
+pub(crate) struct Child {
+    spec: Arc<Spec>,
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+impl Child {
+    /// Starts the role and keeps it alive until [`Child::stop`].
+    pub(crate) fn start(spec: Spec, board: Board) -> Self {
+        let spec = Arc::new(spec);
+        let (stop, stopped) = watch::channel(false);
+        let task = tokio::spawn(keep_alive(spec.clone(), board, stopped));
+        Self { spec, stop, task }
+    }
+
+    pub(crate) fn spec(&self) -> &Spec {
+        &self.spec
+    }
+
+    /// An error when the role keeps dying during the tower's start.
+    pub(crate) fn check_alive(&self, board: &Board) -> anyhow::Result<()> {
+        let state = board.state(self.spec.role);
+        if state.deaths < FATAL_DEATHS {
+            return Ok(());
+        }
+        bail!("{} does not start: {}", self.spec.role, state.last_words)
+    }
+
+    /// Asks the role to stop and waits until it has.
+    pub(crate) async fn stop(self) {
+        self.stop.send_replace(true);
+        if let Err(error) = self.task.await {
+            tracing::error!(role = self.spec.role, %error, "its supervisor failed");
+        }
+    }
+}
+
+async fn keep_alive(spec: Arc<Spec>, board: Board, mut stop: watch::Receiver<bool>) {
+    let role = spec.role;
+    let mut row = 0;
+    loop {
+        let started = Instant::now();
+        let mut child = match spawn(&spec) {
+            Ok(child) => child,
+            Err(error) => {
+                tracing::error!(role, error = %format!("{error:#}"), "cannot be started");
+                board.change(role, |state| {
+                    state.deaths += 1;
+                    state.last_words = format!("{error:#}");
+                });
+                if pause(&mut row, Duration::ZERO, &mut stop).await {
+                    return;
+                }
+                continue;
+            }
+        };
+        let pid = child.id();
+        board.change(role, |state| state.pid = pid);
+        tokio::select! {
+            status = child.wait() => {
+                let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
+                let last_words = last_words(&spec, &status);
+                tracing::error!(role, pid, %status, lived_ms = millis(started.elapsed()), "died, starting it again");
+                board.change(role, |state| {
+                    (state.pid, state.deaths, state.last_words) = (None, state.deaths + 1, last_words);
+                });
+            }
+            _ = stop.wait_for(|stop| *stop) => {
+                end(&spec, child).await;
+                board.change(role, |state| state.pid = None);
+                return;
+            }
+        }
+        if pause(&mut row, started.elapsed(), &mut stop).await {
+            return;
+        }
+    }
+}
+
+/// Waits as long as the number of deaths in a row asks for; true when it is time to stop instead.
+async fn pause(row: &mut usize, lived: Duration, stop: &mut watch::Receiver<bool>) -> bool {
+    *row = if lived >= STABLE { 0 } else { *row };
+    let pause = PAUSES.get(*row).or(PAUSES.last()).copied().unwrap_or_default();
+    *row += 1;
+    tokio::select! {
+        () = tokio::time::sleep(pause) => false,
+        _ = stop.wait_for(|stop| *stop) => true,
+    }
+}
+
+fn spawn(spec: &Spec) -> anyhow::Result<tokio::process::Child> {
+    let binary = std::env::current_exe().context("cannot find our own binary")?;
+    let mut command = Command::new(binary);
+    command.args(&spec.args).envs(spec.env.iter().map(|(key, value)| (key, value)));
+    command.stdin(Stdio::piped()).stdout(Stdio::null()).process_group(0).kill_on_drop(true);
+    match &spec.log {
+        None => command.stderr(Stdio::piped()),
+        Some(path) => {
+            if std::fs::metadata(path).is_ok_and(|log| log.len() > LOG_BYTES) {
+                std::fs::rename(path, path.with_extension("log.1"))
+                    .with_context(|| path.display().to_string())?;
+            }
+            let log = std::fs::OpenOptions::new().create(true).append(true).open(path);
+            command.stderr(log.with_context(|| format!("{}: cannot be opened", path.display()))?)
+        }
+    };
+    let mut child = command.spawn().context("cannot start a process")?;
+    if let Some(stderr) = child.stderr.take() {
+        tokio::spawn(show(spec.role, stderr));
+    }
+    Ok(child)
+}
+
+async fn show(role: &'static str, stderr: tokio::process::ChildStderr) {
+    let mut lines = BufReader::new(stderr).lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        crate::output::fail(&format!("{role:9} | {line}"));
+    }
+}
+
+/// Closes the child's standard input and waits; kills it when it takes too long.
+async fn end(spec: &Spec, mut child: tokio::process::Child) {
+    drop(child.stdin.take());
+    if let Ok(status) = tokio::time::timeout(spec.stop_deadline, child.wait()).await {
+        let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
+        tracing::info!(role = spec.role, %status, "stopped");
+        return;
+    }
+    tracing::warn!(
+        role = spec.role,
+        deadline_s = spec.stop_deadline.as_secs(),
+        "did not stop in time and is killed"
+    );
+    if let Err(error) = child.kill().await {
+        tracing::error!(role = spec.role, %error, "cannot be killed");
+    }
+}
+
+/// The last line of the role's log, which says why it died; its exit status otherwise.
+fn last_words(spec: &Spec, status: &str) -> String {
+    let log = spec.log.as_ref().and_then(|path| std::fs::read(path).ok()).unwrap_or_default();
+    let text = String::from_utf8_lossy(&log);
+    match text.lines().rev().find(|line| !line.trim().is_empty()) {
+        Some(line) => line.chars().take(2000).collect(),
+        None => status.to_owned(),
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
