@@ -1,3 +1,4 @@
-//! The seed and both importers.
+//! The seed, golden invoices over it, and both importers.
 
+mod invoices;
 mod seed;

@@ -97,8 +97,14 @@ fn rates_are_within_sane_bounds() {
                 "{label}: cache write 1h"
             );
             assert!(reasoning.unwrap_or(output) >= input, "{label}: reasoning");
-            assert!(audio_input.is_none_or(|rate| rate >= input && rate <= dollars(100)), "{label}: audio input");
-            assert!(audio_output.is_none_or(|rate| rate >= output && rate <= dollars(200)), "{label}: audio output");
+            assert!(
+                audio_input.is_none_or(|rate| rate >= input && rate <= dollars(100)),
+                "{label}: audio input"
+            );
+            assert!(
+                audio_output.is_none_or(|rate| rate >= output && rate <= dollars(200)),
+                "{label}: audio output"
+            );
             assert!(
                 request.is_none_or(|fee| fee.picos() > 0 && fee.picos() <= 20_000_000_000),
                 "{label}: fee"
