@@ -1,0 +1,187 @@
+//! The section `[collector]` of `control-tower.toml`.
+
+use contracts::TenantId;
+use runtime::config::{ByteSize, duration};
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How the collector listens, whom it trusts, how much it holds and how it writes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Where OTLP over gRPC is served.
+    pub grpc_listen: SocketAddr,
+    /// Where OTLP over HTTP is served, and `/healthz`, `/readyz`, `/metrics`.
+    pub http_listen: SocketAddr,
+    /// Shared secret of the gateway and other services of ours, sent as `x-control-tower-service-key`: whoever has it names
+    /// the tenant of each span itself. At least 32 characters; without it no service is trusted.
+    pub service_key: Option<String>,
+    /// Tenant of requests from this machine that carry no key. Without it they are refused, as are all others without a key.
+    pub loopback_tenant: Option<TenantId>,
+    /// Days that telemetry is kept when neither the tenant's policy nor the span says.
+    pub default_retention_days: u16,
+    /// Directory of the spool, of what could not be inserted and of the writer's state.
+    pub spool_dir: PathBuf,
+    /// What the spool may hold on disk.
+    pub spool_max: ByteSize,
+    /// Size of one file of the spool.
+    pub spool_segment: ByteSize,
+    /// A group of requests shares one fsync at most this long after the first came in.
+    #[serde(with = "duration")]
+    pub fsync_interval: Duration,
+    /// Largest request as it comes over the wire.
+    pub max_request: ByteSize,
+    /// Largest request once it is decompressed.
+    pub max_decompressed: ByteSize,
+    /// Larger spans are cut down to their metadata.
+    pub max_span: ByteSize,
+    /// Bytes of requests that may be in work at a time; more are asked to come again.
+    pub max_in_flight: ByteSize,
+    /// Most rows in one insert.
+    pub batch_rows: usize,
+    /// Most bytes in one insert.
+    pub batch_bytes: ByteSize,
+    /// How long a batch that is not full waits for more.
+    #[serde(with = "duration")]
+    pub batch_linger: Duration,
+    /// Ids of inserted spans that are remembered, to recognise one that is sent again without asking ClickHouse.
+    pub dedup_ids: usize,
+    /// How far the clocks of senders may be ahead or behind before a span sent again after a restart is not recognised.
+    #[serde(with = "duration")]
+    pub dedup_clock_skew: Duration,
+    /// What a client is asked to wait when the collector is under pressure.
+    #[serde(with = "duration")]
+    pub retry_after: Duration,
+    /// How long requests and the last batch may take at shutdown.
+    #[serde(with = "duration")]
+    pub drain_deadline: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            grpc_listen: SocketAddr::from(([127, 0, 0, 1], 4317)),
+            http_listen: SocketAddr::from(([127, 0, 0, 1], 4318)),
+            service_key: None,
+            loopback_tenant: None,
+            default_retention_days: 30,
+            spool_dir: PathBuf::from("data/spool/collector"),
+            spool_max: ByteSize::gib(4),
+            spool_segment: ByteSize::mib(64),
+            fsync_interval: Duration::from_millis(5),
+            max_request: ByteSize::mib(32),
+            max_decompressed: ByteSize::mib(64),
+            max_span: ByteSize::mib(4),
+            max_in_flight: ByteSize::mib(256),
+            batch_rows: 20_000,
+            batch_bytes: ByteSize::mib(16),
+            batch_linger: Duration::from_millis(500),
+            dedup_ids: 500_000,
+            dedup_clock_skew: Duration::from_secs(600),
+            retry_after: Duration::from_secs(5),
+            drain_deadline: Duration::from_secs(10),
+        }
+    }
+}
+
+/// A setting that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("collector.{key}: {value} is not valid: expected {expected}")]
+pub struct InvalidConfig {
+    /// Which key of the section.
+    pub key: &'static str,
+    /// Its value; secrets are not repeated.
+    pub value: String,
+    /// What it should be.
+    pub expected: &'static str,
+}
+
+impl Config {
+    /// Checks what types cannot say.
+    pub fn validate(&self) -> Result<(), InvalidConfig> {
+        let check = |holds: bool, key: &'static str, value: String, expected: &'static str| {
+            if holds { Ok(()) } else { Err(InvalidConfig { key, value, expected }) }
+        };
+        let secret = self.service_key.as_deref();
+        check(
+            secret.is_none_or(|key| key.len() >= 32 && key.bytes().all(|b| b.is_ascii_graphic())),
+            "service_key",
+            "(hidden)".to_owned(),
+            "at least 32 printable ASCII characters without spaces",
+        )?;
+        check(self.default_retention_days > 0, "default_retention_days", "0".to_owned(), "1 to 65535 days")?;
+        let spool = self.spool_max.as_u64();
+        check(
+            self.spool_segment.as_u64() >= 1024 * 1024 && self.spool_segment.as_u64() <= spool / 2,
+            "spool_segment",
+            self.spool_segment.to_string(),
+            "1 MiB to half of collector.spool_max",
+        )?;
+        let in_memory = 1024_u64..=1024 * 1024 * 1024;
+        for (key, size) in [
+            ("max_request", self.max_request),
+            ("max_decompressed", self.max_decompressed),
+            ("max_span", self.max_span),
+            ("batch_bytes", self.batch_bytes),
+        ] {
+            check(in_memory.contains(&size.as_u64()), key, size.to_string(), "1 KiB to 1 GiB")?;
+        }
+        let largest = self.max_request.as_u64().max(self.max_decompressed.as_u64());
+        check(
+            self.max_in_flight.as_u64() >= largest && self.max_in_flight.as_u64() <= 1 << 40,
+            "max_in_flight",
+            self.max_in_flight.to_string(),
+            "at least collector.max_request and collector.max_decompressed, at most 1 TiB",
+        )?;
+        check(
+            (1..=1_000_000).contains(&self.batch_rows),
+            "batch_rows",
+            self.batch_rows.to_string(),
+            "1 to 1000000",
+        )?;
+        check(
+            self.batch_linger <= Duration::from_secs(60),
+            "batch_linger",
+            format!("{:?}", self.batch_linger),
+            "at most 60s",
+        )?;
+        check(
+            self.dedup_ids >= self.batch_rows,
+            "dedup_ids",
+            self.dedup_ids.to_string(),
+            "at least collector.batch_rows",
+        )?;
+        check(
+            (1..=3600).contains(&self.retry_after.as_secs()),
+            "retry_after",
+            format!("{:?}", self.retry_after),
+            "1s to 1h",
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_valid() {
+        Config::default().validate().unwrap();
+    }
+
+    #[test]
+    fn a_bad_value_names_its_key_and_what_is_expected() {
+        let config = Config { service_key: Some("short".into()), ..Config::default() };
+        let error = config.validate().unwrap_err().to_string();
+        assert!(
+            error.contains("collector.service_key") && error.contains("32") && !error.contains("short"),
+            "{error}"
+        );
+        let config = Config { batch_rows: 0, ..Config::default() };
+        assert_eq!(config.validate().unwrap_err().key, "batch_rows");
+        let config = Config { dedup_ids: 1, ..Config::default() };
+        assert_eq!(config.validate().unwrap_err().key, "dedup_ids");
+    }
+}

@@ -1,0 +1,206 @@
+//! OTLP over HTTP: `POST /v1/traces`, protobuf or JSON, answered in the encoding of the request.
+
+use super::compression::{Compression, DecompressError};
+use super::status::Refusal;
+use super::{Receiver, TraceRequest, wire};
+use axum::Router;
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{any, post};
+use bytes::Bytes;
+use http::header::{ALLOW, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use opentelemetry_proto::tonic::collector::trace::v1::{
+    ExportTracePartialSuccess, ExportTraceServiceResponse,
+};
+use prost::Message;
+use std::time::Duration;
+use tonic::Code;
+
+/// How long a body may take to come in.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// Smaller bodies are unfolded where they are; larger ones would hold up other requests.
+const INLINE_BYTES: usize = 64 * 1024;
+/// What a compressed body is taken to grow to, for the bound on requests in work.
+const EXPECTED_RATIO: usize = 6;
+
+/// OTLP's paths.
+pub fn router(receiver: Receiver) -> Router {
+    Router::new()
+        .route("/v1/traces", post(traces).fallback(not_post))
+        .route("/v1/{signal}", any(other_signal))
+        .with_state(receiver)
+}
+
+/// Protobuf or JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Encoding {
+    Protobuf,
+    Json,
+}
+
+impl Encoding {
+    /// From `Content-Type`, parameters aside.
+    fn of(headers: &HeaderMap) -> Result<Self, Refusal> {
+        let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        match value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase().as_str() {
+            "application/x-protobuf" | "application/protobuf" => Ok(Self::Protobuf),
+            "application/json" => Ok(Self::Json),
+            _ => {
+                let message = format!(
+                    "Content-Type {value:?} is not supported: expected application/x-protobuf or application/json"
+                );
+                let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+                Err(Refusal::client(status, Code::InvalidArgument, "media_type", message))
+            }
+        }
+    }
+
+    const fn content_type(self) -> HeaderValue {
+        match self {
+            Self::Protobuf => HeaderValue::from_static("application/x-protobuf"),
+            Self::Json => HeaderValue::from_static("application/json"),
+        }
+    }
+}
+
+async fn traces(State(receiver): State<Receiver>, headers: HeaderMap, body: Body) -> Response {
+    // Whoever sends neither encoding is told so in the one that people read.
+    let encoding = Encoding::of(&headers);
+    let answer_in = encoding.as_ref().map_or(Encoding::Json, |encoding| *encoding);
+    match export(&receiver, encoding, &headers, body).await {
+        Ok(response) => {
+            receiver.count("http", "ok");
+            let body = match answer_in {
+                Encoding::Protobuf => response.encode_to_vec(),
+                Encoding::Json => serde_json::to_vec(&response).unwrap_or_else(|_| b"{}".to_vec()),
+            };
+            ([(CONTENT_TYPE, answer_in.content_type())], body).into_response()
+        }
+        Err(refusal) => {
+            receiver.count("http", refusal.label);
+            refuse(&refusal, answer_in)
+        }
+    }
+}
+
+async fn export(
+    receiver: &Receiver,
+    encoding: Result<Encoding, Refusal>,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<ExportTraceServiceResponse, Refusal> {
+    let retry_after = receiver.ingest.retry_after();
+    let principal =
+        receiver.authenticator.authenticate(headers).map_err(|error| Refusal::auth(error, retry_after))?;
+    let encoding = encoding?;
+    let compression = compression(headers)?;
+    let weight = weight(headers, compression, receiver.sizes.max_request)?;
+    let Some(_room) = receiver.in_flight.enter(weight).await else {
+        return Err(Refusal::pressure("too many requests are in work", retry_after));
+    };
+    let body = read(body, receiver.sizes.max_request).await?;
+    let request = unfold(body, encoding, compression, receiver).await?;
+    let outcome = receiver.ingest.export(principal, request).await;
+    let outcome = outcome.map_err(|error| Refusal::ingest(&error, retry_after))?;
+    let partial_success = outcome
+        .partial_success()
+        .map(|(rejected_spans, error_message)| ExportTracePartialSuccess { rejected_spans, error_message });
+    Ok(ExportTraceServiceResponse { partial_success })
+}
+
+fn compression(headers: &HeaderMap) -> Result<Compression, Refusal> {
+    let name = headers.get(CONTENT_ENCODING).map_or(Ok(""), |value| value.to_str());
+    name.ok().and_then(Compression::parse).ok_or_else(|| {
+        let message = "Content-Encoding is not supported: expected gzip, zstd, deflate or identity";
+        Refusal::client(StatusCode::UNSUPPORTED_MEDIA_TYPE, Code::InvalidArgument, "media_type", message)
+    })
+}
+
+/// What a request is taken to weigh in memory, before it is read.
+fn weight(headers: &HeaderMap, compression: Compression, most: usize) -> Result<usize, Refusal> {
+    let declared =
+        headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok());
+    let length: usize = declared.unwrap_or(most);
+    if length > most {
+        return Err(Refusal::too_large(format!("the body has {length} bytes: expected at most {most}")));
+    }
+    let ratio = if compression == Compression::Identity { 2 } else { EXPECTED_RATIO };
+    Ok(length.saturating_mul(ratio))
+}
+
+async fn read(body: Body, most: usize) -> Result<Bytes, Refusal> {
+    let collected = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, most).collect()).await;
+    let Ok(collected) = collected else {
+        let message = format!("the body did not come in within {} s", BODY_TIMEOUT.as_secs());
+        return Err(Refusal::client(StatusCode::REQUEST_TIMEOUT, Code::DeadlineExceeded, "timeout", message));
+    };
+    match collected {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => {
+            Err(Refusal::too_large(format!("the body is larger than {most} bytes")))
+        }
+        Err(error) => Err(Refusal::invalid(format!("the body broke off: {error}"))),
+    }
+}
+
+/// Decompresses and decodes, away from the async threads when that takes long.
+async fn unfold(
+    body: Bytes,
+    encoding: Encoding,
+    compression: Compression,
+    receiver: &Receiver,
+) -> Result<TraceRequest, Refusal> {
+    let limit = receiver.sizes.max_decompressed;
+    let inline = body.len() <= INLINE_BYTES && compression == Compression::Identity;
+    let work = move || {
+        let plain = compression.decompress(body, limit).map_err(|error| match error {
+            DecompressError::TooLarge { .. } => Refusal::too_large(error.to_string()),
+            DecompressError::Broken { .. } => Refusal::invalid(error.to_string()),
+        })?;
+        let size = plain.len() as u64;
+        let request = match encoding {
+            Encoding::Protobuf => wire::from_protobuf(plain),
+            Encoding::Json => wire::from_json(&plain),
+        };
+        request.map(|request| (request, size)).map_err(Refusal::invalid)
+    };
+    let unfolded = if inline {
+        work()
+    } else {
+        tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| {
+            Err(Refusal::pressure("the collector is stopping", receiver.ingest.retry_after()))
+        })
+    };
+    let (request, size) = unfolded?;
+    receiver.metrics.request_bytes.inc_by(size);
+    Ok(request)
+}
+
+async fn not_post() -> Response {
+    let message = "expected POST: /v1/traces takes OTLP export requests";
+    let refusal = Refusal::client(StatusCode::METHOD_NOT_ALLOWED, Code::Unimplemented, "method", message);
+    let mut response = refuse(&refusal, Encoding::Json);
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
+    response
+}
+
+async fn other_signal(headers: HeaderMap, uri: http::Uri) -> Response {
+    let message = format!("{} is not served here: only traces are collected, at /v1/traces", uri.path());
+    let refusal = Refusal::client(StatusCode::NOT_FOUND, Code::Unimplemented, "not_found", message);
+    refuse(&refusal, Encoding::of(&headers).unwrap_or(Encoding::Json))
+}
+
+fn refuse(refusal: &Refusal, encoding: Encoding) -> Response {
+    let body = match encoding {
+        Encoding::Protobuf => refusal.status().encode_to_vec(),
+        Encoding::Json => refusal.json().to_string().into_bytes(),
+    };
+    let mut response = (refusal.http, [(CONTENT_TYPE, encoding.content_type())], body).into_response();
+    if let Some(seconds) = refusal.retry_after_seconds() {
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response
+}

@@ -1,0 +1,50 @@
+//! OTLP on the wire: gRPC and HTTP, compressed or not, until it is a list of encoded spans.
+
+mod compression;
+mod grpc;
+mod http;
+mod in_flight;
+mod status;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+pub use grpc::router as grpc_router;
+pub use http::router as http_router;
+pub use in_flight::InFlight;
+pub use wire::TraceRequest;
+
+use crate::auth::Authenticator;
+use crate::ingest::Ingest;
+use crate::metrics::Metrics;
+
+/// What both protocols need.
+#[derive(Debug, Clone)]
+pub struct Receiver {
+    /// Knows senders.
+    pub authenticator: Authenticator,
+    /// Takes what they send.
+    pub ingest: Ingest,
+    /// Bounds what is in work.
+    pub in_flight: InFlight,
+    /// Counts.
+    pub metrics: Metrics,
+    /// Sizes.
+    pub sizes: Sizes,
+}
+
+/// Sizes of requests, bytes.
+#[derive(Debug, Clone, Copy)]
+pub struct Sizes {
+    /// Over the wire.
+    pub max_request: usize,
+    /// Decompressed.
+    pub max_decompressed: usize,
+}
+
+impl Receiver {
+    /// Counts a request.
+    fn count(&self, protocol: &'static str, outcome: &'static str) {
+        self.metrics.requests.get_or_create(&[("protocol", protocol), ("outcome", outcome)]).inc();
+    }
+}

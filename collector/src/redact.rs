@@ -1,0 +1,184 @@
+//! The one place between a normalised row and the disk: what may not be kept is taken out here, before the spool.
+//!
+//! Today a tenant's policy decides between content and metadata. A detector of personal data has its place here too, and
+//! the contract for it: when it fails, the row is dropped to its metadata, never kept raw.
+
+use crate::auth::Principal;
+use serde_json::Value as Json;
+use warehouse::SpanRow;
+
+/// Attributes that carry content and may be left in the map when a dialect was only partly understood.
+const CONTENT: &[&str] = &[
+    "ai.prompt",
+    "ai.response.object",
+    "ai.response.reasoning",
+    "ai.response.text",
+    "ai.response.toolCalls",
+    "ai.result",
+    "ai.schema",
+    "ai.toolCall.args",
+    "ai.toolCall.result",
+    "ai.value",
+    "embedding.embeddings",
+    "embedding.text",
+    "gen_ai.completion",
+    "gen_ai.input.messages",
+    "gen_ai.output.messages",
+    "gen_ai.prompt",
+    "gen_ai.retrieval.documents",
+    "gen_ai.retrieval.query",
+    "gen_ai.system_instructions",
+    "gen_ai.tool.call.arguments",
+    "gen_ai.tool.call.result",
+    "gen_ai.tool.definitions",
+    "input.value",
+    "llm.choices",
+    "llm.function_call",
+    "llm.input_messages",
+    "llm.invocation_parameters",
+    "llm.output_messages",
+    "llm.prompt_template.template",
+    "llm.prompt_template.variables",
+    "llm.prompts",
+    "llm.request.functions",
+    "llm.tools",
+    "output.value",
+    "reranker.input_documents",
+    "reranker.output_documents",
+    "reranker.query",
+    "retrieval.documents",
+    "tool.parameters",
+    "traceloop.entity.input",
+    "traceloop.entity.output",
+];
+
+/// Attributes of the same names that carry no content.
+const NOT_CONTENT: &[&str] = &["gen_ai.prompt.name", "gen_ai.prompt.version"];
+
+/// Attributes of events that carry content.
+const EVENT_CONTENT: &[&str] = &["content", "message", "tool_calls", "gen_ai.event.content", "body"];
+
+/// Takes out what the sender's policy does not let us keep; whether anything was taken.
+pub fn redact(row: &mut SpanRow, principal: &Principal) -> bool {
+    match principal {
+        // Our own services have applied the policy themselves.
+        Principal::Service => false,
+        Principal::Tenant(policy) if policy.capture_content => false,
+        Principal::Tenant(_) => drop_to_metadata(row),
+    }
+}
+
+/// Empties every place of a row that may hold content; ids, names, times, counts and costs stay. Whether there was any.
+pub fn drop_to_metadata(row: &mut SpanRow) -> bool {
+    let mut found = false;
+    for column in [
+        &mut row.input_messages,
+        &mut row.output_messages,
+        &mut row.system_instructions,
+        &mut row.tool_definitions,
+        &mut row.retrieval_query,
+        &mut row.tool_arguments,
+        &mut row.tool_result,
+    ] {
+        found |= !column.is_empty();
+        column.clear();
+    }
+    found |= documents_to_ids(&mut row.retrieval_documents);
+    let before = row.span_attributes.len();
+    row.span_attributes.retain(|(key, _)| !is_content(key));
+    found |= row.span_attributes.len() != before;
+    for attributes in &mut row.event_attributes {
+        let before = attributes.len();
+        attributes.retain(|(key, _)| !is_content(key) && !EVENT_CONTENT.contains(&key.as_str()));
+        found |= attributes.len() != before;
+    }
+    found
+}
+
+fn is_content(key: &str) -> bool {
+    let matches =
+        |name: &&str| key.strip_prefix(*name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+    CONTENT.iter().any(|name| matches(&name)) && !NOT_CONTENT.contains(&key)
+}
+
+/// Of each document id and score stay. What is not a list of documents goes altogether.
+fn documents_to_ids(documents: &mut String) -> bool {
+    if documents.is_empty() {
+        return false;
+    }
+    let kept = match serde_json::from_str(documents) {
+        Ok(Json::Array(items)) => Json::Array(items.into_iter().map(id_and_score).collect()).to_string(),
+        _ => String::new(),
+    };
+    let changed = kept != *documents;
+    *documents = kept;
+    changed
+}
+
+fn id_and_score(document: Json) -> Json {
+    match document {
+        Json::Object(mut members) => {
+            members.retain(|key, value| {
+                matches!(key.as_str(), "id" | "score") && !value.is_object() && !value.is_array()
+            });
+            Json::Object(members)
+        }
+        _ => Json::Null,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use contracts::policy::TenantPolicy;
+    use std::sync::Arc;
+
+    fn principal(capture_content: bool) -> Principal {
+        let id = "acme".parse().unwrap();
+        Principal::Tenant(Arc::new(TenantPolicy { id, retention_days: 30, capture_content }))
+    }
+
+    fn row() -> SpanRow {
+        let pair = |key: &str| (key.to_owned(), "SECRET".to_owned());
+        SpanRow {
+            name: "chat m".into(),
+            input_messages: "SECRET".into(),
+            output_messages: "SECRET".into(),
+            system_instructions: "SECRET".into(),
+            tool_definitions: "SECRET".into(),
+            retrieval_query: "SECRET".into(),
+            tool_arguments: "SECRET".into(),
+            tool_result: "SECRET".into(),
+            retrieval_documents: r#"[{"id":"d1","score":0.5,"content":"SECRET"}]"#.into(),
+            input_tokens: 3,
+            span_attributes: vec![
+                pair("input.value"),
+                pair("llm.input_messages.0.message.content"),
+                pair("gen_ai.prompt.0.content"),
+                ("gen_ai.prompt.name".into(), "greeting".into()),
+                ("user.id".into(), "u1".into()),
+            ],
+            event_name: vec!["gen_ai.user.message".into()],
+            event_attributes: vec![vec![pair("content"), ("role".into(), "user".into())]],
+            ..SpanRow::default()
+        }
+    }
+
+    #[test]
+    fn a_tenant_without_capture_keeps_metadata_alone() {
+        let mut kept = row();
+        assert!(redact(&mut kept, &principal(false)));
+        assert!(!format!("{kept:?}").contains("SECRET"), "{kept:?}");
+        assert_eq!(kept.retrieval_documents, r#"[{"id":"d1","score":0.5}]"#);
+        assert_eq!(kept.span_attributes.len(), 2);
+        assert_eq!(kept.input_tokens, 3);
+        assert!(!redact(&mut kept, &principal(false)), "nothing is left to take");
+    }
+
+    #[test]
+    fn a_tenant_with_capture_keeps_everything() {
+        let mut kept = row();
+        assert!(!redact(&mut kept, &principal(true)));
+        assert_eq!(kept, row());
+    }
+}

@@ -1,0 +1,249 @@
+//! Puts the parts together and takes them down in order: first the listeners, then what their requests left in the spool.
+
+use crate::auth::Authenticator;
+use crate::config::Config;
+use crate::ingest::Ingest;
+use crate::metrics::Metrics;
+use crate::normalise::Limits;
+use crate::receive::{InFlight, Receiver, Sizes, grpc_router, http_router};
+use crate::writer::{self, Store, Writer};
+use anyhow::Context;
+use control::{Control, SnapshotHandle, Snapshots};
+use runtime::{Clock, Health, HealthHandle, ServeOptions, Shutdown};
+use spool::{FullPolicy, Spool};
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use warehouse::{Warehouse, WarehouseConfig};
+
+/// How often the control database is asked for changes.
+const POLICY_POLL: Duration = Duration::from_millis(500);
+/// How often the state of the spool is looked at.
+const SPOOL_POLL: Duration = Duration::from_millis(500);
+/// A request may become so many times its decompressed size as rows: flattened names are long, and what a resource says is
+/// repeated in each of its spans.
+const MOST_EXPANSION: usize = 4;
+
+/// Runs the collector until `shutdown`.
+pub async fn run(
+    config: Config,
+    warehouse: WarehouseConfig,
+    control_url: &str,
+    shutdown: Shutdown,
+) -> anyhow::Result<()> {
+    warehouse.validate()?;
+    let control = Control::open(control_url).await.context("open the control database")?;
+    let snapshots = Snapshots::start(control, POLICY_POLL, shutdown.token());
+    let collector = Collector::start(
+        config,
+        Warehouse::connect(warehouse),
+        snapshots,
+        Clock::system(),
+        shutdown.clone(),
+    )?;
+    tracing::info!(
+        collector.grpc = %collector.grpc_addr,
+        collector.http = %collector.http_addr,
+        "the collector takes OTLP traces"
+    );
+    collector.finished().await;
+    Ok(())
+}
+
+/// A running collector.
+#[derive(Debug)]
+pub struct Collector {
+    /// Where gRPC is served.
+    pub grpc_addr: SocketAddr,
+    /// Where HTTP is served.
+    pub http_addr: SocketAddr,
+    servers: [JoinHandle<()>; 2],
+    writer: JoinHandle<()>,
+    stop_writer: CancellationToken,
+    watch: JoinHandle<()>,
+    drain_deadline: Duration,
+}
+
+impl Collector {
+    /// Checks the configuration, opens spool and listeners, and starts to work. Must be called within a tokio runtime.
+    pub fn start(
+        config: Config,
+        store: impl Store,
+        snapshots: SnapshotHandle,
+        clock: Clock,
+        shutdown: Shutdown,
+    ) -> anyhow::Result<Self> {
+        config.validate()?;
+        let own = runtime::Metrics::new();
+        let metrics = own.with_registry(|registry| {
+            snapshots.register(registry);
+            Metrics::new(registry)
+        });
+        let health = Health::new();
+        std::fs::create_dir_all(&config.spool_dir)
+            .with_context(|| format!("collector.spool_dir: create {}", config.spool_dir.display()))?;
+        let (spool, reader) = Spool::open(spool_options(&config))?;
+        let grpc = runtime::listen("collector.grpc_listen", config.grpc_listen)?;
+        let http = runtime::listen("collector.http_listen", config.http_listen)?;
+        let (grpc_addr, http_addr) = (grpc.local_addr()?, http.local_addr()?);
+
+        let writer = Writer::new(store, reader, writer_options(&config), metrics.clone(), clock.clone())
+            .with_context(|| format!("collector.spool_dir: prepare {}", config.spool_dir.display()))?;
+        let stop_writer = CancellationToken::new();
+        let writer = tokio::spawn(writer.run(stop_writer.clone()));
+        let watch = tokio::spawn(watch(
+            [health.component("policy"), health.component("spool")],
+            snapshots.clone(),
+            spool.clone(),
+            metrics.clone(),
+        ));
+
+        let receiver = |addr: SocketAddr| receiver(&config, addr, &snapshots, &spool, &metrics, &clock);
+        let http_routes = http_router(receiver(http_addr)).merge(runtime::health::router(health, own));
+        let grpc_routes = grpc_router(receiver(grpc_addr));
+        let options = ServeOptions { drain_deadline: config.drain_deadline, ..ServeOptions::default() };
+        let servers = [
+            tokio::spawn(serve(grpc, grpc_routes, shutdown.clone(), options.clone())),
+            tokio::spawn(serve(http, http_routes, shutdown, options)),
+        ];
+        Ok(Self {
+            grpc_addr,
+            http_addr,
+            servers,
+            writer,
+            stop_writer,
+            watch,
+            drain_deadline: config.drain_deadline,
+        })
+    }
+
+    /// Returns when shutdown was asked for, requests are answered, and the spool is empty or the deadline has passed: what is
+    /// left in the spool is worked at the next start.
+    pub async fn finished(self) {
+        for server in self.servers {
+            joined("server", server.await);
+        }
+        self.stop_writer.cancel();
+        let abort = self.writer.abort_handle();
+        match tokio::time::timeout(self.drain_deadline, self.writer).await {
+            Ok(ended) => joined("writer", ended),
+            Err(_) => {
+                abort.abort();
+                tracing::warn!(
+                    "the spool is not empty at the drain deadline; the rest is written after the next start"
+                );
+            }
+        }
+        self.watch.abort();
+    }
+
+    /// Ends at once and without any care, as a crash would, for tests of what a crash leaves behind.
+    pub async fn crash(self) {
+        for task in self.servers.into_iter().chain([self.writer, self.watch]) {
+            task.abort();
+            // Aborted tasks report just that.
+            let _ = task.await;
+        }
+    }
+}
+
+async fn serve(listener: TcpListener, routes: axum::Router, shutdown: Shutdown, options: ServeOptions) {
+    let drained = runtime::serve(listener, routes, shutdown, options).await;
+    if drained.cut > 0 {
+        tracing::warn!(
+            connections = drained.cut,
+            "export requests were cut at the drain deadline; their senders will repeat them"
+        );
+    }
+}
+
+fn joined(what: &str, ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(error = &error as &dyn std::error::Error, "the {what} task did not end well");
+    }
+}
+
+fn receiver(
+    config: &Config,
+    addr: SocketAddr,
+    snapshots: &SnapshotHandle,
+    spool: &spool::Writer,
+    metrics: &Metrics,
+    clock: &Clock,
+) -> Receiver {
+    let size = |bytes: runtime::config::ByteSize| usize::try_from(bytes.as_u64()).unwrap_or(usize::MAX);
+    Receiver {
+        authenticator: Authenticator {
+            snapshots: snapshots.clone(),
+            service_key: config.service_key.as_deref().map(Authenticator::digest),
+            // Whoever reaches a listener on loopback is on this machine.
+            loopback_tenant: config.loopback_tenant.clone().filter(|_| addr.ip().is_loopback()),
+            default_retention_days: config.default_retention_days,
+            clock: clock.clone(),
+        },
+        ingest: Ingest {
+            spool: spool.clone(),
+            metrics: metrics.clone(),
+            clock: clock.clone(),
+            limits: Limits { max_span: size(config.max_span) },
+            max_expanded: size(config.max_decompressed).saturating_mul(MOST_EXPANSION),
+            default_retention_days: config.default_retention_days,
+            retry_after: config.retry_after,
+        },
+        in_flight: InFlight::new(config.max_in_flight.as_u64()),
+        metrics: metrics.clone(),
+        sizes: Sizes {
+            max_request: size(config.max_request),
+            max_decompressed: size(config.max_decompressed),
+        },
+    }
+}
+
+fn spool_options(config: &Config) -> spool::Options {
+    spool::Options {
+        dir: config.spool_dir.join("queue"),
+        max_bytes: config.spool_max.as_u64(),
+        segment_bytes: config.spool_segment.as_u64(),
+        fsync_interval: config.fsync_interval,
+        full: FullPolicy::Refuse,
+    }
+}
+
+fn writer_options(config: &Config) -> writer::Options {
+    writer::Options {
+        rows: config.batch_rows,
+        bytes: usize::try_from(config.batch_bytes.as_u64()).unwrap_or(usize::MAX),
+        linger: config.batch_linger,
+        dir: config.spool_dir.clone(),
+        dedup_ids: config.dedup_ids,
+        clock_skew: config.dedup_clock_skew,
+        pause: Duration::from_millis(100),
+        longest_pause: Duration::from_secs(10),
+    }
+}
+
+/// Keeps health and gauges up to date. A ClickHouse that is down does not make the collector unready: it goes on taking
+/// spans while the spool has room.
+async fn watch(
+    [policy, full]: [HealthHandle; 2],
+    snapshots: SnapshotHandle,
+    spool: spool::Writer,
+    metrics: Metrics,
+) {
+    loop {
+        if snapshots.status().loaded {
+            policy.set_ready();
+        } else {
+            policy.set_unready("the control database has not been read yet");
+        }
+        if spool.is_full() {
+            full.set_unready("the spool is full: ClickHouse takes nothing, or not fast enough");
+        } else {
+            full.set_ready();
+        }
+        metrics.show_spool(&spool.stats());
+        tokio::time::sleep(SPOOL_POLL).await;
+    }
+}

@@ -1,0 +1,363 @@
+//! The task that moves batches.
+
+use super::dead_letter::{DeadLetters, Letters};
+use super::dedup::Memory;
+use super::plan::{Plan, PlanFile, token};
+use super::store::Store;
+use crate::metrics::Metrics;
+use crate::record;
+use runtime::Clock;
+use spool::{Batch, Position, Reader};
+use std::path::PathBuf;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+use warehouse::{Failure, InsertError, SpanKey, SpanRow};
+
+/// How batches are cut and what is remembered.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Most rows.
+    pub rows: usize,
+    /// Most bytes.
+    pub bytes: usize,
+    /// How long a batch that is not full waits.
+    pub linger: Duration,
+    /// Directory of the plan and of `rejected/`.
+    pub dir: PathBuf,
+    /// Ids to remember.
+    pub dedup_ids: usize,
+    /// Allowance for senders' clocks.
+    pub clock_skew: Duration,
+    /// The first pause after a failure; it doubles up to [`Options::longest_pause`].
+    pub pause: Duration,
+    /// The longest pause.
+    pub longest_pause: Duration,
+}
+
+/// Moves batches from the spool to a store.
+#[derive(Debug)]
+pub struct Writer<S> {
+    store: S,
+    reader: Reader,
+    options: Options,
+    memory: Memory,
+    plan_file: PlanFile,
+    dead_letters: DeadLetters,
+    metrics: Metrics,
+    clock: Clock,
+}
+
+/// What an insert came to.
+enum Sent {
+    Done,
+    Refused(String),
+}
+
+/// Lookups are split where start times are further apart, so that one old span does not make ClickHouse read years.
+const LOOKUP_GAP_NS: i64 = 3_600_000_000_000;
+/// Most lookups a batch.
+const MOST_LOOKUPS: usize = 16;
+/// After so many failures for want of memory a part is halved.
+const PATIENCE_WITH_MEMORY: u32 = 3;
+
+impl<S: Store> Writer<S> {
+    /// Ready to run; creates the directories.
+    pub fn new(
+        store: S,
+        reader: Reader,
+        options: Options,
+        metrics: Metrics,
+        clock: Clock,
+    ) -> std::io::Result<Self> {
+        let dead_letters = DeadLetters::open(&options.dir.join("rejected"))?;
+        let memory = Memory::new(options.dedup_ids, options.clock_skew, clock.now());
+        let plan_file = PlanFile::new(&options.dir);
+        Ok(Self { store, reader, options, memory, plan_file, dead_letters, metrics, clock })
+    }
+
+    /// Moves batches until `stop`, then what is left in the spool, without lingering. May be dropped at any time: what was not
+    /// committed is worked again at the next start.
+    pub async fn run(mut self, stop: CancellationToken) {
+        self.prepare().await;
+        while let Some(batch) = self.next(&stop).await {
+            self.work(batch).await;
+        }
+    }
+
+    async fn next(&mut self, stop: &CancellationToken) -> Option<Batch> {
+        let Options { rows, bytes, linger, .. } = self.options;
+        if !stop.is_cancelled() {
+            tokio::select! {
+                biased;
+                batch = self.reader.next_batch(rows, bytes, linger) => return Some(batch),
+                () = stop.cancelled() => {}
+            }
+        }
+        if self.reader.has_data() {
+            Some(self.reader.next_batch(rows, bytes, Duration::ZERO).await)
+        } else {
+            None
+        }
+    }
+
+    /// The schema, as soon as ClickHouse is there.
+    async fn prepare(&self) {
+        let mut pause = self.options.pause;
+        while let Err(error) = self.store.prepare().await {
+            self.metrics.clickhouse_up.set(0);
+            tracing::warn!(error = &error as &dyn std::error::Error, "ClickHouse is not ready; trying again");
+            self.back_off(&mut pause, Duration::ZERO).await;
+        }
+        self.metrics.clickhouse_up.set(1);
+    }
+
+    async fn work(&mut self, batch: Batch) {
+        let mut letters = Letters::default();
+        let mut rows = Vec::with_capacity(batch.records.len());
+        for bytes in &batch.records {
+            match record::decode(bytes) {
+                Ok(row) => rows.push(row),
+                Err(error) => {
+                    self.metrics.undecodable.inc();
+                    tracing::error!(
+                        error = &error as &dyn std::error::Error,
+                        "a record of the spool is no row"
+                    );
+                    letters.undecodable(bytes, &error.to_string());
+                }
+            }
+        }
+        let (mut plan, resumed) = self.plan(&batch, &rows).await;
+        let kept = plan.kept(rows);
+        for index in &plan.refused {
+            letters.refused(&kept[*index], "refused before a restart");
+        }
+        self.send(&mut plan, &kept, &mut letters, resumed).await;
+        if letters.len() > 0 {
+            self.until_done("write rejected rows", || self.dead_letters.write(plan.from, plan.to, &letters))
+                .await;
+        }
+        let to = batch.to;
+        let mut pause = self.options.pause;
+        while let Err(error) = self.reader.commit(to) {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "the spool's cursor could not be moved; trying again"
+            );
+            self.back_off(&mut pause, Duration::ZERO).await;
+        }
+        self.memory.remember(&kept, self.clock.now());
+    }
+
+    /// The plan that was made for this batch before a crash, or a new one, on disk; and whether it is the old one.
+    async fn plan(&mut self, batch: &Batch, rows: &[SpanRow]) -> (Plan, bool) {
+        let (from, to) = (batch.from.as_u64(), batch.to.as_u64());
+        let identity = self.reader.identity();
+        if self.reader.pending_intent() == Some((batch.from, batch.to)) {
+            let loaded = self.until_done("read the plan of a batch", || self.plan_file.load()).await;
+            let same =
+                |plan: &Plan| (plan.spool, plan.from, plan.to, plan.rows) == (identity, from, to, rows.len());
+            if let Some(plan) = loaded.filter(same) {
+                tracing::info!(
+                    spool.from = from,
+                    spool.to = to,
+                    rows = rows.len(),
+                    "sending a batch again that was in work at the end"
+                );
+                return (plan, true);
+            }
+        }
+        let dropped = self.sent_before(rows).await;
+        let plan = Plan::new(identity, from, to, rows.len(), dropped);
+        self.until_done("write the plan of a batch", || self.plan_file.save(&plan)).await;
+        self.set_intent(batch.from, batch.to).await;
+        (plan, false)
+    }
+
+    async fn set_intent(&mut self, from: Position, to: Position) {
+        let mut pause = self.options.pause;
+        while let Err(error) = self.reader.set_intent(from, to).await {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "the spool's intent could not be written; trying again"
+            );
+            self.back_off(&mut pause, Duration::ZERO).await;
+        }
+    }
+
+    /// Indexes of rows that are in ClickHouse or earlier in the batch.
+    async fn sent_before(&mut self, rows: &[SpanRow]) -> Vec<usize> {
+        let sorted = self.memory.sort(rows, self.clock.now());
+        let count = |how: &'static str, spans: usize| {
+            self.metrics.deduplicated.get_or_create(&[("known_from", how)]).inc_by(spans as u64);
+        };
+        count("batch", sorted.repeated.len());
+        count("memory", sorted.remembered.len());
+        let mut dropped = [sorted.repeated, sorted.remembered].concat();
+        let before = dropped.len();
+        for group in groups(rows, sorted.uncertain) {
+            let keys: Vec<SpanKey> = group.iter().map(|index| SpanKey::from(&rows[*index])).collect();
+            let existing = self.existing(&keys).await;
+            dropped.extend(
+                group
+                    .into_iter()
+                    .zip(&keys)
+                    .filter(|(_, key)| existing.contains(key))
+                    .map(|(index, _)| index),
+            );
+        }
+        count("clickhouse", dropped.len() - before);
+        dropped
+    }
+
+    /// Asks until there is an answer: inserting without one could double what is there.
+    async fn existing(&self, keys: &[SpanKey]) -> std::collections::HashSet<SpanKey> {
+        let mut pause = self.options.pause;
+        loop {
+            match self.store.existing(keys).await {
+                Ok(existing) => return existing,
+                Err(error) => {
+                    self.failed("lookup");
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "spans sent before cannot be looked up; trying again"
+                    );
+                    self.back_off(&mut pause, Duration::ZERO).await;
+                }
+            }
+        }
+    }
+
+    /// Sends every part of the plan, halving what is refused.
+    async fn send(&mut self, plan: &mut Plan, rows: &[SpanRow], letters: &mut Letters, resumed: bool) {
+        let mut next = 0;
+        while let Some(part) = plan.parts.get(next).cloned() {
+            match self.insert(&rows[part.clone()], resumed).await {
+                Sent::Done => {
+                    self.metrics.inserted.inc_by(part.len() as u64);
+                    next += 1;
+                }
+                Sent::Refused(_) if plan.halve(next) => {
+                    self.until_done("write the plan of a batch", || self.plan_file.save(plan)).await;
+                }
+                Sent::Refused(reason) => {
+                    tracing::error!(reason, "ClickHouse refuses a span; it is set aside under rejected/");
+                    self.metrics.refused.inc();
+                    letters.refused(&rows[part.start], &reason);
+                    plan.refuse(next);
+                    self.until_done("write the plan of a batch", || self.plan_file.save(plan)).await;
+                }
+            }
+        }
+    }
+
+    /// Sends one part until it is in or refused. `unsure` says that it may have been sent before.
+    async fn insert(&self, rows: &[SpanRow], mut unsure: bool) -> Sent {
+        let token = token(rows);
+        let mut pause = self.options.pause;
+        let mut short_of_memory = 0;
+        loop {
+            let started = Instant::now();
+            let error = match self.store.insert(rows, &token).await {
+                Ok(()) => {
+                    self.metrics.insert_seconds.observe(started.elapsed().as_secs_f64());
+                    #[expect(clippy::cast_precision_loss, reason = "a histogram of row counts")]
+                    self.metrics.batch_rows.observe(rows.len() as f64);
+                    self.metrics.clickhouse_up.set(1);
+                    return Sent::Done;
+                }
+                Err(error) => error,
+            };
+            let (reason, wait) = match error {
+                InsertError::Refused { reason } if !concerns_everyone(&reason) => {
+                    self.metrics.insert_errors.get_or_create(&[("kind", "refused")]).inc();
+                    if !(unsure && self.any_landed(rows).await) {
+                        return Sent::Refused(reason.to_string());
+                    }
+                    // It got in at an earlier try that was not answered; a smaller part would be counted twice.
+                    (reason, self.options.longest_pause)
+                }
+                InsertError::Refused { reason } => (reason, self.options.longest_pause),
+                InsertError::Retryable { reason, after } => (reason, after),
+            };
+            short_of_memory += u32::from(matches!(reason, Failure::MemoryLimit(_)));
+            if short_of_memory >= PATIENCE_WITH_MEMORY && rows.len() > 1 && !unsure {
+                return Sent::Refused(reason.to_string());
+            }
+            unsure |= matches!(reason, Failure::Unreachable(_) | Failure::TimedOut(_));
+            self.failed(kind(&reason));
+            tracing::warn!(reason = %reason, rows = rows.len(), "spans could not be inserted; trying again");
+            self.back_off(&mut pause, wait.min(self.options.longest_pause)).await;
+        }
+    }
+
+    async fn any_landed(&self, rows: &[SpanRow]) -> bool {
+        let keys: Vec<SpanKey> = rows.iter().map(SpanKey::from).collect();
+        !self.existing(&keys).await.is_empty()
+    }
+
+    fn failed(&self, kind: &'static str) {
+        self.metrics.insert_errors.get_or_create(&[("kind", kind)]).inc();
+        self.metrics.clickhouse_up.set(0);
+    }
+
+    /// Tries a thing of our own disk until it works: without it, nothing after it is safe.
+    async fn until_done<T>(&self, action: &str, attempt: impl Fn() -> std::io::Result<T>) -> T {
+        let mut pause = self.options.pause;
+        loop {
+            match attempt() {
+                Ok(value) => return value,
+                Err(error) => {
+                    tracing::error!(
+                        error = &error as &dyn std::error::Error,
+                        "cannot {action}; trying again"
+                    );
+                    self.back_off(&mut pause, Duration::ZERO).await;
+                }
+            }
+        }
+    }
+
+    async fn back_off(&self, pause: &mut Duration, at_least: Duration) {
+        sleep((*pause).max(at_least)).await;
+        *pause = (*pause * 2).min(self.options.longest_pause);
+    }
+}
+
+/// Groups of indexes whose start times lie close together.
+fn groups(rows: &[SpanRow], mut indexes: Vec<usize>) -> Vec<Vec<usize>> {
+    indexes.sort_unstable_by_key(|index| rows[*index].start_time);
+    let is_close =
+        |a: &usize, b: &usize| rows[*b].start_time.saturating_sub(rows[*a].start_time) < LOOKUP_GAP_NS;
+    let groups: Vec<Vec<usize>> = indexes.chunk_by(is_close).map(<[usize]>::to_vec).collect();
+    if groups.len() <= MOST_LOOKUPS || indexes.is_empty() { groups } else { vec![indexes] }
+}
+
+/// Refusals that say nothing about the rows: a table, column or database is missing, or the schemas differ. Setting rows aside
+/// for these would set all of them aside.
+fn concerns_everyone(reason: &Failure) -> bool {
+    // UNKNOWN_TABLE, UNKNOWN_DATABASE, NO_SUCH_COLUMN_IN_TABLE, UNKNOWN_IDENTIFIER, NOT_FOUND_COLUMN_IN_BLOCK,
+    // THERE_IS_NO_COLUMN, UNKNOWN_SETTING, NOT_IMPLEMENTED, SYNTAX_ERROR.
+    const CODES: [u32; 9] = [60, 81, 16, 47, 10, 8, 115, 48, 62];
+    let text = reason.to_string();
+    let code = text.split_once("Code: ").and_then(|(_, rest)| {
+        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+        rest[..digits].parse().ok()
+    });
+    code.is_some_and(|code| CODES.contains(&code)) || text.contains("schema mismatch")
+}
+
+const fn kind(reason: &Failure) -> &'static str {
+    match reason {
+        Failure::Unreachable(_) => "unreachable",
+        Failure::TimedOut(_) => "timed_out",
+        Failure::DiskFull(_) => "disk_full",
+        Failure::MemoryLimit(_) => "memory",
+        Failure::TooLarge(_) => "too_large",
+        Failure::Overloaded(_) => "overloaded",
+        Failure::Denied(_) => "denied",
+        Failure::NotMigrated(_) => "not_migrated",
+        Failure::Other(_) => "other",
+    }
+}
