@@ -19,6 +19,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::Shutdown;
 
+/// What a client that speaks HTTP/2 with prior knowledge sends first (RFC 9113, section 3.4).
+const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
 /// Limits of a server.
 #[derive(Debug, Clone)]
 pub struct ServeOptions {
@@ -228,18 +231,19 @@ where
     connection.await
 }
 
-/// Looks at the first bytes without taking them: `PRI` begins HTTP/2's preface and no HTTP/1 method. `None` when the peer
-/// left or sent nothing in time.
+/// Looks at the first bytes without taking them: HTTP/2 begins with a preface that no HTTP/1 request begins with. `None` when
+/// the peer left or did not say enough in time.
 async fn detect(stream: &TcpStream, deadline: Instant) -> Option<Protocol> {
-    let mut head = [0_u8; 3];
+    let mut head = [0_u8; PREFACE.len()];
     loop {
         let seen = timeout_at(deadline, stream.peek(&mut head)).await.ok()?.ok()?;
         match &head[..seen] {
-            b"PRI" => return Some(Protocol::Http2),
-            // Undecided; a peek would return the same bytes at once, so give the rest time to come.
-            b"P" | b"PR" if Instant::now() < deadline => sleep(Duration::from_millis(1)).await,
-            b"" | b"P" | b"PR" => return None,
-            _ => return Some(Protocol::Http1),
+            b"" => return None,
+            all if all == PREFACE => return Some(Protocol::Http2),
+            some if !PREFACE.starts_with(some) => return Some(Protocol::Http1),
+            // Undecided. A peek would return the same bytes at once, so give the rest time to come.
+            _ if Instant::now() < deadline => sleep(Duration::from_millis(1)).await,
+            _ => return None,
         }
     }
 }
