@@ -1,13 +1,12 @@
 -- Rollups of calls, fed on insert: what the Overview sums over long ranges. One row per minute (usage_minute) or hour
 -- (usage_hour) and combination of the columns in its sort key; rows of one combination add up.
--- Units: cost_* US dollars, *_tokens tokens, duration_ms and ttft_ms states of quantiles of milliseconds.
+-- Units: cost_* US dollars, *_tokens tokens; `error_type` as in calls. Keys are left out: they would multiply the rows.
 CREATE TABLE IF NOT EXISTS usage_minute {on_cluster}
 (
     tenant_id             LowCardinality(String),
     start_time            DateTime('UTC') CODEC(DoubleDelta, ZSTD(1)),
     request_model         LowCardinality(String),
     route                 LowCardinality(String),
-    key_id                LowCardinality(String),
     provider              LowCardinality(String),
     tier                  LowCardinality(String),
     operation             LowCardinality(String),
@@ -26,13 +25,11 @@ CREATE TABLE IF NOT EXISTS usage_minute {on_cluster}
     cost_output           SimpleAggregateFunction(sum, Decimal(38, 12)) CODEC(ZSTD(1)),
     cost_cache            SimpleAggregateFunction(sum, Decimal(38, 12)) CODEC(ZSTD(1)),
     cost_total            SimpleAggregateFunction(sum, Decimal(38, 12)) CODEC(ZSTD(1)),
-    duration_ms           AggregateFunction(quantilesTDigest(0.5, 0.95, 0.99), Float64) CODEC(ZSTD(1)),
-    ttft_ms               AggregateFunction(quantilesTDigestIf(0.5, 0.95), Float64, UInt8) CODEC(ZSTD(1)),
     retention_days        SimpleAggregateFunction(max, UInt16)
 )
 ENGINE = {replicated}AggregatingMergeTree
 PARTITION BY toYYYYMM(start_time)
-ORDER BY (tenant_id, start_time, request_model, route, key_id, provider, tier, operation, error_type)
+ORDER BY (tenant_id, start_time, request_model, route, provider, tier, operation, error_type)
 TTL start_time + toIntervalDay(retention_days) DELETE
 SETTINGS non_replicated_deduplication_window = 10000,
          replicated_deduplication_window = 10000,
@@ -42,7 +39,7 @@ CREATE MATERIALIZED VIEW IF NOT EXISTS spans_to_usage_minute {on_cluster} TO usa
 SELECT
     tenant_id,
     toStartOfMinute(spans.start_time) AS start_time,
-    request_model, route, key_id, provider, tier, operation,
+    request_model, route, provider, tier, operation,
     multiIf(
         spans.error_type != '', spans.error_type,
         client_disconnected, 'client_disconnected',
@@ -63,12 +60,10 @@ SELECT
     sum(spans.cost_output) AS cost_output,
     sum(spans.cost_cache) AS cost_cache,
     sum(spans.cost_total) AS cost_total,
-    quantilesTDigestState(0.5, 0.95, 0.99)(duration_ns / 1e6) AS duration_ms,
-    quantilesTDigestIfState(0.5, 0.95)(ttft_ns / 1e6, ttft_ns > 0) AS ttft_ms,
     max(spans.retention_days) AS retention_days
 FROM spans
 WHERE record = 'call'
-GROUP BY tenant_id, start_time, request_model, route, key_id, provider, tier, operation, error_type;
+GROUP BY tenant_id, start_time, request_model, route, provider, tier, operation, error_type;
 
 CREATE TABLE IF NOT EXISTS usage_hour {on_cluster}
 (
@@ -76,7 +71,6 @@ CREATE TABLE IF NOT EXISTS usage_hour {on_cluster}
     start_time            DateTime('UTC') CODEC(DoubleDelta, ZSTD(1)),
     request_model         LowCardinality(String),
     route                 LowCardinality(String),
-    key_id                LowCardinality(String),
     provider              LowCardinality(String),
     tier                  LowCardinality(String),
     operation             LowCardinality(String),
@@ -95,13 +89,11 @@ CREATE TABLE IF NOT EXISTS usage_hour {on_cluster}
     cost_output           SimpleAggregateFunction(sum, Decimal(38, 12)) CODEC(ZSTD(1)),
     cost_cache            SimpleAggregateFunction(sum, Decimal(38, 12)) CODEC(ZSTD(1)),
     cost_total            SimpleAggregateFunction(sum, Decimal(38, 12)) CODEC(ZSTD(1)),
-    duration_ms           AggregateFunction(quantilesTDigest(0.5, 0.95, 0.99), Float64) CODEC(ZSTD(1)),
-    ttft_ms               AggregateFunction(quantilesTDigestIf(0.5, 0.95), Float64, UInt8) CODEC(ZSTD(1)),
     retention_days        SimpleAggregateFunction(max, UInt16)
 )
 ENGINE = {replicated}AggregatingMergeTree
 PARTITION BY toYYYYMM(start_time)
-ORDER BY (tenant_id, start_time, request_model, route, key_id, provider, tier, operation, error_type)
+ORDER BY (tenant_id, start_time, request_model, route, provider, tier, operation, error_type)
 TTL start_time + toIntervalDay(retention_days) DELETE
 SETTINGS non_replicated_deduplication_window = 10000,
          replicated_deduplication_window = 10000,
@@ -111,7 +103,7 @@ CREATE MATERIALIZED VIEW IF NOT EXISTS spans_to_usage_hour {on_cluster} TO usage
 SELECT
     tenant_id,
     toStartOfHour(spans.start_time) AS start_time,
-    request_model, route, key_id, provider, tier, operation,
+    request_model, route, provider, tier, operation,
     multiIf(
         spans.error_type != '', spans.error_type,
         client_disconnected, 'client_disconnected',
@@ -132,9 +124,7 @@ SELECT
     sum(spans.cost_output) AS cost_output,
     sum(spans.cost_cache) AS cost_cache,
     sum(spans.cost_total) AS cost_total,
-    quantilesTDigestState(0.5, 0.95, 0.99)(duration_ns / 1e6) AS duration_ms,
-    quantilesTDigestIfState(0.5, 0.95)(ttft_ns / 1e6, ttft_ns > 0) AS ttft_ms,
     max(spans.retention_days) AS retention_days
 FROM spans
 WHERE record = 'call'
-GROUP BY tenant_id, start_time, request_model, route, key_id, provider, tier, operation, error_type;
+GROUP BY tenant_id, start_time, request_model, route, provider, tier, operation, error_type;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 /// How long a statement may take from our side, sending and waiting included, before it is given up as lost. Longer than
 /// every limit that the engine itself enforces, so that its own, clearer error wins.
-const GIVE_UP: Duration = Duration::from_secs(120);
+const GIVE_UP: Duration = Duration::from_mins(2);
 
 /// Where ClickHouse is.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -10,7 +10,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
 const SEND_TIMEOUT: Duration = Duration::from_secs(30);
-const END_TIMEOUT: Duration = Duration::from_secs(120);
+const END_TIMEOUT: Duration = Duration::from_mins(2);
 
 impl Warehouse {
     /// Inserts the spans in one statement; `calls`, `attempts` and the rollups follow from it before it is acknowledged.

@@ -19,8 +19,10 @@ pub(crate) mod read {
         CALLS_TEXT = "calls_text.sql",
         EXISTING_SPANS = "existing_spans.sql",
         FACETS = "facets.sql",
-        OVERVIEW = "overview.sql",
-        OVERVIEW_FILTERED = "overview_filtered.sql",
+        OVERVIEW_LATENCY = "overview_latency.sql",
+        OVERVIEW_LATENCY_FILTERED = "overview_latency_filtered.sql",
+        OVERVIEW_USAGE = "overview_usage.sql",
+        OVERVIEW_USAGE_FILTERED = "overview_usage_filtered.sql",
         SIGNALS = "signals.sql",
     }
 }
@@ -49,6 +51,8 @@ pub(crate) const MIGRATIONS: &[Migration] = migrations! {
     2 = "0002_calls.sql",
     3 = "0003_attempts.sql",
     4 = "0004_usage.sql",
+    5 = "0005_latency.sql",
+    6 = "0006_steps.sql",
 };
 
 /// The table of applied migrations, created before any of them.

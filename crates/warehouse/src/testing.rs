@@ -7,6 +7,8 @@
 //! # }
 //! ```
 
+#![expect(clippy::expect_used, clippy::panic, reason = "in a test, what cannot be set up must end it")]
+
 use crate::client::{Warehouse, WarehouseConfig};
 use crate::engine::{EngineConfig, find_library, searched_places};
 use std::net::{Ipv4Addr, TcpListener};
@@ -17,15 +19,15 @@ use std::time::{Duration, Instant};
 const USER: &str = "control_tower";
 const PASSWORD: &str = "a-password-for-tests-only";
 const MEMORY_BYTES: u64 = 3 << 30;
-const START_TIMEOUT: Duration = Duration::from_secs(60);
+const START_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// A running engine.
 #[derive(Debug)]
 pub struct Engine {
     child: Child,
     config: EngineConfig,
-    // Dropped after the child was ended.
-    _dir: Option<tempfile::TempDir>,
+    /// Dropped after the child was ended.
+    dir: Option<tempfile::TempDir>,
 }
 
 impl Engine {
@@ -36,7 +38,7 @@ impl Engine {
     pub async fn start() -> Self {
         let dir = tempfile::tempdir().expect("create a temporary directory");
         let mut engine = Self::start_in(dir.path()).await;
-        engine._dir = Some(dir);
+        engine.dir = Some(dir);
         engine
     }
 
@@ -55,7 +57,7 @@ impl Engine {
     pub async fn start_with(path: &Path, memory_bytes: u64) -> Self {
         let config = config(path, memory_bytes);
         let child = spawn(&config);
-        let mut engine = Self { child, config, _dir: None };
+        let mut engine = Self { child, config, dir: None };
         engine.wait_until_ready().await;
         engine
     }

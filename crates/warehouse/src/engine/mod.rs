@@ -224,7 +224,7 @@ fn watch_until_ready(port: u16) -> std::thread::JoinHandle<bool> {
     std::thread::spawn(move || {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let started = Instant::now();
-        while started.elapsed() < Duration::from_secs(120) {
+        while started.elapsed() < Duration::from_mins(2) {
             if TcpStream::connect_timeout(&address, Duration::from_millis(200)).is_ok() {
                 tracing::info!(engine.start_ms = started.elapsed().as_millis(), "the ClickHouse engine is ready");
                 return true;

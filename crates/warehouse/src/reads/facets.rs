@@ -1,0 +1,26 @@
+//! What the filters of the console offer.
+
+use super::{Bind, check_range};
+use crate::client::{Limits, Warehouse, within};
+use crate::error::{WarehouseError, failed};
+use crate::queries::read;
+use contracts::reads::{Facets, TenantScope, TimeRange};
+
+/// Values of each kind at most.
+const TOP: u32 = 100;
+
+#[derive(clickhouse::Row, serde::Deserialize)]
+struct Columns {
+    models: Vec<String>,
+    routes: Vec<String>,
+    keys: Vec<String>,
+}
+
+impl Warehouse {
+    /// Values that filters can take within the range, most frequent first (from a sketch: the order of near-equals may vary).
+    pub async fn facets(&self, scope: &TenantScope, range: TimeRange) -> Result<Facets, WarehouseError> {
+        let query = self.read(read::FACETS, Limits::NARROW).tenants(scope).range(check_range(range)?).param("top", TOP);
+        let row = within(query.fetch_one::<Columns>()).await.map_err(failed("read the values of the filters"))?;
+        Ok(Facets { models: row.models, routes: row.routes, keys: row.keys })
+    }
+}

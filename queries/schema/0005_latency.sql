@@ -1,0 +1,62 @@
+-- Latency of calls by minute and by hour, fed on insert: mergeable sketches of quantiles, right to 1 % of the value
+-- (DDSketch). Apart from the sums, with fewer columns in the sort key, because merging sketches is what costs.
+-- Units: duration_ms and ttft_ms milliseconds; calls without a first token are not in ttft_ms.
+CREATE TABLE IF NOT EXISTS latency_minute {on_cluster}
+(
+    tenant_id      LowCardinality(String),
+    start_time     DateTime('UTC') CODEC(DoubleDelta, ZSTD(1)),
+    request_model  LowCardinality(String),
+    route          LowCardinality(String),
+    duration_ms    AggregateFunction(quantilesDD(0.01, 0.5, 0.95, 0.99), Float64) CODEC(ZSTD(1)),
+    ttft_ms        AggregateFunction(quantilesDDIf(0.01, 0.5, 0.95), Float64, UInt8) CODEC(ZSTD(1)),
+    retention_days SimpleAggregateFunction(max, UInt16)
+)
+ENGINE = {replicated}AggregatingMergeTree
+PARTITION BY toYYYYMM(start_time)
+ORDER BY (tenant_id, start_time, request_model, route)
+TTL start_time + toIntervalDay(retention_days) DELETE
+SETTINGS non_replicated_deduplication_window = 10000,
+         replicated_deduplication_window = 10000,
+         merge_with_ttl_timeout = 86400;
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS spans_to_latency_minute {on_cluster} TO latency_minute AS
+SELECT
+    tenant_id,
+    toStartOfMinute(spans.start_time) AS start_time,
+    request_model, route,
+    quantilesDDState(0.01, 0.5, 0.95, 0.99)(duration_ns / 1e6) AS duration_ms,
+    quantilesDDIfState(0.01, 0.5, 0.95)(ttft_ns / 1e6, ttft_ns > 0) AS ttft_ms,
+    max(spans.retention_days) AS retention_days
+FROM spans
+WHERE record = 'call'
+GROUP BY tenant_id, start_time, request_model, route;
+
+CREATE TABLE IF NOT EXISTS latency_hour {on_cluster}
+(
+    tenant_id      LowCardinality(String),
+    start_time     DateTime('UTC') CODEC(DoubleDelta, ZSTD(1)),
+    request_model  LowCardinality(String),
+    route          LowCardinality(String),
+    duration_ms    AggregateFunction(quantilesDD(0.01, 0.5, 0.95, 0.99), Float64) CODEC(ZSTD(1)),
+    ttft_ms        AggregateFunction(quantilesDDIf(0.01, 0.5, 0.95), Float64, UInt8) CODEC(ZSTD(1)),
+    retention_days SimpleAggregateFunction(max, UInt16)
+)
+ENGINE = {replicated}AggregatingMergeTree
+PARTITION BY toYYYYMM(start_time)
+ORDER BY (tenant_id, start_time, request_model, route)
+TTL start_time + toIntervalDay(retention_days) DELETE
+SETTINGS non_replicated_deduplication_window = 10000,
+         replicated_deduplication_window = 10000,
+         merge_with_ttl_timeout = 86400;
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS spans_to_latency_hour {on_cluster} TO latency_hour AS
+SELECT
+    tenant_id,
+    toStartOfHour(spans.start_time) AS start_time,
+    request_model, route,
+    quantilesDDState(0.01, 0.5, 0.95, 0.99)(duration_ns / 1e6) AS duration_ms,
+    quantilesDDIfState(0.01, 0.5, 0.95)(ttft_ns / 1e6, ttft_ns > 0) AS ttft_ms,
+    max(spans.retention_days) AS retention_days
+FROM spans
+WHERE record = 'call'
+GROUP BY tenant_id, start_time, request_model, route;
