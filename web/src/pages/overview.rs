@@ -1,0 +1,155 @@
+//! Overview: how the platform does, over a stretch of time and against the one before.
+
+use crate::api::types::{Me, OverviewAnswer};
+use crate::components::chart::{Chart, Mark, Series, Unit};
+use crate::components::empty::FirstCall;
+use crate::components::filters::FilterBar;
+use crate::components::frame::use_viewer;
+use crate::components::groups::{ErrorTable, GroupTable};
+use crate::components::kpi::{Better, Kpi};
+use crate::components::live::LiveSwitch;
+use crate::components::loading::loaded;
+use crate::components::range::RangePicker;
+use crate::components::url::{use_query, use_search};
+use crate::query::Query;
+use crate::{api, format};
+use contracts::reads::{Bucket, Outcome, Overview, Totals};
+use leptos::prelude::*;
+use leptos_meta::Title;
+
+/// The Overview page.
+#[component]
+pub(crate) fn OverviewPage() -> impl IntoView {
+    let (search, query, me) = (use_search(), use_query(), use_viewer());
+    let overview = Resource::new(move || search.get(), api::overview);
+    let refresh = Callback::new(move |()| overview.refetch());
+    view! {
+        <Title text="Overview · Control Tower"/>
+        <header class="page-head">
+            <h1>"Overview"</h1>
+            <div class="page-tools">
+                <LiveSwitch refresh/>
+                <RangePicker path="/"/>
+            </div>
+        </header>
+        {loaded(me, |me| view! { <FilterBar path="/" me/> }.into_any())}
+        {loaded(
+            overview,
+            move |answer| {
+                let query = query.get_untracked();
+                let me = me.get_untracked().and_then(Result::ok).unwrap_or_default();
+                content(answer, query, &me)
+            },
+        )}
+    }
+}
+
+fn content(answer: OverviewAnswer, query: Query, me: &Me) -> AnyView {
+    let Overview { totals, previous, bucket_seconds, series, by_model, by_tenant, by_error, signals } =
+        answer.overview;
+    if totals.calls == 0 {
+        return view! { <FirstCall gateway_url=me.gateway_url.clone()/> }.into_any();
+    }
+    let several = by_tenant.len() > 1;
+    let failed = {
+        let mut failed = query.clone();
+        failed.filter.outcome = Some(Outcome::Error);
+        format!("/calls{}", failed.to_search())
+    };
+    let to_calls = |name: &'static str| {
+        let query = query.clone();
+        Callback::new(move |value: String| format!("/calls{}", query.only(name, &value).to_search()))
+    };
+    let estimated = format::share(totals.estimated, totals.calls);
+    view! {
+        {kpis(&totals, &previous, &series)}
+        <div class="charts">{charts(&series, bucket_seconds)}</div>
+        <dl class="signals card">
+            {signal("Tool errors", signals.tool_error_rate, "Failed tool executions of all tool executions")}
+            {signal("Retrieval hits", signals.retrieval_hit_rate, "Retrievals that returned at least one document, of all retrievals")}
+            {signal("Cache reads", signals.cache_read_share, "Input tokens read from a provider's cache, of all input tokens")}
+            {signal("Estimated usage", estimated, "Calls whose tokens were estimated or partial rather than reported")}
+        </dl>
+        <div class="tables">
+            <GroupTable title="Model" groups=by_model href=to_calls("model")/>
+            {several.then(|| view! { <GroupTable title="Tenant" groups=by_tenant href=to_calls("tenant")/> })}
+            <ErrorTable groups=by_error href=failed/>
+        </div>
+    }
+    .into_any()
+}
+
+fn signal(name: &'static str, share: Option<f64>, title: &'static str) -> impl IntoView {
+    view! {
+        <div title=title>
+            <dt>{name}</dt>
+            <dd class="num">{format::percent(share)}</dd>
+        </div>
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts as points of a chart")]
+fn kpis(now: &Totals, before: &Totals, series: &[Bucket]) -> impl IntoView + use<> {
+    let shape = |value: fn(&Totals) -> Option<f64>| series.iter().map(|b| value(&b.totals)).collect::<Vec<_>>();
+    let change = |value: fn(&Totals) -> Option<f64>| {
+        value(now).zip(value(before)).and_then(|(now, before)| format::change(now, before))
+    };
+    let calls = |t: &Totals| Some(t.calls as f64);
+    let errors = |t: &Totals| format::share(t.errors, t.calls);
+    let cost = |t: &Totals| Some(t.cost.to_f64_for_display());
+    let tokens = |t: &Totals| Some(t.usage.total() as f64);
+    let exact = |ms: Option<f64>| ms.map(|ms| format!("{ms:.3} ms")).unwrap_or_default();
+    let token_title = format!("{} in, {} out", format::grouped(now.usage.input), format::grouped(now.usage.output));
+    view! {
+        <dl class="kpis">
+            <Kpi label="Calls" value=format::count(now.calls) title=format::grouped(now.calls)
+                change=change(calls) before=format::count(before.calls) better=Better::Neither shape=shape(calls)/>
+            <Kpi label="Error rate" value=format::percent(errors(now)) title=format!("{} failed", format::grouped(now.errors))
+                change=change(errors) before=format::percent(errors(before)) better=Better::Lower shape=shape(errors)/>
+            <Kpi label="Cost" value=format::usd(now.cost) title=format::exact_usd(now.cost)
+                change=change(cost) before=format::usd(before.cost) better=Better::Neither shape=shape(cost)/>
+            <Kpi label="Tokens" value=format::count(now.usage.total()) title=token_title
+                change=change(tokens) before=format::count(before.usage.total()) better=Better::Neither shape=shape(tokens)/>
+            <Kpi label="Latency p50" value=format::maybe_duration(now.duration_p50_ms) title=exact(now.duration_p50_ms)
+                change=change(|t| t.duration_p50_ms) before=format::maybe_duration(before.duration_p50_ms)
+                better=Better::Lower shape=shape(|t| t.duration_p50_ms)/>
+            <Kpi label="Latency p95" value=format::maybe_duration(now.duration_p95_ms) title=exact(now.duration_p95_ms)
+                change=change(|t| t.duration_p95_ms) before=format::maybe_duration(before.duration_p95_ms)
+                better=Better::Lower shape=shape(|t| t.duration_p95_ms)/>
+            <Kpi label="First token p95" value=format::maybe_duration(now.ttft_p95_ms) title=exact(now.ttft_p95_ms)
+                change=change(|t| t.ttft_p95_ms) before=format::maybe_duration(before.ttft_p95_ms)
+                better=Better::Lower shape=shape(|t| t.ttft_p95_ms)/>
+        </dl>
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts as points of a chart")]
+fn charts(series: &[Bucket], bucket: u32) -> impl IntoView + use<> {
+    let starts: Vec<i64> = series.iter().map(|b| b.start_ms).collect();
+    let line = |label, color, mark, value: fn(&Totals) -> Option<f64>| Series {
+        label,
+        color,
+        mark,
+        values: series.iter().map(|b| value(&b.totals)).collect(),
+    };
+    let calls = vec![
+        line("Succeeded", "--chart-1", Mark::Bar, |t| Some(t.calls.saturating_sub(t.errors) as f64)),
+        line("Failed", "--chart-bad", Mark::Bar, |t| Some(t.errors as f64)),
+    ];
+    let cost = vec![line("Cost", "--chart-2", Mark::Area, |t| Some(t.cost.to_f64_for_display()))];
+    let latency = vec![
+        line("p50", "--chart-1", Mark::Line, |t| t.duration_p50_ms),
+        line("p95", "--chart-3", Mark::Line, |t| t.duration_p95_ms),
+        line("p99", "--chart-4", Mark::Line, |t| t.duration_p99_ms),
+    ];
+    let first_token = vec![
+        line("p50", "--chart-1", Mark::Line, |t| t.ttft_p50_ms),
+        line("p95", "--chart-3", Mark::Line, |t| t.ttft_p95_ms),
+    ];
+    view! {
+        <Chart title="Calls" unit=Unit::Count bucket starts_ms=starts.clone() series=calls/>
+        <Chart title="Cost" unit=Unit::Usd bucket starts_ms=starts.clone() series=cost/>
+        <Chart title="Latency" unit=Unit::Ms bucket starts_ms=starts.clone() series=latency/>
+        <Chart title="Time to first token" unit=Unit::Ms bucket starts_ms=starts series=first_token/>
+    }
+}
