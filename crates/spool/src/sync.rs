@@ -45,13 +45,14 @@ struct Round {
     garbage: Vec<PathBuf>,
     end: u64,
     state: u64,
+    state_changed: bool,
     last: bool,
 }
 
 fn run(log: &Log) {
     let mut synced = Synced::default();
     loop {
-        let round = next_round(log);
+        let round = next_round(log, &synced);
         match sync(log, &round) {
             Ok(()) => {
                 (synced.end, synced.state) = (round.end, round.state);
@@ -80,7 +81,7 @@ fn run(log: &Log) {
 }
 
 /// Waits for work.
-fn next_round(log: &Log) -> Round {
+fn next_round(log: &Log, synced: &Synced) -> Round {
     let idle = |tail: &mut Tail| tail.todo.when == When::Never;
     let tail = log.work.wait_while(log.lock(), idle).unwrap_or_else(PoisonError::into_inner);
     let patient = |tail: &mut Tail| tail.todo.when < When::Now;
@@ -88,12 +89,15 @@ fn next_round(log: &Log) -> Round {
         .work
         .wait_timeout_while(tail, log.options.fsync_interval, patient)
         .unwrap_or_else(PoisonError::into_inner);
-    take_round(tail)
+    take_round(tail, synced)
 }
 
-fn take_round(mut tail: MutexGuard<'_, Tail>) -> Round {
+/// Takes what changed since the last sync.
+fn take_round(mut tail: MutexGuard<'_, Tail>, synced: &Synced) -> Round {
     let mut files = std::mem::take(&mut tail.todo.closed);
-    files.extend(tail.active.clone());
+    if tail.end != synced.end {
+        files.extend(tail.active.clone());
+    }
     let when = std::mem::take(&mut tail.todo.when);
     Round {
         files,
@@ -101,6 +105,7 @@ fn take_round(mut tail: MutexGuard<'_, Tail>) -> Round {
         garbage: std::mem::take(&mut tail.todo.garbage),
         end: tail.end,
         state: tail.state.sequence,
+        state_changed: tail.state.sequence != synced.state,
         last: when == When::Stop,
     }
 }
@@ -113,5 +118,8 @@ fn sync(log: &Log, round: &Round) -> Result<(), (PathBuf, io::Error)> {
     if round.directory {
         File::open(dir).and_then(|d| d.sync_all()).map_err(|error| (dir.clone(), error))?;
     }
-    log.state_file.sync().map_err(|error| (log.state_file.path().to_owned(), error))
+    if round.state_changed {
+        log.state_file.sync().map_err(|error| (log.state_file.path().to_owned(), error))?;
+    }
+    Ok(())
 }
