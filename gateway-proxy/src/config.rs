@@ -50,7 +50,8 @@ pub struct Limits {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Timeouts {
-    /// A client's request line and headers.
+    /// A client's request line and headers, from the connection's start or the answer before: so long is a connection kept
+    /// for the next request.
     pub client_header_ms: u64,
     /// Between two pieces of a client's body; 408 after that.
     pub client_body_ms: u64,
@@ -130,7 +131,7 @@ impl Default for Limits {
 impl Default for Timeouts {
     fn default() -> Self {
         Self {
-            client_header_ms: 10_000,
+            client_header_ms: 75_000,
             client_body_ms: 30_000,
             client_stall_ms: 120_000,
             connect_ms: 5_000,
@@ -218,6 +219,11 @@ impl Config {
 }
 
 impl Timeouts {
+    /// See [`Timeouts::client_body_ms`].
+    pub fn client_body(&self) -> Duration {
+        Duration::from_millis(self.client_body_ms)
+    }
+
     /// See [`Timeouts::connect_ms`].
     pub fn connect(&self) -> Duration {
         Duration::from_millis(self.connect_ms)

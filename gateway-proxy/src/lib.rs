@@ -1,14 +1,32 @@
 //! The OpenAI-compatible proxy: it admits a call, forwards it byte for byte, meters and prices the answer, and leaves a trace
 //! of it in the spool before the client has the last byte.
+//!
+//! A request's way is `stack` (every layer, in order), `intake` and `request` (the body), `forward` and `upstream` (the
+//! attempt), `relay` and `sse` (the answer), `meter` (what it used) and `emit` (its price, its spans, the spool and the way
+//! to the collector). `call` holds what is known of a call and sees to it that every one is recorded, also when its client
+//! leaves. `errors` is the table of everything that can go wrong.
+//!
+//! Nothing on this way waits for a database or the collector.
 
+mod app;
+mod auth;
+mod call;
 mod config;
+mod emit;
+mod endpoints;
+mod errors;
+mod forward;
+mod identity;
+mod intake;
+mod meter;
+mod metrics;
+mod relay;
+mod request;
+mod respond;
+mod server;
+mod sse;
+mod stack;
+mod upstream;
 
 pub use config::{Config, InvalidSetting, Limits, SpoolConfig, Timeouts, UpstreamConfig, WhenFull};
-
-/// Serves until `shutdown`, then drains streams and flushes the spool.
-pub async fn run(config: Config, control_url: &str, shutdown: runtime::Shutdown) -> anyhow::Result<()> {
-    config.validate()?;
-    tracing::debug!(control_url, "starting");
-    shutdown.triggered().await;
-    Ok(())
-}
+pub use server::{Server, run};

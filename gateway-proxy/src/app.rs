@@ -1,0 +1,24 @@
+//! What all requests share.
+
+use crate::config::{Limits, Timeouts};
+use crate::emit::Recorder;
+use crate::identity::Ids;
+use crate::meter::Estimator;
+use crate::metrics::GatewayMetrics;
+use crate::upstream::Upstreams;
+use control::SnapshotHandle;
+use runtime::Clock;
+
+/// Made once at start.
+#[derive(Debug)]
+pub(crate) struct App {
+    pub(crate) policy: SnapshotHandle,
+    pub(crate) upstreams: Upstreams,
+    pub(crate) recorder: Recorder,
+    pub(crate) estimator: Estimator,
+    pub(crate) metrics: GatewayMetrics,
+    pub(crate) limits: Limits,
+    pub(crate) timeouts: Timeouts,
+    pub(crate) clock: Clock,
+    pub(crate) ids: Ids,
+}

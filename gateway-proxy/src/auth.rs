@@ -1,0 +1,53 @@
+//! From an `Authorization` header to the key's policy, by memory alone.
+
+use crate::errors::Failure;
+use contracts::Timestamp;
+use contracts::policy::{KeyPolicy, Snapshot};
+use http::{HeaderMap, header};
+use std::sync::Arc;
+
+/// The policy of the key that `headers` carry, if it works at `now`. The secret is hashed whatever it is, and only its hash
+/// is looked up: how long this takes says nothing about other secrets.
+pub(crate) fn authenticate(
+    snapshot: &Snapshot,
+    headers: &HeaderMap,
+    now: Timestamp,
+) -> Result<Arc<KeyPolicy>, Failure> {
+    let header = headers.get(header::AUTHORIZATION).ok_or(Failure::NoKey)?;
+    let text = header.to_str().map_err(|_| Failure::MalformedKey)?;
+    let (scheme, secret) = text.split_once(' ').ok_or(Failure::MalformedKey)?;
+    let secret = secret.trim();
+    if !scheme.eq_ignore_ascii_case("bearer") || secret.is_empty() {
+        return Err(Failure::MalformedKey);
+    }
+    let hash = control::secrets::hash(secret);
+    let key = snapshot.keys.get(&hash).ok_or_else(|| Failure::WrongKey { shown: shown(secret) })?;
+    if key.revoked_at.is_some_and(|at| at <= now) {
+        return Err(Failure::RevokedKey { id: key.id.to_string() });
+    }
+    if key.expires_at.is_some_and(|at| at <= now) {
+        return Err(Failure::ExpiredKey { id: key.id.to_string() });
+    }
+    Ok(key.clone())
+}
+
+/// Enough of a secret to recognise it by, and no more: its ends, when it is long enough to have some.
+fn shown(secret: &str) -> String {
+    let chars: Vec<char> = secret.chars().take(256).collect();
+    if chars.len() < 16 {
+        return "***".into();
+    }
+    let (start, end) = (&chars[..4], &chars[chars.len() - 4..]);
+    format!("{}***{}", start.iter().collect::<String>(), end.iter().collect::<String>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_shown_by_its_ends_only() {
+        assert_eq!(shown("short"), "***");
+        assert_eq!(shown("ct-0123456789abcdef"), "ct-0***cdef");
+    }
+}

@@ -1,0 +1,253 @@
+//! One call of an authenticated client, from admission to its record.
+//!
+//! A [`Call`] is always recorded: by [`Call::finish`] or [`Call::record`] when it came to an end of its own, or when it is dropped, which is
+//! what happens to it when the client leaves.
+
+use crate::app::App;
+use crate::emit::{Settled, settle};
+use crate::endpoints::Endpoint;
+use crate::identity::Identity;
+use crate::meter::{Answer, Prompt};
+use crate::request::Ask;
+use contracts::policy::{KeyPolicy, Resolved, Snapshot};
+use contracts::{Timestamp, TokenUsage, UsageSource};
+use opentelemetry::trace::SpanId;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+/// Status of a call whose client left before an answer, after nginx's custom.
+const CLIENT_LEFT: u16 = 499;
+
+/// Class of calls whose upstream took too long.
+pub(crate) const TIMED_OUT: &str = "upstream_timeout";
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Call {
+    app: Arc<App>,
+    /// Taken when the call is recorded.
+    facts: Option<Box<Facts>>,
+}
+
+/// What is known of a call.
+#[derive(Debug)]
+pub(crate) struct Facts {
+    pub(crate) identity: Arc<Identity>,
+    pub(crate) endpoint: &'static Endpoint,
+    /// Policy in force when it was admitted; prices come from it.
+    pub(crate) snapshot: Arc<Snapshot>,
+    pub(crate) key: Arc<KeyPolicy>,
+    /// What was asked, once the body was read.
+    pub(crate) ask: Option<Ask>,
+    /// Where it was led, once that was decided.
+    pub(crate) resolved: Option<Resolved>,
+    /// When the request's last byte had come.
+    pub(crate) asked_at: Option<Instant>,
+    /// From then to the first content.
+    pub(crate) first_token: Option<Duration>,
+    /// Tries at upstreams, in order.
+    pub(crate) attempts: Vec<Attempt>,
+    pub(crate) answer: Answer,
+    /// Status sent to the client, once it was sent.
+    pub(crate) status: Option<u16>,
+    /// Whether the prompt went to an upstream.
+    pub(crate) prompt_sent: bool,
+    /// Whether an upstream began to answer.
+    pub(crate) answer_started: bool,
+}
+
+/// One try at one upstream.
+#[derive(Debug, Clone)]
+pub(crate) struct Attempt {
+    pub(crate) span: SpanId,
+    pub(crate) started: Timestamp,
+    pub(crate) at: Instant,
+    /// How long it took, once it is over.
+    pub(crate) took: Option<Duration>,
+    /// Status of the upstream's answer.
+    pub(crate) status: Option<u16>,
+    /// Class of what went wrong.
+    pub(crate) error: Option<&'static str>,
+    pub(crate) address: String,
+    pub(crate) port: u16,
+}
+
+/// How a call ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ending {
+    /// Status that the client got.
+    pub(crate) status: u16,
+    /// Stable class of the error, when there was one.
+    pub(crate) error: Option<&'static str>,
+    /// Whether the client left before the end.
+    pub(crate) disconnected: bool,
+    /// Whether the answer is whole.
+    pub(crate) complete: bool,
+}
+
+impl Ending {
+    /// Answered in full.
+    pub(crate) const fn ok(status: u16) -> Self {
+        Self { status, error: None, disconnected: false, complete: true }
+    }
+
+    /// Failed before there was anything of an answer.
+    pub(crate) const fn failed(status: u16, error: &'static str) -> Self {
+        Self { status, error: Some(error), disconnected: false, complete: false }
+    }
+}
+
+impl Call {
+    pub(crate) fn new(app: Arc<App>, facts: Facts) -> Self {
+        Self { app, facts: Some(Box::new(facts)) }
+    }
+
+    /// What is known so far; `None` only once the call is recorded.
+    pub(crate) fn facts(&mut self) -> Option<&mut Facts> {
+        self.facts.as_deref_mut()
+    }
+
+    /// What the call used: as reported, or `None` when it must be counted first.
+    pub(crate) fn usage(&self, ending: Ending) -> Option<Used> {
+        self.facts.as_ref().map_or(Some(Used::NOTHING), |facts| facts.usage(ending))
+    }
+
+    /// Ends the call: counts what must be counted, prices it and puts its record into the spool.
+    pub(crate) async fn finish(&mut self, ending: Ending) -> Settled {
+        let used = match self.usage(ending) {
+            Some(used) => used,
+            None => match self.count() {
+                Count::Done(usage) => Used::counted(usage, ending),
+                Count::Pending(counting) => Used::counted(counting.await.unwrap_or_default(), ending),
+            },
+        };
+        self.record(ending, used)
+    }
+
+    /// Counts what the call used, off the async threads unless it is quick.
+    pub(crate) fn count(&self) -> Count {
+        let Some((prompt, output)) = self.facts.as_ref().and_then(|facts| facts.to_count()) else {
+            return Count::Done(TokenUsage::default());
+        };
+        if self.app.estimator.is_quick(&prompt, &output) {
+            return Count::Done(self.app.estimator.count(&prompt, &output));
+        }
+        let app = self.app.clone();
+        Count::Pending(tokio::task::spawn_blocking(move || app.estimator.count(&prompt, &output)))
+    }
+
+    /// Prices the call and puts its record into the spool; returns what it cost.
+    pub(crate) fn record(&mut self, ending: Ending, used: Used) -> Settled {
+        match self.facts.take() {
+            Some(facts) => settle(&self.app, facts, ending, used),
+            None => Settled::default(),
+        }
+    }
+
+    pub(crate) fn app(&self) -> &Arc<App> {
+        &self.app
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        let Some(facts) = self.facts.take() else { return };
+        let status = facts.status.unwrap_or(CLIENT_LEFT);
+        let ending = Ending { status, error: Some("client_disconnected"), disconnected: true, complete: false };
+        self.app.metrics.disconnects.inc();
+        record_later(&self.app, facts, ending);
+    }
+}
+
+/// Records a call that nobody waits for; counting, where needed, happens off the async threads.
+fn record_later(app: &Arc<App>, facts: Box<Facts>, ending: Ending) {
+    if let Some(used) = facts.usage(ending) {
+        settle(app, facts, ending, used);
+        return;
+    }
+    let Some((prompt, output)) = facts.to_count() else {
+        settle(app, facts, ending, Used::NOTHING);
+        return;
+    };
+    let app = app.clone();
+    let work = move || {
+        let used = Used::counted(app.estimator.count(&prompt, &output), ending);
+        settle(&app, facts, ending, used);
+    };
+    work_in_background(work);
+}
+
+/// Runs blocking work without a waiter; at the end of a process, when there is no runtime left, at once.
+fn work_in_background(work: impl FnOnce() + Send + 'static) {
+    match tokio::runtime::Handle::try_current() {
+        Ok(runtime) => drop(runtime.spawn_blocking(work)),
+        Err(_) => work(),
+    }
+}
+
+/// A count, done or under way.
+#[derive(Debug)]
+pub(crate) enum Count {
+    Done(TokenUsage),
+    Pending(JoinHandle<TokenUsage>),
+}
+
+/// What a call used, and how that is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Used {
+    pub(crate) usage: TokenUsage,
+    /// `None` when no model did anything.
+    pub(crate) source: Option<UsageSource>,
+}
+
+impl Used {
+    /// No model did anything.
+    pub(crate) const NOTHING: Self = Self {
+        usage: TokenUsage {
+            input: 0,
+            output: 0,
+            cache_read: 0,
+            cache_write: 0,
+            cache_write_1h: 0,
+            reasoning: 0,
+            audio_input: 0,
+            audio_output: 0,
+        },
+        source: None,
+    };
+
+    /// Counted by us.
+    pub(crate) const fn counted(usage: TokenUsage, ending: Ending) -> Self {
+        let source = if ending.complete { UsageSource::Estimated } else { UsageSource::Partial };
+        Self { usage, source: Some(source) }
+    }
+}
+
+impl Facts {
+    fn usage(&self, ending: Ending) -> Option<Used> {
+        if let Some(usage) = self.answer.usage {
+            return Some(Used { usage, source: Some(UsageSource::Reported) });
+        }
+        // A prompt that a model worked on costs something, even when nobody waited for the answer; one that it refused does not.
+        let given_up = ending.disconnected || ending.error == Some(TIMED_OUT);
+        let worked = self.prompt_sent && (self.answer_started || given_up);
+        if worked { None } else { Some(Used::NOTHING) }
+    }
+
+    fn to_count(&self) -> Option<(Prompt, String)> {
+        let model = self.resolved.as_ref()?.model.upstream_model.clone();
+        Some((Prompt { ask: self.ask.clone()?, model }, self.answer.output.text()))
+    }
+
+    /// Ends the current attempt.
+    pub(crate) fn end_attempt(&mut self, error: Option<&'static str>) {
+        if let Some(attempt) = self.attempts.last_mut()
+            && attempt.took.is_none()
+        {
+            attempt.took = Some(attempt.at.elapsed());
+            attempt.error = error;
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! What a call leaves behind: it is priced, written down as two kinds of spans, and spooled for the collector.
+
+mod recorder;
+mod settle;
+mod shipper;
+mod spans;
+
+pub(crate) use recorder::Recorder;
+pub(crate) use settle::{Settled, settle};
+pub(crate) use shipper::{Shipper, ShipperOptions};

@@ -1,0 +1,47 @@
+//! The end of a call: price it, count it, spool it.
+
+use super::spans::{self, Priced};
+use crate::app::App;
+use crate::call::{Ending, Facts, Used};
+use crate::metrics::GatewayMetrics;
+use contracts::price::Cost;
+
+/// What the client may be told about the cost of its call.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Settled {
+    /// `None` when the price book does not know the model, or no model did anything.
+    pub(crate) cost: Option<Cost>,
+}
+
+/// Prices a call and puts its record into the spool, before the client has the last byte of its answer.
+pub(crate) fn settle(app: &App, mut facts: Box<Facts>, ending: Ending, used: Used) -> Settled {
+    facts.end_attempt(ending.error);
+    let cost = used.source.and_then(|source| {
+        let cost = price(&facts, used);
+        app.metrics.count_usage(&used.usage, source, cost.map(|c| c.total));
+        if cost.is_none() {
+            app.metrics.unpriced.inc();
+        }
+        cost
+    });
+    let operation = facts.endpoint.operation;
+    GatewayMetrics::time(&app.metrics.duration, operation, facts.identity.at.elapsed());
+    if let Some(first) = facts.first_token {
+        GatewayMetrics::time(&app.metrics.first_token, operation, first);
+    }
+    if ending.disconnected {
+        app.metrics.count_request(facts.endpoint.path, ending.status, "client");
+    }
+    let priced = Priced { used, cost };
+    let spans = spans::of(&facts, ending, &priced, app.limits.capture_bytes, &app.metrics.truncated_bytes);
+    app.recorder.record(spans, &app.metrics);
+    Settled { cost }
+}
+
+/// The price of the model that answered, or else of the one that was asked.
+fn price(facts: &Facts, used: Used) -> Option<Cost> {
+    let model = &facts.resolved.as_ref()?.model;
+    let (provider, tier, at) = (&model.provider.price_as, facts.answer.tier, facts.identity.started);
+    let of = |name: &str| facts.snapshot.prices.cost(provider, name, tier, &used.usage, at);
+    facts.answer.model.as_deref().and_then(of).or_else(|| of(&model.upstream_model))
+}

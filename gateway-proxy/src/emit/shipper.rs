@@ -1,0 +1,211 @@
+//! From the spool to the collector: a batch at a time, again and again until it is accepted.
+//!
+//! Records are whole `ExportTraceServiceRequest`s. Protobuf merges repeated fields, so their bytes one after another are one
+//! request too. A batch is forgotten only when the collector has said that it is durable there. One that the collector
+//! refuses for good (400) is halved until the record at fault is found, which is dropped and counted: it must not block
+//! the others for ever.
+
+use crate::metrics::GatewayMetrics;
+use bytes::{Bytes, BytesMut};
+use http::{HeaderName, HeaderValue, Method, Request, StatusCode, header};
+use http_body_util::{BodyExt, Full};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator};
+use runtime::HealthHandle;
+use spool::Reader;
+use std::time::Duration;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+/// Most records and bytes of one request.
+const MOST_RECORDS: usize = 2_000;
+const MOST_BYTES: usize = 4 << 20;
+/// How long to wait for more before a small batch goes out.
+const LINGER: Duration = Duration::from_millis(100);
+/// Longest wait for the collector's answer.
+const ANSWER: Duration = Duration::from_secs(30);
+/// First and longest pause after a failure.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+
+/// Where to ship to.
+#[derive(Debug, Clone)]
+pub(crate) struct ShipperOptions {
+    /// Base URL of the collector's OTLP/HTTP endpoint.
+    pub(crate) collector_url: String,
+    /// Service key; empty when the collector wants none.
+    pub(crate) key: String,
+}
+
+/// Ships until it is told to stop.
+pub(crate) struct Shipper {
+    reader: Reader,
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    uri: http::Uri,
+    key: Option<HeaderValue>,
+    metrics: GatewayMetrics,
+    health: HealthHandle,
+    random: RandomIdGenerator,
+}
+
+/// Why a batch was not accepted.
+enum Refusal {
+    /// It may be later; the collector may have said when.
+    ForNow { class: &'static str, after: Option<Duration> },
+    /// It never will be.
+    ForGood(StatusCode),
+}
+
+impl Shipper {
+    pub(crate) fn new(
+        options: &ShipperOptions,
+        reader: Reader,
+        metrics: GatewayMetrics,
+        health: HealthHandle,
+    ) -> anyhow::Result<Self> {
+        let mut http = HttpConnector::new();
+        http.set_nodelay(true);
+        http.enforce_http(false);
+        http.set_connect_timeout(Some(Duration::from_secs(5)));
+        let connector =
+            HttpsConnectorBuilder::new().with_webpki_roots().https_or_http().enable_http1().wrap_connector(http);
+        let client = Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connector);
+        let uri = format!("{}/v1/traces", options.collector_url.trim_end_matches('/')).parse()?;
+        let key = match options.key.as_str() {
+            "" => None,
+            key => {
+                let mut value = HeaderValue::try_from(key)?;
+                value.set_sensitive(true);
+                Some(value)
+            }
+        };
+        Ok(Self { reader, client, uri, key, metrics, health, random: RandomIdGenerator::default() })
+    }
+
+    /// Ships until `stop`; then once more what is there, as far as the collector takes it within `grace`.
+    pub(crate) async fn run(mut self, stop: CancellationToken, grace: Duration) {
+        self.health.set_ready();
+        stop.run_until_cancelled(self.ship_forever()).await;
+        // A batch in flight was given up: it is read again from the last commit. The collector drops what it has already.
+        self.reader.rewind();
+        if timeout(grace, self.ship_rest()).await.is_err() {
+            tracing::warn!("the collector did not take all records in time: they wait in the spool for the next start");
+        }
+    }
+
+    async fn ship_forever(&mut self) {
+        loop {
+            self.ship_next(LINGER).await;
+        }
+    }
+
+    async fn ship_rest(&mut self) {
+        while timeout(Duration::from_millis(200), self.ship_next(Duration::ZERO)).await.is_ok() {}
+    }
+
+    async fn ship_next(&mut self, linger: Duration) {
+        let batch = self.reader.next_batch(MOST_RECORDS, MOST_BYTES, linger).await;
+        self.ship(&batch.records).await;
+        if let Err(error) = self.reader.commit(batch.to) {
+            // It will be shipped again after a restart, and recognised by the collector.
+            tracing::error!(error = &error as &dyn std::error::Error, "the spool's cursor could not be written");
+        }
+    }
+
+    /// Returns once every record was accepted, or dropped because it never will be.
+    async fn ship(&mut self, records: &[Bytes]) {
+        let mut todo = vec![records];
+        while let Some(records) = todo.pop() {
+            if records.is_empty() {
+                continue;
+            }
+            let Err(status) = self.insist(&concatenated(records)).await else {
+                self.metrics.shipped_records.inc_by(records.len() as u64);
+                continue;
+            };
+            if records.len() == 1 {
+                self.metrics.shipper_rejected.inc();
+                tracing::error!(http.status = status.as_u16(), "the collector refuses a record for good: it is dropped");
+                continue;
+            }
+            let (first, second) = records.split_at(records.len() / 2);
+            todo.push(second);
+            todo.push(first);
+        }
+    }
+
+    /// Sends until the collector accepts, or refuses for good.
+    async fn insist(&mut self, body: &Bytes) -> Result<(), StatusCode> {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let (class, after) = match self.send(body).await {
+                Ok(()) => {
+                    self.health.set_ready();
+                    return Ok(());
+                }
+                Err(Refusal::ForGood(status)) => {
+                    GatewayMetrics::count(&self.metrics.shipper_failures, "refused");
+                    return Err(status);
+                }
+                Err(Refusal::ForNow { class, after }) => (class, after),
+            };
+            GatewayMetrics::count(&self.metrics.shipper_failures, class);
+            let wait = after.unwrap_or(pause).min(LONGEST_PAUSE);
+            tracing::debug!(class, wait_ms = wait.as_millis(), "the collector did not take a batch; trying again");
+            tokio::time::sleep(wait + self.jitter(wait)).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// Up to a quarter of `wait`, so that many gateways do not come back at once.
+    fn jitter(&self, wait: Duration) -> Duration {
+        let draw = self.random.new_span_id().to_bytes()[0];
+        wait / 4 * u32::from(draw) / 256
+    }
+
+    async fn send(&self, body: &Bytes) -> Result<(), Refusal> {
+        let mut request = Request::new(Full::new(body.clone()));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = self.uri.clone();
+        let headers = request.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"));
+        if let Some(key) = &self.key {
+            headers.insert(HeaderName::from_static("x-control-tower-service-key"), key.clone());
+        }
+        let for_now = |class| Refusal::ForNow { class, after: None };
+        let response = match timeout(ANSWER, self.client.request(request)).await {
+            Err(_elapsed) => return Err(for_now("timeout")),
+            Ok(Err(_unreachable)) => return Err(for_now("unreachable")),
+            Ok(Ok(response)) => response,
+        };
+        let status = response.status();
+        let after = response.headers().get(header::RETRY_AFTER).and_then(|v| v.to_str().ok()?.parse().ok());
+        // The rest of the answer is read so that the connection can serve again.
+        let _ = timeout(ANSWER, response.into_body().collect()).await;
+        match status {
+            status if status.is_success() => Ok(()),
+            StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE | StatusCode::UNPROCESSABLE_ENTITY => {
+                Err(Refusal::ForGood(status))
+            }
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                self.health.set_unready("the collector refuses gateway.collector_key");
+                Err(for_now("unauthorized"))
+            }
+            _ => Err(Refusal::ForNow { class: "busy", after: after.map(Duration::from_secs) }),
+        }
+    }
+}
+
+fn concatenated(records: &[Bytes]) -> Bytes {
+    if let [one] = records {
+        return one.clone();
+    }
+    let mut all = BytesMut::with_capacity(records.iter().map(Bytes::len).sum());
+    for record in records {
+        all.extend_from_slice(record);
+    }
+    all.freeze()
+}

@@ -1,0 +1,244 @@
+//! `POST /v1/chat/completions`.
+
+use super::{Endpoint, EventKind, done_style_error};
+use crate::meter::{Answer, Text, UsageFields};
+use crate::request::{Field, Kind};
+use crate::sse::Event;
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+pub(crate) static CHAT_COMPLETIONS: Endpoint = Endpoint {
+    path: "/v1/chat/completions",
+    upstream_path: "/chat/completions",
+    operation: "chat",
+    span_name: "POST /v1/chat/completions",
+    prompt: "messages",
+    fields: FIELDS,
+    usage_on_request: true,
+    read_answer,
+    read_event,
+    error_event: done_style_error,
+};
+
+const FIELDS: &[Field] = &[
+    Field::required("model", &[Kind::String]),
+    Field::required("messages", &[Kind::Array]),
+    Field::optional("stream", &[Kind::Boolean]),
+    Field::optional("stream_options", &[Kind::Object]),
+    Field::optional("temperature", &[Kind::Number]),
+    Field::optional("top_p", &[Kind::Number]),
+    Field::optional("n", &[Kind::Integer]),
+    Field::optional("max_tokens", &[Kind::Integer]),
+    Field::optional("max_completion_tokens", &[Kind::Integer]),
+    Field::optional("presence_penalty", &[Kind::Number]),
+    Field::optional("frequency_penalty", &[Kind::Number]),
+    Field::optional("logit_bias", &[Kind::Object]),
+    Field::optional("logprobs", &[Kind::Boolean]),
+    Field::optional("top_logprobs", &[Kind::Integer]),
+    Field::optional("stop", &[Kind::String, Kind::Array]),
+    Field::optional("seed", &[Kind::Integer]),
+    Field::optional("user", &[Kind::String]),
+    Field::optional("tools", &[Kind::Array]),
+    Field::optional("tool_choice", &[Kind::String, Kind::Object]),
+    Field::optional("parallel_tool_calls", &[Kind::Boolean]),
+    Field::optional("response_format", &[Kind::Object]),
+    Field::optional("service_tier", &[Kind::String]),
+    Field::optional("reasoning_effort", &[Kind::String]),
+    Field::optional("modalities", &[Kind::Array]),
+    Field::optional("audio", &[Kind::Object]),
+    Field::optional("prediction", &[Kind::Object]),
+    Field::optional("metadata", &[Kind::Object]),
+    Field::optional("store", &[Kind::Boolean]),
+];
+
+#[derive(Deserialize)]
+struct Completion<'a> {
+    #[serde(borrow, default)]
+    id: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    model: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    service_tier: Option<Text<'a>>,
+    #[serde(borrow)]
+    choices: Vec<Choice<'a>>,
+    #[serde(default)]
+    usage: Option<UsageFields>,
+}
+
+#[derive(Deserialize)]
+struct Choice<'a> {
+    #[serde(borrow, default)]
+    message: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    finish_reason: Option<Text<'a>>,
+}
+
+fn read_answer(body: &Bytes) -> Option<Answer> {
+    let completion: Completion<'_> = serde_json::from_slice(body).ok()?;
+    let mut answer = Answer::named(completion.id, completion.model, completion.service_tier.as_ref());
+    answer.usage = completion.usage.map(UsageFields::usage);
+    for choice in completion.choices {
+        answer.finish_reasons.extend(choice.finish_reason.map(|reason| reason.0.into_owned()));
+        answer.output.push_raw(choice.message.map(|raw| body.slice_ref(raw.get().as_bytes())));
+    }
+    Some(answer)
+}
+
+#[derive(Deserialize)]
+struct Chunk<'a> {
+    #[serde(borrow, default)]
+    id: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    model: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    service_tier: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    choices: Option<Vec<ChunkChoice<'a>>>,
+    #[serde(default)]
+    usage: Option<UsageFields>,
+    #[serde(borrow, default)]
+    error: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct ChunkChoice<'a> {
+    #[serde(default)]
+    index: usize,
+    #[serde(borrow, default)]
+    delta: Option<Delta<'a>>,
+    #[serde(borrow, default)]
+    finish_reason: Option<Text<'a>>,
+}
+
+#[derive(Deserialize, Default)]
+struct Delta<'a> {
+    #[serde(borrow, default)]
+    content: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    refusal: Option<Text<'a>>,
+    /// Not OpenAI's, but what servers of open models send.
+    #[serde(borrow, default, alias = "reasoning")]
+    reasoning_content: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    tool_calls: Option<Vec<ToolCallDelta<'a>>>,
+}
+
+#[derive(Deserialize)]
+struct ToolCallDelta<'a> {
+    #[serde(default)]
+    index: usize,
+    #[serde(borrow, default)]
+    id: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    function: Option<FunctionDelta<'a>>,
+}
+
+#[derive(Deserialize)]
+struct FunctionDelta<'a> {
+    #[serde(borrow, default)]
+    name: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    arguments: Option<Text<'a>>,
+}
+
+fn read_event(answer: &mut Answer, event: &Event<'_>) -> EventKind {
+    let data = event.data();
+    if data.is_empty() {
+        return EventKind::Other;
+    }
+    if data == b"[DONE]" {
+        return EventKind::End;
+    }
+    let Ok(chunk) = serde_json::from_slice::<Chunk<'_>>(data) else { return EventKind::Malformed };
+    if let Some(error) = chunk.error {
+        answer.error = Some(error.get().to_owned());
+        return EventKind::Error;
+    }
+    let has_usage = chunk.usage.is_some();
+    answer.learn(chunk.id, chunk.model, chunk.service_tier.as_ref());
+    if let Some(usage) = chunk.usage {
+        answer.usage = Some(usage.usage());
+    }
+    let choices = chunk.choices.unwrap_or_default();
+    if choices.is_empty() {
+        return if has_usage { EventKind::UsageOnly } else { EventKind::Other };
+    }
+    let mut content = false;
+    for choice in choices {
+        let said = answer.output.choice(choice.index);
+        let delta = choice.delta.unwrap_or_default();
+        for (into, text) in [
+            (&mut said.content, delta.content),
+            (&mut said.refusal, delta.refusal),
+            (&mut said.reasoning, delta.reasoning_content),
+        ] {
+            let text = text.unwrap_or_default().0;
+            content |= !text.is_empty();
+            into.push_str(&text);
+        }
+        for call in delta.tool_calls.unwrap_or_default() {
+            content = true;
+            let into = said.tool_call(call.index);
+            into.id.push_str(&call.id.unwrap_or_default().0);
+            if let Some(function) = call.function {
+                into.name.push_str(&function.name.unwrap_or_default().0);
+                into.arguments.push_str(&function.arguments.unwrap_or_default().0);
+            }
+        }
+        answer.finish_reasons.extend(choice.finish_reason.map(|reason| reason.0.into_owned()));
+    }
+    if content { EventKind::Content } else { EventKind::Other }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_read() {
+        let body = Bytes::from_static(
+            br#"{"id":"c1","object":"chat.completion","model":"m-1","service_tier":"flex","choices":[{"index":0,
+            "message":{"role":"assistant","content":"Hi"},"finish_reason":"stop"}],
+            "usage":{"prompt_tokens":9,"completion_tokens":4,"total_tokens":13,"prompt_tokens_details":{"cached_tokens":5}}}"#,
+        );
+        let answer = read_answer(&body).unwrap();
+        assert_eq!(answer.id.as_deref(), Some("c1"));
+        assert_eq!(answer.finish_reasons, ["stop"]);
+        let usage = answer.usage.unwrap();
+        assert_eq!((usage.input, usage.output, usage.cache_read), (9, 4, 5));
+        assert_eq!(answer.output.to_json(), r#"[{"role":"assistant","content":"Hi"}]"#);
+    }
+
+    #[test]
+    fn a_streamed_tool_call_is_put_together() {
+        let mut answer = Answer::default();
+        for data in [
+            r#"{"id":"c","model":"m","choices":[{"index":0,"delta":{"role":"assistant","content":null,"tool_calls":[{"index":0,"id":"t1","type":"function","function":{"name":"f","arguments":""}}]}}]}"#,
+            r#"{"id":"c","choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"function":{"arguments":"{\"a\":"}}]}}]}"#,
+            r#"{"id":"c","choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"function":{"arguments":"1}"}}]}}]}"#,
+        ] {
+            assert_eq!(read_event(&mut answer, &Event::from_data(data)), EventKind::Content);
+        }
+        let end = r#"{"id":"c","choices":[{"index":0,"delta":{},"finish_reason":"tool_calls"}]}"#;
+        assert_eq!(read_event(&mut answer, &Event::from_data(end)), EventKind::Other);
+        let usage = r#"{"id":"c","choices":[],"usage":{"prompt_tokens":1,"completion_tokens":2}}"#;
+        assert_eq!(read_event(&mut answer, &Event::from_data(usage)), EventKind::UsageOnly);
+        assert_eq!(read_event(&mut answer, &Event::from_data("[DONE]")), EventKind::End);
+        assert_eq!(
+            answer.output.to_json(),
+            r#"[{"role":"assistant","content":null,"tool_calls":[{"id":"t1","type":"function","function":{"name":"f","arguments":"{\"a\":1}"}}]}]"#
+        );
+        assert_eq!(answer.finish_reasons, ["tool_calls"]);
+        assert_eq!(answer.usage.unwrap().output, 2);
+    }
+
+    #[test]
+    fn what_is_no_chunk_is_malformed_and_an_error_is_an_error() {
+        let mut answer = Answer::default();
+        assert_eq!(read_event(&mut answer, &Event::from_data("<html>")), EventKind::Malformed);
+        assert_eq!(read_event(&mut answer, &Event::from_data("{\"choices\":7}")), EventKind::Malformed);
+        let error = r#"{"error":{"message":"overloaded"}}"#;
+        assert_eq!(read_event(&mut answer, &Event::from_data(error)), EventKind::Error);
+    }
+}

@@ -1,0 +1,76 @@
+//! The endpoints of the OpenAI protocol, one a file: which fields a request has, and how an answer is read.
+
+mod chat_completions;
+mod completions;
+mod embeddings;
+pub(crate) mod models;
+mod responses;
+
+pub(crate) use chat_completions::CHAT_COMPLETIONS;
+pub(crate) use completions::COMPLETIONS;
+pub(crate) use embeddings::EMBEDDINGS;
+pub(crate) use responses::RESPONSES;
+
+use crate::meter::Answer;
+use crate::request::Field;
+use crate::sse::Event;
+use bytes::Bytes;
+use contracts::ApiError;
+
+/// An endpoint that a model answers.
+#[derive(Debug)]
+pub(crate) struct Endpoint {
+    /// Path at this gateway.
+    pub(crate) path: &'static str,
+    /// Path below a provider's base URL.
+    pub(crate) upstream_path: &'static str,
+    /// `gen_ai.operation.name`.
+    pub(crate) operation: &'static str,
+    /// Name of the span of the request.
+    pub(crate) span_name: &'static str,
+    /// Field that holds the prompt.
+    pub(crate) prompt: &'static str,
+    /// Fields that a request may have; others pass unchecked.
+    pub(crate) fields: &'static [Field],
+    /// Whether a stream carries usage only when `stream_options.include_usage` asks for it.
+    pub(crate) usage_on_request: bool,
+    /// Reads an answer that was not streamed; `None` when it is not such an answer.
+    pub(crate) read_answer: fn(&Bytes) -> Option<Answer>,
+    /// Adds an event of a stream to the answer so far.
+    pub(crate) read_event: fn(&mut Answer, &Event<'_>) -> EventKind,
+    /// An error within a stream, in this endpoint's own form.
+    pub(crate) error_event: fn(&ApiError, &str, &Answer) -> String,
+}
+
+/// What an event of a stream is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum EventKind {
+    /// Part of the answer without anything to read for the user.
+    Other,
+    /// Brings content.
+    Content,
+    /// Brings usage and nothing else.
+    UsageOnly,
+    /// The last one of a whole answer.
+    End,
+    /// The upstream says that it failed.
+    Error,
+    /// Not what this endpoint's streams consist of.
+    Malformed,
+}
+
+/// Endpoints by path.
+pub(crate) fn find(path: &str) -> Option<&'static Endpoint> {
+    Some(match path {
+        "/v1/chat/completions" => &CHAT_COMPLETIONS,
+        "/v1/completions" => &COMPLETIONS,
+        "/v1/embeddings" => &EMBEDDINGS,
+        "/v1/responses" => &RESPONSES,
+        _ => return None,
+    })
+}
+
+/// `data: {"error": …}`, the form of the endpoints that end with `[DONE]`.
+fn done_style_error(error: &ApiError, request_id: &str, _answer: &Answer) -> String {
+    format!("data: {}\n\n", error.to_json(request_id))
+}

@@ -1,0 +1,209 @@
+//! `POST /v1/responses`. Its streams are typed events; the last one carries the whole response, usage included.
+
+use super::{Endpoint, EventKind};
+use crate::meter::{Answer, Text, UsageFields};
+use crate::request::{Field, Kind};
+use crate::sse::Event;
+use bytes::Bytes;
+use contracts::ApiError;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+pub(crate) static RESPONSES: Endpoint = Endpoint {
+    path: "/v1/responses",
+    upstream_path: "/responses",
+    operation: "chat",
+    span_name: "POST /v1/responses",
+    prompt: "input",
+    fields: FIELDS,
+    usage_on_request: false,
+    read_answer,
+    read_event,
+    error_event,
+};
+
+const FIELDS: &[Field] = &[
+    Field::required("model", &[Kind::String]),
+    Field::optional("input", &[Kind::String, Kind::Array]),
+    Field::optional("instructions", &[Kind::String, Kind::Array]),
+    Field::optional("stream", &[Kind::Boolean]),
+    Field::optional("stream_options", &[Kind::Object]),
+    Field::optional("temperature", &[Kind::Number]),
+    Field::optional("top_p", &[Kind::Number]),
+    Field::optional("max_output_tokens", &[Kind::Integer]),
+    Field::optional("tools", &[Kind::Array]),
+    Field::optional("tool_choice", &[Kind::String, Kind::Object]),
+    Field::optional("parallel_tool_calls", &[Kind::Boolean]),
+    Field::optional("previous_response_id", &[Kind::String]),
+    Field::optional("text", &[Kind::Object]),
+    Field::optional("reasoning", &[Kind::Object]),
+    Field::optional("include", &[Kind::Array]),
+    Field::optional("metadata", &[Kind::Object]),
+    Field::optional("store", &[Kind::Boolean]),
+    Field::optional("background", &[Kind::Boolean]),
+    Field::optional("service_tier", &[Kind::String]),
+    Field::optional("truncation", &[Kind::String]),
+    Field::optional("user", &[Kind::String]),
+];
+
+#[derive(Deserialize)]
+struct Response<'a> {
+    #[serde(borrow, default)]
+    id: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    model: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    service_tier: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    status: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    incomplete_details: Option<Incomplete<'a>>,
+    #[serde(borrow, default)]
+    output: Option<Vec<&'a RawValue>>,
+    #[serde(default)]
+    usage: Option<UsageFields>,
+    #[serde(borrow, default)]
+    error: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Incomplete<'a> {
+    #[serde(borrow, default)]
+    reason: Option<Text<'a>>,
+}
+
+fn read_answer(body: &Bytes) -> Option<Answer> {
+    let response: Response<'_> = serde_json::from_slice(body).ok()?;
+    response.output.as_ref()?;
+    let mut answer = Answer::default();
+    take(&mut answer, response);
+    Some(answer)
+}
+
+/// Takes over what a whole response says.
+fn take(answer: &mut Answer, response: Response<'_>) {
+    answer.learn(response.id, response.model, response.service_tier.as_ref());
+    if let Some(usage) = response.usage {
+        answer.usage = Some(usage.usage());
+    }
+    let reason = match (response.incomplete_details.and_then(|i| i.reason), response.status) {
+        (Some(reason), _) => Some(reason.0.into_owned()),
+        (None, Some(status)) if status.0 == "completed" => Some("stop".to_owned()),
+        (None, status) => status.map(|s| s.0.into_owned()),
+    };
+    answer.finish_reasons = reason.into_iter().collect();
+    let items = response.output.unwrap_or_default();
+    if !items.is_empty() {
+        answer.output.clear();
+        for item in items {
+            answer.output.push_raw(Some(Bytes::copy_from_slice(item.get().as_bytes())));
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Streamed<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Text<'a>,
+    #[serde(borrow, default)]
+    response: Option<Response<'a>>,
+    #[serde(default)]
+    sequence_number: Option<u64>,
+    #[serde(default)]
+    output_index: usize,
+    /// Text for the text events, something else for others.
+    #[serde(borrow, default)]
+    delta: Option<&'a RawValue>,
+}
+
+fn read_event(answer: &mut Answer, event: &Event<'_>) -> EventKind {
+    let data = event.data();
+    if data.is_empty() {
+        return EventKind::Other;
+    }
+    if data == b"[DONE]" {
+        return EventKind::End;
+    }
+    let Ok(streamed) = serde_json::from_slice::<Streamed<'_>>(data) else { return EventKind::Malformed };
+    answer.sequence = streamed.sequence_number.unwrap_or(answer.sequence);
+    let kind = streamed.kind.0.as_ref();
+    match kind {
+        "response.created" | "response.in_progress" => {
+            if let Some(response) = streamed.response {
+                answer.learn(response.id, response.model, None);
+            }
+            EventKind::Other
+        }
+        "response.completed" | "response.incomplete" => {
+            if let Some(response) = streamed.response {
+                take(answer, response);
+            }
+            EventKind::End
+        }
+        "response.failed" => {
+            if let Some(response) = streamed.response {
+                answer.error = Some(response.error.map_or("response.failed", RawValue::get).to_owned());
+                take(answer, response);
+            }
+            EventKind::Error
+        }
+        "error" => {
+            answer.error = Some(String::from_utf8_lossy(data).into_owned());
+            EventKind::Error
+        }
+        "response.output_text.delta"
+        | "response.refusal.delta"
+        | "response.function_call_arguments.delta"
+        | "response.reasoning_text.delta"
+        | "response.reasoning_summary_text.delta" => {
+            let text = streamed.delta.and_then(|raw| serde_json::from_str::<Text<'_>>(raw.get()).ok());
+            let said = answer.output.choice(streamed.output_index);
+            let into = if kind.starts_with("response.reasoning") { &mut said.reasoning } else { &mut said.content };
+            into.push_str(&text.unwrap_or_default().0);
+            EventKind::Content
+        }
+        _ => EventKind::Other,
+    }
+}
+
+/// `event: error`, as this protocol reports a failure within a stream. Its number follows the last one seen.
+fn error_event(error: &ApiError, request_id: &str, answer: &Answer) -> String {
+    let data = serde_json::json!({
+        "type": "error",
+        "code": error.code.unwrap_or(error.kind),
+        "message": error.message,
+        "param": error.param,
+        "sequence_number": answer.sequence + 1,
+        "request_id": request_id,
+    });
+    format!("event: error\ndata: {data}\n\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_event_brings_everything() {
+        let mut answer = Answer::default();
+        let created = r#"{"type":"response.created","sequence_number":0,"response":{"id":"r1","model":"m"}}"#;
+        assert_eq!(read_event(&mut answer, &Event::from_data(created)), EventKind::Other);
+        let delta = r#"{"type":"response.output_text.delta","sequence_number":4,"output_index":0,"delta":"H\u00e9"}"#;
+        assert_eq!(read_event(&mut answer, &Event::from_data(delta)), EventKind::Content);
+        assert_eq!(answer.output.to_json(), r#"[{"role":"assistant","content":"Hé"}]"#);
+        let event = error_event(&ApiError::internal(502, "cut"), "req_1", &answer);
+        assert!(event.starts_with("event: error\ndata: {") && event.contains("\"sequence_number\":5"), "{event}");
+
+        let done = r#"{"type":"response.completed","sequence_number":5,"response":{"id":"r1","model":"m-2","status":"completed",
+            "output":[{"type":"message","content":[{"type":"output_text","text":"Hi"}]}],
+            "usage":{"input_tokens":10,"input_tokens_details":{"cached_tokens":4},"output_tokens":7,"output_tokens_details":{"reasoning_tokens":3}}}}"#;
+        assert_eq!(read_event(&mut answer, &Event::from_data(done)), EventKind::End);
+        let usage = answer.usage.unwrap();
+        assert_eq!((usage.input, usage.output, usage.cache_read, usage.reasoning), (10, 7, 4, 3));
+        assert_eq!(answer.finish_reasons, ["stop"]);
+        assert_eq!(
+            answer.output.to_json(),
+            r#"[{"type":"message","content":[{"type":"output_text","text":"Hi"}]}]"#
+        );
+    }
+}

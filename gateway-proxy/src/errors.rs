@@ -1,0 +1,191 @@
+//! Everything that can go wrong with a call, and the one table that says what the client is told.
+
+use crate::request::BodyError;
+use contracts::{ApiError, Fault};
+use std::time::Duration;
+
+/// Why a call failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error("no such endpoint")]
+    NoSuchEndpoint { method: String, path: String },
+    #[error("wrong method")]
+    WrongMethod { method: String, path: &'static str, allowed: &'static str },
+    #[error("no key")]
+    NoKey,
+    #[error("malformed authorization header")]
+    MalformedKey,
+    #[error("wrong key")]
+    WrongKey { shown: String },
+    #[error("revoked key")]
+    RevokedKey { id: String },
+    #[error("expired key")]
+    ExpiredKey { id: String },
+    #[error("no policy yet")]
+    NoPolicy,
+    #[error("model not allowed")]
+    ModelNotAllowed { model: String, key: String },
+    #[error("unknown model")]
+    UnknownModel { model: String },
+    #[error("content type")]
+    ContentType { got: String },
+    #[error("content encoding")]
+    ContentEncoding { got: String },
+    #[error("body too large")]
+    BodyTooLarge { limit: usize },
+    #[error("the client's body came too slowly")]
+    SlowBody { after: Duration },
+    #[error("the client's body broke off")]
+    BrokenBody,
+    #[error(transparent)]
+    Body(#[from] BodyError),
+    #[error("spool full")]
+    SpoolFull,
+    #[error("{0}")]
+    BadProvider(String),
+    #[error("upstream unreachable")]
+    Unreachable,
+    #[error("upstream closed the connection")]
+    Closed,
+    #[error("upstream timed out")]
+    Timeout { what: &'static str, after: Duration },
+    #[error("upstream answered with what is not an answer")]
+    Garbage { status: u16, detail: &'static str },
+    #[error("upstream refuses the provider's credential")]
+    ProviderCredential { status: u16 },
+    #[error("upstream's answer is too large")]
+    AnswerTooLarge { limit: usize },
+    #[error("upstream's stream broke off")]
+    Cut,
+}
+
+const INVALID: &str = "invalid_request_error";
+
+impl Failure {
+    /// What the client is told.
+    pub(crate) fn to_api(&self) -> ApiError {
+        match self {
+            Self::NoSuchEndpoint { method, path } => {
+                let message = format!("no such endpoint: {method} {path}");
+                ApiError::client(404, INVALID, Some("unknown_url"), message)
+            }
+            Self::WrongMethod { method, path, allowed } => {
+                let message = format!("{method} is not allowed on {path}: expected {allowed}");
+                ApiError::client(405, INVALID, Some("method_not_allowed"), message)
+            }
+            Self::NoKey | Self::MalformedKey | Self::WrongKey { .. } | Self::RevokedKey { .. } | Self::ExpiredKey { .. } => {
+                self.key_error()
+            }
+            Self::NoPolicy => {
+                retry_in(1, ApiError::internal(503, "the gateway has not read its policy yet: retry in a moment"))
+            }
+            Self::ModelNotAllowed { model, key } => {
+                let message = format!("model: the key {key} is not allowed to use {model:?}");
+                let error = ApiError::client(403, INVALID, Some("model_not_allowed"), message);
+                ApiError { param: Some("model".into()), fault: Fault::Policy, ..error }
+            }
+            Self::UnknownModel { model } => {
+                let message = format!("model: {model:?} does not exist or is not available to you; GET /v1/models lists what is");
+                let error = ApiError::client(404, INVALID, Some("model_not_found"), message);
+                ApiError { param: Some("model".into()), ..error }
+            }
+            Self::ContentType { got } => {
+                let message = format!("content-type: {got:?} is not supported: expected application/json");
+                ApiError::client(415, INVALID, Some("unsupported_media_type"), message)
+            }
+            Self::ContentEncoding { got } => {
+                let message = format!("content-encoding: {got:?} is not supported: expected a body that is not compressed");
+                ApiError::client(415, INVALID, Some("unsupported_content_encoding"), message)
+            }
+            Self::BodyTooLarge { limit } => {
+                let message = format!("body: larger than {limit} bytes: expected at most that");
+                ApiError::client(413, INVALID, Some("request_too_large"), message)
+            }
+            Self::SlowBody { after } => {
+                let message = format!("body: nothing more came within {} ms", after.as_millis());
+                ApiError { retryable: true, ..ApiError::client(408, INVALID, Some("request_timeout"), message) }
+            }
+            Self::BrokenBody => ApiError::client(400, INVALID, Some("incomplete_body"), "body: it broke off before its end"),
+            Self::Body(BodyError::Invalid(error)) => error.clone(),
+            Self::Body(error) => {
+                let code = match error {
+                    BodyError::NotUtf8(_) => "invalid_utf8",
+                    BodyError::TooDeep { .. } => "nested_too_deep",
+                    _ => "invalid_json",
+                };
+                ApiError::client(400, INVALID, Some(code), error.to_string())
+            }
+            Self::SpoolFull => {
+                let message = "calls cannot be recorded at the moment, so none is made: retry later";
+                retry_in(5, ApiError { code: Some("spool_full"), ..ApiError::internal(503, message) })
+            }
+            Self::BadProvider(message) => ApiError {
+                code: Some("provider_misconfigured"),
+                retryable: false,
+                ..ApiError::internal(500, message.clone())
+            },
+            _ => self.upstream_error(),
+        }
+    }
+
+    fn key_error(&self) -> ApiError {
+        let message = match self {
+            Self::MalformedKey => "authorization: expected the form \"Bearer KEY\"".into(),
+            Self::WrongKey { shown } => format!("authorization: no such API key: {shown}"),
+            Self::RevokedKey { id } => format!("authorization: the API key {id} was revoked"),
+            Self::ExpiredKey { id } => format!("authorization: the API key {id} has expired"),
+            _ => "authorization: no API key: expected a header \"Authorization: Bearer KEY\"".to_owned(),
+        };
+        // One code for all, as at OpenAI, so that SDKs and scripts need no new case; the message tells them apart.
+        let error = ApiError::client(401, INVALID, Some("invalid_api_key"), message);
+        let is_policy = matches!(self, Self::RevokedKey { .. } | Self::ExpiredKey { .. });
+        ApiError { fault: if is_policy { Fault::Policy } else { Fault::Client }, ..error }
+    }
+
+    fn upstream_error(&self) -> ApiError {
+        let (status, code, retryable, message) = match self {
+            Self::Unreachable => (502, "upstream_unreachable", true, "the model's server cannot be reached".into()),
+            Self::Closed => {
+                (502, "upstream_closed", true, "the model's server closed the connection without an answer".into())
+            }
+            Self::Timeout { what, after } => {
+                (504, "upstream_timeout", true, format!("the model's server sent no {what} within {} ms", after.as_millis()))
+            }
+            Self::Garbage { status, detail } => {
+                let message = format!("the model's server answered {status} with {detail}");
+                (502, "upstream_invalid_response", true, message)
+            }
+            Self::ProviderCredential { status } => {
+                let message = format!("the model's server refuses the gateway's own credential ({status}); your key is fine");
+                (502, "upstream_authentication", false, message)
+            }
+            Self::AnswerTooLarge { limit } => {
+                (502, "upstream_answer_too_large", false, format!("the model's answer is larger than {limit} bytes"))
+            }
+            _ => (502, "upstream_stream_cut", true, "the model's server broke off its answer; what came so far is incomplete".into()),
+        };
+        ApiError {
+            status,
+            kind: "upstream_error",
+            code: Some(code),
+            param: None,
+            message,
+            fault: Fault::Upstream,
+            retryable,
+            retry_after_seconds: None,
+        }
+    }
+}
+
+fn retry_in(seconds: u64, error: ApiError) -> ApiError {
+    ApiError { retry_after_seconds: Some(seconds), ..error }
+}
+
+/// The stable class of an upstream's own error status.
+pub(crate) const fn class_of_status(status: u16) -> &'static str {
+    match status {
+        429 => "upstream_rate_limited",
+        400..=499 => "upstream_refused",
+        _ => "upstream_error",
+    }
+}

@@ -1,0 +1,92 @@
+//! Who a request is: its id, its place in a trace, and when it came.
+
+use contracts::Timestamp;
+use http::{HeaderMap, HeaderValue};
+use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState};
+use opentelemetry_http::HeaderExtractor;
+use opentelemetry_sdk::propagation::TraceContextPropagator;
+use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator};
+use tokio::time::Instant;
+
+/// Draws ids. Tests may give their own generator.
+#[derive(Debug, Default)]
+pub(crate) struct Ids {
+    random: RandomIdGenerator,
+}
+
+/// Facts about one request that hold from its first byte on.
+#[derive(Debug, Clone)]
+pub(crate) struct Identity {
+    /// `x-request-id`: `req_` and 32 hex digits.
+    pub(crate) request_id: String,
+    /// The SERVER span.
+    pub(crate) span: SpanContext,
+    /// The client's span, when it sent a `traceparent`.
+    pub(crate) parent: SpanId,
+    /// Time of day.
+    pub(crate) started: Timestamp,
+    /// The same moment, to measure from.
+    pub(crate) at: Instant,
+}
+
+impl Ids {
+    /// The id of another span.
+    pub(crate) fn span(&self) -> SpanId {
+        self.random.new_span_id()
+    }
+
+    /// Identifies a request; joins the client's trace when `headers` name one.
+    pub(crate) fn identify(&self, headers: &HeaderMap, now: Timestamp) -> Identity {
+        let remote = headers.contains_key("traceparent").then(|| remote(headers)).flatten();
+        let (trace, parent, state) = match remote {
+            Some(context) => (context.trace_id(), context.span_id(), context.trace_state().clone()),
+            None => (self.random.new_trace_id(), SpanId::INVALID, TraceState::NONE),
+        };
+        Identity {
+            request_id: format!("req_{:032x}", self.random.new_trace_id()),
+            span: SpanContext::new(trace, self.span(), TraceFlags::SAMPLED, false, state),
+            parent,
+            started: now,
+            at: Instant::now(),
+        }
+    }
+}
+
+fn remote(headers: &HeaderMap) -> Option<SpanContext> {
+    use opentelemetry::propagation::TextMapPropagator;
+    let context = TraceContextPropagator::new().extract(&HeaderExtractor(headers));
+    let span = context.span().span_context().clone();
+    span.is_valid().then_some(span)
+}
+
+impl Identity {
+    /// The trace.
+    pub(crate) fn trace_id(&self) -> TraceId {
+        self.span.trace_id()
+    }
+
+    /// The `traceparent` that makes `span` the parent of what the upstream does.
+    pub(crate) fn traceparent(&self, span: SpanId) -> Option<HeaderValue> {
+        HeaderValue::try_from(format!("00-{:032x}-{span:016x}-01", self.trace_id())).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_joins_the_trace_of_its_client() {
+        let mut headers = HeaderMap::new();
+        let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        headers.insert("traceparent", HeaderValue::from_static(parent));
+        let identity = Ids::default().identify(&headers, Timestamp::default());
+        assert_eq!(format!("{:032x}", identity.trace_id()), "4bf92f3577b34da6a3ce929d0e0e4736");
+        assert_eq!(format!("{:016x}", identity.parent), "00f067aa0ba902b7");
+        let onward = identity.traceparent(identity.span.span_id()).unwrap();
+        assert!(onward.to_str().unwrap().starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-"));
+
+        headers.insert("traceparent", HeaderValue::from_static("garbage"));
+        assert_eq!(Ids::default().identify(&headers, Timestamp::default()).parent, SpanId::INVALID);
+    }
+}

@@ -1,0 +1,249 @@
+//! What an answer says, as far as it must be known: who answered, why it ended, what it used, and its text.
+
+use super::usage::tier;
+use bytes::Bytes;
+use contracts::TokenUsage;
+use contracts::price::ServiceTier;
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+
+/// A choice's index beyond this is folded into the last one: indices come from outside and must not size our memory.
+const MOST_CHOICES: usize = 256;
+
+/// A JSON string that borrows when it has no escapes.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub(crate) struct Text<'a>(#[serde(borrow)] pub(crate) Cow<'a, str>);
+
+/// An answer, as far as it came.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Answer {
+    /// The provider's id of it.
+    pub(crate) id: Option<String>,
+    /// The model that answered, as the provider names it.
+    pub(crate) model: Option<String>,
+    /// The tier that it was served at.
+    pub(crate) tier: ServiceTier,
+    /// What it used, when it says so.
+    pub(crate) usage: Option<TokenUsage>,
+    /// Why it ended, one a choice.
+    pub(crate) finish_reasons: Vec<String>,
+    /// What it says.
+    pub(crate) output: Output,
+    /// What the upstream said went wrong, JSON.
+    pub(crate) error: Option<String>,
+    /// Number of the last event, where events are numbered.
+    pub(crate) sequence: u64,
+}
+
+impl Answer {
+    /// An answer of which only its names are known.
+    pub(crate) fn named(id: Option<Text<'_>>, model: Option<Text<'_>>, tier: Option<&Text<'_>>) -> Self {
+        let mut answer = Self::default();
+        answer.learn(id, model, tier);
+        answer
+    }
+
+    /// Takes over names that are new.
+    pub(crate) fn learn(&mut self, id: Option<Text<'_>>, model: Option<Text<'_>>, tier_name: Option<&Text<'_>>) {
+        for (into, name) in [(&mut self.id, id), (&mut self.model, model)] {
+            if into.is_none() && let Some(name) = name.filter(|n| !n.0.is_empty()) {
+                *into = Some(name.0.into_owned());
+            }
+        }
+        if let Some(name) = tier_name {
+            self.tier = tier(&name.0);
+        }
+    }
+}
+
+/// What an answer says: pieces of its own JSON, or text put together from a stream.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Output {
+    raw: Vec<Bytes>,
+    choices: Vec<Said>,
+}
+
+/// One choice of a stream, so far.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Said {
+    pub(crate) content: String,
+    pub(crate) refusal: String,
+    pub(crate) reasoning: String,
+    tool_calls: Vec<ToolCall>,
+}
+
+/// A tool call of a stream, so far.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ToolCall {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) arguments: String,
+}
+
+impl Said {
+    /// The tool call at `index`.
+    pub(crate) fn tool_call(&mut self, index: usize) -> &mut ToolCall {
+        grown(&mut self.tool_calls, index)
+    }
+}
+
+impl Output {
+    /// Adds a message as the provider wrote it.
+    pub(crate) fn push_raw(&mut self, message: Option<Bytes>) {
+        self.raw.extend(message);
+    }
+
+    /// The choice at `index`.
+    pub(crate) fn choice(&mut self, index: usize) -> &mut Said {
+        grown(&mut self.choices, index)
+    }
+
+    /// Forgets what was put together: the whole came.
+    pub(crate) fn clear(&mut self) {
+        self.choices.clear();
+        self.raw.clear();
+    }
+
+    /// Whether there is nothing.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.raw.is_empty() && self.choices.is_empty()
+    }
+
+    /// A JSON array of messages.
+    pub(crate) fn to_json(&self) -> String {
+        let mut json = String::from("[");
+        for raw in &self.raw {
+            separate(&mut json);
+            json.push_str(&String::from_utf8_lossy(raw));
+        }
+        if self.raw.is_empty() {
+            for said in &self.choices {
+                separate(&mut json);
+                // Texts always serialise; the fallback keeps this function total.
+                json.push_str(&serde_json::to_string(&Message::of(said)).unwrap_or_else(|_| "{}".into()));
+            }
+        }
+        json.push(']');
+        json
+    }
+
+    /// All text that the model generated, for counting.
+    pub(crate) fn text(&self) -> String {
+        let mut text = String::new();
+        for raw in &self.raw {
+            if let Ok(message) = serde_json::from_slice::<serde_json::Value>(raw) {
+                collect_strings(&message, &mut text);
+            }
+        }
+        for said in self.choices.iter().filter(|_| self.raw.is_empty()) {
+            for part in [&said.reasoning, &said.content, &said.refusal] {
+                text.push_str(part);
+            }
+            for call in &said.tool_calls {
+                text.push_str(&call.name);
+                text.push_str(&call.arguments);
+            }
+        }
+        text
+    }
+}
+
+/// Texts of a message: the values of its fields that hold generated text, wherever they stand.
+pub(super) fn collect_strings(value: &serde_json::Value, into: &mut String) {
+    match value {
+        serde_json::Value::Object(fields) => {
+            for (name, value) in fields {
+                let generated = matches!(
+                    name.as_str(),
+                    "content" | "text" | "refusal" | "reasoning_content" | "arguments" | "name" | "output"
+                );
+                match value {
+                    serde_json::Value::String(text) if generated => into.push_str(text),
+                    serde_json::Value::String(_) => {}
+                    nested => collect_strings(nested, into),
+                }
+            }
+        }
+        serde_json::Value::Array(items) => items.iter().for_each(|item| collect_strings(item, into)),
+        _ => {}
+    }
+}
+
+fn separate(json: &mut String) {
+    if json.len() > 1 {
+        json.push(',');
+    }
+}
+
+/// The item at `index`, with defaults before it as needed.
+fn grown<T: Default>(items: &mut Vec<T>, index: usize) -> &mut T {
+    let index = index.min(MOST_CHOICES - 1);
+    while items.len() <= index {
+        items.push(T::default());
+    }
+    &mut items[index]
+}
+
+#[derive(Serialize)]
+struct Message<'a> {
+    role: &'static str,
+    content: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refusal: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reasoning_content: Option<&'a str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tool_calls: Vec<Call<'a>>,
+}
+
+#[derive(Serialize)]
+struct Call<'a> {
+    id: &'a str,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    function: Function<'a>,
+}
+
+#[derive(Serialize)]
+struct Function<'a> {
+    name: &'a str,
+    arguments: &'a str,
+}
+
+impl<'a> Message<'a> {
+    fn of(said: &'a Said) -> Self {
+        let some = |text: &'a str| Some(text).filter(|t| !t.is_empty());
+        let call = |c: &'a ToolCall| Call {
+            id: &c.id,
+            kind: "function",
+            function: Function { name: &c.name, arguments: &c.arguments },
+        };
+        Self {
+            role: "assistant",
+            content: some(&said.content),
+            refusal: some(&said.refusal),
+            reasoning_content: some(&said.reasoning),
+            tool_calls: said.tool_calls.iter().map(call).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_index_from_outside_does_not_size_memory() {
+        let mut output = Output::default();
+        output.choice(usize::MAX).content.push('x');
+        assert_eq!(output.choices.len(), MOST_CHOICES);
+    }
+
+    #[test]
+    fn the_text_to_count_is_what_the_model_generated() {
+        let mut output = Output::default();
+        let message = br#"{"role":"assistant","content":"Hi","tool_calls":[{"id":"t","type":"function","function":{"name":"f","arguments":"{}"}}]}"#;
+        output.push_raw(Some(Bytes::from_static(message)));
+        assert!(output.text().contains("Hi") && output.text().contains("{}") && !output.text().contains("assistant"));
+    }
+}

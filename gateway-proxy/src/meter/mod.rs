@@ -1,0 +1,9 @@
+//! What an answer used: read from the answer, or estimated when it does not say.
+
+mod answer;
+mod estimate;
+mod usage;
+
+pub(crate) use answer::{Answer, Text};
+pub(crate) use estimate::{Estimator, Prompt};
+pub(crate) use usage::UsageFields;

@@ -1,0 +1,181 @@
+//! What the gateway counts about itself.
+
+use contracts::{TokenUsage, UsageSource, Usd};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+use std::fmt;
+use std::time::Duration;
+
+/// `gen_ai.server.time_to_first_token`, seconds.
+const FIRST_TOKEN: [f64; 16] =
+    [0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
+/// `gen_ai.server.request.duration`, seconds.
+const DURATION: [f64; 14] =
+    [0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92];
+
+type ByLabel<L> = Family<L, Counter>;
+type Timing = Family<Operation, Histogram, fn() -> Histogram>;
+
+/// One answered request.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct Request {
+    pub(crate) route: &'static str,
+    pub(crate) status: u16,
+    /// Who caused an error; empty when there was none.
+    pub(crate) fault: &'static str,
+}
+
+/// A stable class of something.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct Class {
+    pub(crate) class: &'static str,
+}
+
+/// A GenAI operation.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct Operation {
+    pub(crate) operation: &'static str,
+}
+
+/// Handles on all metrics of the gateway.
+#[derive(Debug, Clone)]
+pub(crate) struct GatewayMetrics {
+    pub(crate) requests: ByLabel<Request>,
+    pub(crate) refusals: ByLabel<Class>,
+    pub(crate) upstream_errors: ByLabel<Class>,
+    tokens: ByLabel<Class>,
+    usage: ByLabel<Class>,
+    cost_picodollars: Counter,
+    pub(crate) unpriced: Counter,
+    pub(crate) disconnects: Counter,
+    pub(crate) records_lost: Counter,
+    pub(crate) truncated_bytes: Counter,
+    pub(crate) malformed_events: Counter,
+    pub(crate) active_streams: Gauge,
+    pub(crate) first_token: Timing,
+    pub(crate) duration: Timing,
+    pub(crate) shipped_records: Counter,
+    pub(crate) shipper_failures: ByLabel<Class>,
+    pub(crate) shipper_rejected: Counter,
+}
+
+impl GatewayMetrics {
+    /// Registers everything once.
+    pub(crate) fn register(registry: &mut Registry) -> Self {
+        let timing = |buckets: fn() -> Histogram| Family::new_with_constructor(buckets);
+        let metrics = Self {
+            requests: Family::default(),
+            refusals: Family::default(),
+            upstream_errors: Family::default(),
+            tokens: Family::default(),
+            usage: Family::default(),
+            cost_picodollars: Counter::default(),
+            unpriced: Counter::default(),
+            disconnects: Counter::default(),
+            records_lost: Counter::default(),
+            truncated_bytes: Counter::default(),
+            malformed_events: Counter::default(),
+            active_streams: Gauge::default(),
+            first_token: timing(|| Histogram::new(FIRST_TOKEN)),
+            duration: timing(|| Histogram::new(DURATION)),
+            shipped_records: Counter::default(),
+            shipper_failures: Family::default(),
+            shipper_rejected: Counter::default(),
+        };
+        let m = metrics.clone();
+        registry.register("gateway_requests", "Requests answered, by route, status and whose fault", m.requests);
+        registry.register("gateway_refusals", "Requests refused by the gateway, by error code", m.refusals);
+        registry.register("gateway_upstream_errors", "Failed attempts at upstreams, by class", m.upstream_errors);
+        registry.register("gateway_tokens", "Tokens metered, by kind", m.tokens);
+        registry.register("gateway_usage", "Calls with usage, by where it comes from", m.usage);
+        registry.register("gateway_cost_picodollars", "Cost, 10^-12 USD", m.cost_picodollars);
+        registry.register("gateway_unpriced_calls", "Calls whose model has no price", m.unpriced);
+        registry.register("gateway_client_disconnects", "Clients that left before their answer", m.disconnects);
+        registry.register("gateway_records_lost", "Calls that could not be recorded", m.records_lost);
+        registry.register("gateway_capture_truncated_bytes", "Captured content cut off", m.truncated_bytes);
+        registry.register("gateway_malformed_events", "Stream events that were not understood", m.malformed_events);
+        registry.register("gateway_active_streams", "Streams being relayed", m.active_streams);
+        let (first, all) = (m.first_token, m.duration);
+        let help = "Time to first token";
+        registry.register_with_unit("gen_ai_server_time_to_first_token", help, Unit::Seconds, first);
+        registry.register_with_unit("gen_ai_server_request_duration", "Whole calls", Unit::Seconds, all);
+        registry.register("gateway_shipped_records", "Records the collector has accepted", m.shipped_records);
+        registry.register("gateway_shipper_failures", "Failed deliveries to the collector, by class", m.shipper_failures);
+        registry.register("gateway_shipper_rejected_records", "Records that the collector refuses for good", m.shipper_rejected);
+        metrics
+    }
+
+    /// Counts what one call used and cost.
+    pub(crate) fn count_usage(&self, usage: &TokenUsage, source: UsageSource, cost: Option<Usd>) {
+        self.usage.get_or_create(&Class { class: source.as_str() }).inc();
+        let kinds = [
+            ("input", usage.input),
+            ("output", usage.output),
+            ("cache_read", usage.cache_read),
+            ("cache_write", usage.cache_write.saturating_add(usage.cache_write_1h)),
+            ("reasoning", usage.reasoning),
+        ];
+        for (class, tokens) in kinds.into_iter().filter(|(_, tokens)| *tokens > 0) {
+            self.tokens.get_or_create(&Class { class }).inc_by(tokens);
+        }
+        if let Some(cost) = cost {
+            self.cost_picodollars.inc_by(u64::try_from(cost.picos()).unwrap_or(0));
+        }
+    }
+
+    /// Counts one answered request.
+    pub(crate) fn count_request(&self, route: &'static str, status: u16, fault: &'static str) {
+        self.requests.get_or_create(&Request { route, status, fault }).inc();
+    }
+
+    /// Counts something by class.
+    pub(crate) fn count(counters: &Family<Class, Counter>, class: &'static str) {
+        counters.get_or_create(&Class { class }).inc();
+    }
+
+    /// Notes how long something took.
+    pub(crate) fn time(timing: &Timing, operation: &'static str, took: Duration) {
+        timing.get_or_create(&Operation { operation }).observe(took.as_secs_f64());
+    }
+}
+
+/// The spool's own figures, read when asked for.
+pub(crate) struct SpoolMetrics(pub(crate) spool::Writer);
+
+impl fmt::Debug for SpoolMetrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SpoolMetrics")
+    }
+}
+
+impl Collector for SpoolMetrics {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let stats = self.0.stats();
+        let gauge = |n: u64| ConstGauge::new(i64::try_from(n).unwrap_or(i64::MAX));
+        for (name, help, value) in [
+            ("gateway_spool_bytes", "Bytes of the spool on disk", stats.bytes),
+            ("gateway_spool_max_bytes", "Bound of the spool", stats.max_bytes),
+            ("gateway_spool_pending_bytes", "Bytes that the collector has not accepted yet", stats.pending_bytes),
+        ] {
+            let gauge = gauge(value);
+            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
+        }
+        for (name, help, value) in [
+            ("gateway_spool_records", "Records appended", stats.records),
+            ("gateway_spool_refused", "Records refused because it was full", stats.refused),
+            ("gateway_spool_dropped", "Records dropped because it was full", stats.dropped),
+            ("gateway_spool_corrupt", "Records found damaged", stats.corrupt),
+            ("gateway_spool_write_errors", "Failed writes", stats.write_errors),
+            ("gateway_spool_sync_errors", "Failed syncs", stats.sync_errors),
+        ] {
+            let counter = ConstCounter::new(value);
+            counter.encode(encoder.encode_descriptor(name, help, None, counter.metric_type())?)?;
+        }
+        Ok(())
+    }
+}

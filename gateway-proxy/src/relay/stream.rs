@@ -1,0 +1,407 @@
+//! Answers that are streamed: events pass as they come, and are read in passing.
+//!
+//! The record of the call is in the spool before the client gets the last event of the answer. A stream that breaks off
+//! ends with an error event in the endpoint's own form; nothing is ever retried once the client has a first byte.
+
+use crate::app::App;
+use crate::call::{Call, Count, Ending, Facts, TIMED_OUT, Used};
+use crate::emit::Settled;
+use crate::endpoints::EventKind;
+use crate::errors::Failure;
+use crate::respond::COST;
+use crate::sse::{Event, Relay, Relayed, Verdict};
+use crate::upstream::Lease;
+use bytes::{Bytes, BytesMut};
+use contracts::TokenUsage;
+use http::{HeaderMap, HeaderValue};
+use http_body::{Body as _, Frame};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
+
+/// How long an upstream may keep the line after its last event.
+const LINGER: Duration = Duration::from_secs(5);
+
+/// A stream up to its first bytes: until here a failure still has a status of its own.
+#[derive(Debug)]
+pub(crate) struct Opening {
+    upstream: Upstream,
+    relay: Relay,
+    hide_usage: bool,
+    first: Taken,
+}
+
+#[derive(Debug)]
+struct Upstream {
+    body: Incoming,
+    lease: Lease,
+}
+
+/// A stream on its way to the client.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    call: Call,
+    upstream: Option<Upstream>,
+    relay: Relay,
+    hide_usage: bool,
+    phase: Phase,
+    /// When the last piece came; the timer is moved only when it fires.
+    last_piece: Instant,
+    deadline: Instant,
+    timer: Pin<Box<Sleep>>,
+    /// Whether the client takes trailers.
+    trailers: bool,
+    settled: Settled,
+    _active: Active,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// The first bytes are at hand.
+    First(Taken),
+    /// Pieces come and go.
+    Relaying,
+    /// The answer is over and its tokens are being counted; `last` goes out after that.
+    Counting { count: JoinHandle<TokenUsage>, ending: Ending, last: Bytes, more: bool },
+    /// The call is recorded; what the upstream still sends passes.
+    Lingering,
+    /// Nothing more but trailers.
+    Trailers,
+    Done,
+}
+
+/// What came of a piece of a stream.
+#[derive(Debug, Default)]
+struct Taken {
+    bytes: Bytes,
+    /// How the answer ended, if this piece ended it.
+    end: Option<EventKind>,
+    understood: usize,
+    malformed: usize,
+    too_large: bool,
+}
+
+impl Opening {
+    /// Waits for the first whole event, until `until`.
+    pub(crate) async fn wait(
+        call: &mut Call,
+        mut body: Incoming,
+        lease: Lease,
+        hide_usage: bool,
+        until: Instant,
+    ) -> Result<Self, Failure> {
+        let mut relay = Relay::default();
+        let app = call.app().clone();
+        let (mut understood, mut malformed) = (0, 0);
+        loop {
+            let after = app.timeouts.first_byte();
+            let frame = timeout_at(until, body.frame())
+                .await
+                .map_err(|_| Failure::Timeout { what: "first event", after })?;
+            let Some(facts) = call.facts() else { return Err(Failure::Closed) };
+            let mut taken = match frame {
+                Some(Err(_broken)) => return Err(Failure::Closed),
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => take(&app, facts, &mut relay, hide_usage, data),
+                    Err(_trailers) => continue,
+                },
+                None => {
+                    let taken = take_rest(&app, facts, &mut relay, hide_usage);
+                    if taken.bytes.is_empty() && taken.malformed + malformed == 0 {
+                        return Err(Failure::Closed);
+                    }
+                    taken
+                }
+            };
+            understood += taken.understood;
+            malformed += taken.malformed;
+            if taken.too_large || (malformed > 0 && understood == 0) {
+                return Err(Failure::Garbage { status: 200, detail: "what is not an event stream" });
+            }
+            if !taken.bytes.is_empty() || taken.end.is_some() {
+                taken.understood = understood;
+                return Ok(Self { upstream: Upstream { body, lease }, relay, hide_usage, first: taken });
+            }
+        }
+    }
+
+    /// Goes on with the client connected.
+    pub(crate) fn into_stream(self, call: Call, trailers: bool, deadline: Instant) -> Stream {
+        let now = Instant::now();
+        let app = call.app();
+        let _active = Active::new(app);
+        let timer = Box::pin(sleep_until((now + app.timeouts.idle()).min(deadline)));
+        Stream {
+            upstream: Some(self.upstream),
+            relay: self.relay,
+            hide_usage: self.hide_usage,
+            phase: Phase::First(self.first),
+            last_piece: now,
+            deadline,
+            timer,
+            trailers,
+            settled: Settled::default(),
+            _active,
+            call,
+        }
+    }
+}
+
+impl Stream {
+    /// The next frame for the client.
+    pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Frame<Bytes>>> {
+        loop {
+            let out = match std::mem::replace(&mut self.phase, Phase::Done) {
+                Phase::First(taken) => {
+                    self.phase = Phase::Relaying;
+                    self.taken(taken)
+                }
+                Phase::Relaying => {
+                    self.phase = Phase::Relaying;
+                    match ready!(self.poll_piece(cx)) {
+                        Piece::Data(data) => {
+                            self.last_piece = Instant::now();
+                            let app = self.call.app().clone();
+                            match self.call.facts() {
+                                Some(facts) => {
+                                    let taken = take(&app, facts, &mut self.relay, self.hide_usage, data);
+                                    self.taken(taken)
+                                }
+                                None => data,
+                            }
+                        }
+                        Piece::End => self.upstream_ended(),
+                        Piece::Failed(failure) => self.broke_off(&failure, Bytes::new()),
+                    }
+                }
+                Phase::Counting { mut count, ending, last, more } => match Pin::new(&mut count).poll(cx) {
+                    Poll::Pending => {
+                        self.phase = Phase::Counting { count, ending, last, more };
+                        return Poll::Pending;
+                    }
+                    Poll::Ready(usage) => {
+                        self.record(ending, Used::counted(usage.unwrap_or_default(), ending), more);
+                        last
+                    }
+                },
+                Phase::Lingering => {
+                    self.phase = Phase::Lingering;
+                    match ready!(self.poll_piece(cx)) {
+                        Piece::Data(data) => data,
+                        Piece::End => {
+                            self.give_back();
+                            self.phase = Phase::Trailers;
+                            continue;
+                        }
+                        Piece::Failed(_) => {
+                            self.upstream = None;
+                            self.phase = Phase::Trailers;
+                            continue;
+                        }
+                    }
+                }
+                Phase::Trailers => {
+                    // The phase is `Done` from here on.
+                    match self.cost_trailer() {
+                        Some(trailers) => return Poll::Ready(Some(Frame::trailers(trailers))),
+                        None => return Poll::Ready(None),
+                    }
+                }
+                Phase::Done => return Poll::Ready(None),
+            };
+            if !out.is_empty() {
+                return Poll::Ready(Some(Frame::data(out)));
+            }
+        }
+    }
+
+    /// The next piece from the upstream, or that it takes too long.
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Piece> {
+        let Some(upstream) = &mut self.upstream else { return Poll::Ready(Piece::End) };
+        loop {
+            match Pin::new(&mut upstream.body).poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+                    Ok(data) => return Poll::Ready(Piece::Data(data)),
+                    Err(_trailers) => {}
+                },
+                Poll::Ready(Some(Err(_broken))) => return Poll::Ready(Piece::Failed(Failure::Cut)),
+                Poll::Ready(None) => return Poll::Ready(Piece::End),
+                Poll::Pending => break,
+            }
+        }
+        let timeouts = &self.call.app().timeouts;
+        let idle = if matches!(self.phase, Phase::Lingering) { LINGER } else { timeouts.idle() };
+        let total = timeouts.total();
+        loop {
+            ready!(self.timer.as_mut().poll(cx));
+            let now = Instant::now();
+            if now >= self.deadline {
+                let what = "end of its answer";
+                return Poll::Ready(Piece::Failed(Failure::Timeout { what, after: total }));
+            }
+            let due = (self.last_piece + idle).min(self.deadline);
+            if now >= due {
+                let what = "further piece of its answer";
+                return Poll::Ready(Piece::Failed(Failure::Timeout { what, after: idle }));
+            }
+            self.timer.as_mut().reset(due);
+        }
+    }
+
+    /// What goes to the client of a piece; ends the call when the answer has ended.
+    fn taken(&mut self, taken: Taken) -> Bytes {
+        if taken.too_large {
+            return self.broke_off(&Failure::Garbage { status: 200, detail: "an endless event" }, Bytes::new());
+        }
+        let error = match taken.end {
+            None => return taken.bytes,
+            Some(EventKind::Error) => Some("upstream_error"),
+            Some(_) => None,
+        };
+        // Whatever follows the last event passes unread, the part of it that is already here first.
+        let mut bytes = BytesMut::from(taken.bytes);
+        bytes.extend_from_slice(&self.relay.finish(|_| Verdict::Keep));
+        let ending = Ending { error, complete: error.is_none(), ..Ending::ok(200) };
+        self.end(ending, bytes.freeze(), true)
+    }
+
+    /// The upstream closed the stream. Without a last event that is an end only if every choice had ended.
+    fn upstream_ended(&mut self) -> Bytes {
+        let app = self.call.app().clone();
+        let Some(facts) = self.call.facts() else { return Bytes::new() };
+        let taken = take_rest(&app, facts, &mut self.relay, self.hide_usage);
+        let has_finished = !facts.answer.finish_reasons.is_empty();
+        self.give_back();
+        if taken.end.is_some() {
+            return self.taken(taken);
+        }
+        if has_finished && taken.malformed == 0 {
+            return self.end(Ending::ok(200), taken.bytes, true);
+        }
+        self.broke_off(&Failure::Cut, taken.bytes)
+    }
+
+    /// Ends the stream with an error event, after `before`.
+    fn broke_off(&mut self, failure: &Failure, before: Bytes) -> Bytes {
+        self.upstream = None;
+        let error = failure.to_api();
+        let class = error.code.unwrap_or(error.kind);
+        let class = if matches!(failure, Failure::Timeout { .. }) { TIMED_OUT } else { class };
+        crate::metrics::GatewayMetrics::count(&self.call.app().metrics.upstream_errors, class);
+        let Some(facts) = self.call.facts() else { return before };
+        let event = (facts.endpoint.error_event)(&error, &facts.identity.request_id, &facts.answer);
+        let mut last = BytesMut::from(before);
+        last.extend_from_slice(event.as_bytes());
+        let ending = Ending { error: Some(class), complete: false, ..Ending::ok(200) };
+        self.end(ending, last.freeze(), false)
+    }
+
+    /// The answer is over: the call is recorded before `last` goes out, at once or after its tokens are counted.
+    fn end(&mut self, ending: Ending, last: Bytes, more: bool) -> Bytes {
+        let used = match self.call.usage(ending) {
+            Some(used) => used,
+            None => match self.call.count() {
+                Count::Done(usage) => Used::counted(usage, ending),
+                Count::Pending(count) => {
+                    self.phase = Phase::Counting { count, ending, last, more };
+                    return Bytes::new();
+                }
+            },
+        };
+        self.record(ending, used, more);
+        last
+    }
+
+    fn record(&mut self, ending: Ending, used: Used, more: bool) {
+        self.settled = self.call.record(ending, used);
+        self.phase = if more { Phase::Lingering } else { Phase::Trailers };
+        let now = Instant::now();
+        self.last_piece = now;
+        self.timer.as_mut().reset((now + LINGER).min(self.deadline));
+    }
+
+    /// The upstream's connection may serve another call.
+    fn give_back(&mut self) {
+        if let Some(upstream) = self.upstream.take() {
+            upstream.lease.give_back();
+        }
+    }
+
+    fn cost_trailer(&self) -> Option<HeaderMap> {
+        let cost = self.settled.cost.filter(|_| self.trailers)?;
+        let mut trailers = HeaderMap::with_capacity(1);
+        trailers.insert(COST, HeaderValue::try_from(cost.total.to_string()).ok()?);
+        Some(trailers)
+    }
+}
+
+enum Piece {
+    Data(Bytes),
+    End,
+    Failed(Failure),
+}
+
+/// Reads a piece in passing.
+fn take(app: &App, facts: &mut Facts, relay: &mut Relay, hide_usage: bool, data: Bytes) -> Taken {
+    let mut taken = Taken::default();
+    let relayed = relay.push(data, |event| judge(app, facts, &mut taken, hide_usage, event));
+    match relayed {
+        Relayed::Bytes(bytes) => taken.bytes = bytes,
+        Relayed::TooLarge => taken.too_large = true,
+    }
+    taken
+}
+
+/// Reads what is left of a stream that was closed. Half an event is not passed on: it could only confuse.
+fn take_rest(app: &App, facts: &mut Facts, relay: &mut Relay, hide_usage: bool) -> Taken {
+    let mut taken = Taken::default();
+    let bytes = relay.finish(|event| {
+        let before = taken.malformed;
+        let verdict = judge(app, facts, &mut taken, hide_usage, event);
+        if taken.malformed > before { Verdict::Hide } else { verdict }
+    });
+    taken.bytes = if bytes.is_empty() { bytes } else { [&bytes[..], b"\n\n"].concat().into() };
+    taken
+}
+
+fn judge(app: &App, facts: &mut Facts, taken: &mut Taken, hide_usage: bool, event: &Event<'_>) -> Verdict {
+    let kind =
+        if event.is_malformed() { EventKind::Malformed } else { (facts.endpoint.read_event)(&mut facts.answer, event) };
+    taken.understood += usize::from(kind != EventKind::Malformed);
+    match kind {
+        EventKind::Content => {
+            if facts.first_token.is_none() {
+                facts.first_token = facts.asked_at.map(|asked| asked.elapsed());
+            }
+        }
+        EventKind::UsageOnly if hide_usage => return Verdict::Hide,
+        EventKind::End | EventKind::Error => taken.end = Some(kind),
+        EventKind::Malformed => {
+            taken.malformed += 1;
+            app.metrics.malformed_events.inc();
+        }
+        EventKind::UsageOnly | EventKind::Other => {}
+    }
+    Verdict::Keep
+}
+
+/// Counts a stream while it lives.
+#[derive(Debug)]
+struct Active(prometheus_client::metrics::gauge::Gauge);
+
+impl Active {
+    fn new(app: &App) -> Self {
+        app.metrics.active_streams.inc();
+        Self(app.metrics.active_streams.clone())
+    }
+}
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}

@@ -1,0 +1,111 @@
+//! Answers that are not streamed: read to their end, understood, passed on as they are.
+
+use crate::errors::{Failure, class_of_status};
+use bytes::{Bytes, BytesMut};
+use contracts::{ApiError, Fault};
+use http_body::Body as _;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use std::time::Duration;
+use tokio::time::{Instant, timeout_at};
+
+/// Text of a foreign error that is passed on within ours, characters.
+const EXCERPT: usize = 300;
+
+/// Reads an answer to its end. `until` ends the wait for all of it, `idle` the wait for each piece.
+pub(crate) async fn collect(
+    body: &mut Incoming,
+    limit: usize,
+    idle: Duration,
+    until: Instant,
+) -> Result<Bytes, Failure> {
+    let too_large = || Failure::AnswerTooLarge { limit };
+    if body.size_hint().lower() > limit as u64 {
+        return Err(too_large());
+    }
+    let mut first = Bytes::new();
+    let mut rest = BytesMut::new();
+    loop {
+        let wait = (Instant::now() + idle).min(until);
+        let frame = match timeout_at(wait, body.frame()).await {
+            Err(_elapsed) => return Err(Failure::Timeout { what: "further piece of its answer", after: idle }),
+            Ok(Some(Err(_broken))) => return Err(Failure::Cut),
+            Ok(Some(Ok(frame))) => frame,
+            Ok(None) => break,
+        };
+        let Ok(data) = frame.into_data() else { continue };
+        if first.len() + rest.len() + data.len() > limit {
+            return Err(too_large());
+        }
+        // An answer in one piece, the usual case, is not copied.
+        if first.is_empty() && rest.is_empty() {
+            first = data;
+        } else {
+            rest.extend_from_slice(&std::mem::take(&mut first));
+            rest.extend_from_slice(&data);
+        }
+    }
+    Ok(if rest.is_empty() { first } else { rest.freeze() })
+}
+
+/// What an upstream's error answer becomes.
+#[derive(Debug)]
+pub(crate) enum Whole {
+    /// It has OpenAI's shape: it goes on as it is.
+    AsIs,
+    /// It has not: the client gets our words for it.
+    Wrapped(ApiError),
+}
+
+impl Whole {
+    /// Judges an error answer (status 400 and up).
+    pub(crate) fn of_error(status: u16, body: &[u8]) -> Self {
+        let json: Option<serde_json::Value> = serde_json::from_slice(body).ok();
+        match json {
+            Some(serde_json::Value::Object(fields)) if fields.get("error").is_some_and(|e| !e.is_null()) => {
+                Self::AsIs
+            }
+            Some(_) => Self::Wrapped(wrapped(status, status, body)),
+            None if status < 500 => Self::Wrapped(wrapped(status, status, body)),
+            None => Self::Wrapped(wrapped(502, status, body)),
+        }
+    }
+}
+
+fn wrapped(status: u16, theirs: u16, body: &[u8]) -> ApiError {
+    let text = String::from_utf8_lossy(&body[..body.len().min(4 * EXCERPT)]);
+    let excerpt: String = text.trim().chars().take(EXCERPT).collect();
+    let said = if excerpt.is_empty() { "an empty body".into() } else { format!("{excerpt:?}") };
+    ApiError {
+        status,
+        kind: "upstream_error",
+        code: Some(if status == 502 { "upstream_invalid_response" } else { class_of_status(status) }),
+        param: None,
+        message: format!("the model's server answered {theirs} with {said}"),
+        fault: Fault::Upstream,
+        retryable: status == 429 || status >= 500,
+        retry_after_seconds: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn openais_shape_passes_and_anything_else_is_wrapped() {
+        assert!(matches!(Whole::of_error(429, br#"{"error":{"message":"slow down"}}"#), Whole::AsIs));
+        for (status, body, expected) in [
+            (503, "<html>down</html>".as_bytes(), 502),
+            (500, b"", 502),
+            (500, b"\xff\xfe", 502),
+            (404, b"not here", 404),
+            (422, br#"{"detail":"bad"}"#, 422),
+            (500, br#"{"detail":"bad"}"#, 500),
+        ] {
+            let Whole::Wrapped(error) = Whole::of_error(status, body) else { panic!("{status} passed") };
+            assert_eq!((error.status, error.fault), (expected, Fault::Upstream));
+            assert!(error.message.contains(&status.to_string()), "{}", error.message);
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! From a body's bytes to what the gateway must know about it.
+
+use super::fields::{check, kind_of, missing, wrong_type};
+use super::json::{Member, members, too_deep, utf8};
+use crate::endpoints::Endpoint;
+use bytes::Bytes;
+use contracts::ApiError;
+use serde_json::value::RawValue;
+use std::ops::Range;
+
+/// What a client asks for: facts taken from its body, and where in the body the rest lies.
+#[derive(Debug, Clone)]
+pub(crate) struct Ask {
+    /// The body as it came.
+    pub(crate) body: Bytes,
+    /// The name in `model`.
+    pub(crate) model: String,
+    /// Whether the answer shall be streamed.
+    pub(crate) stream: bool,
+    /// Where the value of `model` stands.
+    pub(super) model_at: Range<usize>,
+    /// Whether and how the client itself asked for usage in its stream.
+    pub(super) usage: AskedUsage,
+    /// Where the prompt stands (`messages`, `prompt` or `input`).
+    pub(crate) prompt_at: Option<Range<usize>>,
+    /// Where `instructions` stand.
+    pub(crate) instructions_at: Option<Range<usize>>,
+    /// Where `tools` stand.
+    pub(crate) tools_at: Option<Range<usize>>,
+}
+
+/// What the client's body says about `stream_options.include_usage`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum AskedUsage {
+    /// It asks: nothing to change, nothing to hide.
+    Yes,
+    /// There is no `stream_options`.
+    NoOptions,
+    /// `stream_options` is null, at this place.
+    NullOptions(Range<usize>),
+    /// `stream_options` is an object without `include_usage`: its place, and whether it has other members.
+    NotInOptions(Range<usize>, bool),
+    /// `include_usage` is there but not true: the place of its value.
+    No(Range<usize>),
+}
+
+impl Ask {
+    /// Whether the client asked for usage in its stream.
+    pub(crate) fn wants_usage(&self) -> bool {
+        self.usage == AskedUsage::Yes
+    }
+
+    /// The text at `place`.
+    pub(crate) fn text(&self, place: Option<&Range<usize>>) -> Option<&str> {
+        std::str::from_utf8(self.body.get(place?.clone())?).ok()
+    }
+}
+
+/// Why a body is not a request.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BodyError {
+    #[error("body: the byte at offset {0} is not UTF-8: expected JSON in UTF-8")]
+    NotUtf8(usize),
+    #[error("body: nested deeper than {max} levels at offset {at}: expected at most {max} arrays and objects within each other")]
+    TooDeep { at: usize, max: usize },
+    #[error("body: not a valid JSON object: {0}")]
+    NotJson(serde_json::Error),
+    #[error("{0}")]
+    Invalid(ApiError),
+}
+
+impl From<ApiError> for BodyError {
+    fn from(error: ApiError) -> Self {
+        Self::Invalid(error)
+    }
+}
+
+/// Reads a body; `max_depth` bounds its nesting.
+pub(crate) fn parse(endpoint: &Endpoint, body: Bytes, max_depth: usize) -> Result<Ask, BodyError> {
+    let text = utf8(&body).map_err(BodyError::NotUtf8)?;
+    if let Some(at) = too_deep(text, max_depth) {
+        return Err(BodyError::TooDeep { at, max: max_depth });
+    }
+    let members = members(text).map_err(BodyError::NotJson)?;
+    let find = |name: &str| members.iter().find(|m| m.name == name);
+    let place = |member: &Member<'_>| place_in(text, member.text());
+
+    let model = find("model").ok_or_else(|| missing("model", "the name of a model"))?;
+    let name = model.string().ok_or_else(|| {
+        let message =
+            format!("model: {} is not valid here: expected the name of a model, a string", kind_of(model.text()));
+        wrong_type("model", message)
+    })?;
+    if name.is_empty() {
+        return Err(ApiError::invalid("model", "model: \"\" is empty: expected the name of a model").into());
+    }
+    check(endpoint.fields, &members)?;
+    if endpoint.prompt == "messages" {
+        check_messages(find("messages"))?;
+    }
+    let stream = find("stream").is_some_and(|m| m.text() == "true");
+    let asked = |name| find(name).filter(|m| m.text() != "null").map(place);
+    let model_at = place(model);
+    let (prompt_at, instructions_at, tools_at) = (asked(endpoint.prompt), asked("instructions"), asked("tools"));
+    let usage = asked_usage(text, find("stream_options"))?;
+    let model = name.into_owned();
+    Ok(Ask { model, stream, model_at, usage, prompt_at, instructions_at, tools_at, body })
+}
+
+/// Where `part`, a slice of `text`, stands in it.
+fn place_in(text: &str, part: &str) -> Range<usize> {
+    let start = part.as_ptr() as usize - text.as_ptr() as usize;
+    start..start + part.len()
+}
+
+fn asked_usage(text: &str, options: Option<&Member<'_>>) -> Result<AskedUsage, BodyError> {
+    let Some(options) = options else { return Ok(AskedUsage::NoOptions) };
+    let at = place_in(text, options.text());
+    if options.text() == "null" {
+        return Ok(AskedUsage::NullOptions(at));
+    }
+    let inner = members(options.text()).map_err(BodyError::NotJson)?;
+    let Some(include) = inner.iter().find(|m| m.name == "include_usage") else {
+        return Ok(AskedUsage::NotInOptions(at, !inner.is_empty()));
+    };
+    match include.text() {
+        "true" => Ok(AskedUsage::Yes),
+        "false" | "null" => Ok(AskedUsage::No(place_in(text, include.text()))),
+        other => {
+            let name = "stream_options.include_usage";
+            let message = format!("{name}: {} is not valid here: expected boolean", kind_of(other));
+            Err(wrong_type(name, message).into())
+        }
+    }
+}
+
+/// Each message must be an object with a role; the rest is between client and model.
+fn check_messages(messages: Option<&Member<'_>>) -> Result<(), BodyError> {
+    let Some(messages) = messages else { return Ok(()) };
+    let items: Vec<&RawValue> = serde_json::from_str(messages.text()).map_err(BodyError::NotJson)?;
+    for (at, item) in items.iter().enumerate() {
+        if !item.get().starts_with('{') {
+            let name = format!("messages[{at}]");
+            let message = format!("{name}: {} is not valid here: expected object", kind_of(item.get()));
+            return Err(wrong_type(&name, message).into());
+        }
+        let fields = members(item.get()).map_err(BodyError::NotJson)?;
+        let name = format!("messages[{at}].role");
+        match fields.iter().find(|m| m.name == "role").map(Member::text) {
+            None => return Err(missing(&name, "a role, such as user").into()),
+            Some(role) if !role.starts_with('"') => {
+                let message = format!("{name}: {} is not valid here: expected string", kind_of(role));
+                return Err(wrong_type(&name, message).into());
+            }
+            Some(_) => {}
+        }
+        if let Some(content) = fields.iter().find(|m| m.name == "content").map(Member::text)
+            && !matches!(content.as_bytes().first(), Some(b'"' | b'[' | b'n'))
+        {
+            let name = format!("messages[{at}].content");
+            let message = format!("{name}: {} is not valid here: expected string or array", kind_of(content));
+            return Err(wrong_type(&name, message).into());
+        }
+    }
+    Ok(())
+}

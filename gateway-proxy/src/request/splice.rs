@@ -1,0 +1,140 @@
+//! The body that goes to the upstream: the client's bytes, but for the model's name and the request for usage.
+
+use super::parse::{Ask, AskedUsage};
+use bytes::Bytes;
+use std::ops::Range;
+
+/// The client's body with `upstream_model` as its model and, when `ask_usage`, with `stream_options.include_usage` true.
+/// Every other byte is the client's. When nothing differs the body is shared, not copied.
+pub(crate) fn outgoing_body(ask: &Ask, upstream_model: &str, ask_usage: bool) -> Bytes {
+    let mut edits: Vec<(Range<usize>, String)> = Vec::with_capacity(2);
+    if ask.model != upstream_model {
+        // A text always serialises; the fallback keeps this function total.
+        let quoted = serde_json::to_string(upstream_model).unwrap_or_else(|_| "\"\"".into());
+        edits.push((ask.model_at.clone(), quoted));
+    }
+    if ask_usage && let Some(edit) = usage_edit(ask) {
+        edits.push(edit);
+    }
+    if edits.is_empty() {
+        return ask.body.clone();
+    }
+    edits.sort_by_key(|(at, _)| at.start);
+    let mut out = Vec::with_capacity(ask.body.len() + 64 + upstream_model.len());
+    let mut from = 0;
+    for (at, text) in edits {
+        out.extend_from_slice(&ask.body[from..at.start]);
+        out.extend_from_slice(text.as_bytes());
+        from = at.end;
+    }
+    out.extend_from_slice(&ask.body[from..]);
+    out.into()
+}
+
+fn usage_edit(ask: &Ask) -> Option<(Range<usize>, String)> {
+    match &ask.usage {
+        AskedUsage::Yes => None,
+        // The model is always there, so a member can follow it.
+        AskedUsage::NoOptions => {
+            let after = ask.model_at.end;
+            Some((after..after, ",\"stream_options\":{\"include_usage\":true}".into()))
+        }
+        AskedUsage::NullOptions(at) => Some((at.clone(), "{\"include_usage\":true}".into())),
+        AskedUsage::NotInOptions(at, others) => {
+            let inside = at.start + 1;
+            let comma = if *others { "," } else { "" };
+            Some((inside..inside, format!("\"include_usage\":true{comma}")))
+        }
+        AskedUsage::No(at) => Some((at.clone(), "true".into())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::parse::parse;
+    use super::*;
+    use crate::endpoints::CHAT_COMPLETIONS;
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    fn splice(body: &str, model: &str, ask_usage: bool) -> String {
+        let ask = parse(&CHAT_COMPLETIONS, Bytes::copy_from_slice(body.as_bytes()), 64).unwrap();
+        String::from_utf8(outgoing_body(&ask, model, ask_usage).to_vec()).unwrap()
+    }
+
+    #[test]
+    fn only_the_model_and_the_request_for_usage_change() {
+        let m = r#""messages":[{"role":"user","content":"h\u00e9 \"model\": 1"}]"#;
+        for (body, expected) in [
+            (format!("{{ \"model\" : \"a\",  {m}}}"), format!("{{ \"model\" : \"b\",\"stream_options\":{{\"include_usage\":true}},  {m}}}")),
+            (format!("{{{m},\"stream_options\":null,\"model\":\"a\"}}"), format!("{{{m},\"stream_options\":{{\"include_usage\":true}},\"model\":\"b\"}}")),
+            (format!("{{{m},\"model\":\"a\",\"stream_options\":{{ }}}}"), format!("{{{m},\"model\":\"b\",\"stream_options\":{{\"include_usage\":true }}}}")),
+            (format!("{{{m},\"model\":\"a\",\"stream_options\":{{\"x\":1}}}}"), format!("{{{m},\"model\":\"b\",\"stream_options\":{{\"include_usage\":true,\"x\":1}}}}")),
+            (format!("{{{m},\"model\":\"a\",\"stream_options\":{{\"include_usage\": false}}}}"), format!("{{{m},\"model\":\"b\",\"stream_options\":{{\"include_usage\": true}}}}")),
+            (format!("{{{m},\"model\":\"a\",\"stream_options\":{{\"include_usage\":null}}}}"), format!("{{{m},\"model\":\"b\",\"stream_options\":{{\"include_usage\":true}}}}")),
+            (format!("{{{m},\"model\":\"a\",\"stream_options\":{{\"include_usage\":true}}}}"), format!("{{{m},\"model\":\"b\",\"stream_options\":{{\"include_usage\":true}}}}")),
+        ] {
+            assert_eq!(splice(&body, "b", true), expected);
+        }
+    }
+
+    #[test]
+    fn a_body_that_needs_no_change_is_shared() {
+        let body = Bytes::from_static(br#"{"model":"a","messages":[{"role":"user"}]}"#);
+        let ask = parse(&CHAT_COMPLETIONS, body.clone(), 64).unwrap();
+        assert_eq!(outgoing_body(&ask, "a", false).as_ptr(), body.as_ptr());
+    }
+
+    fn json_value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            ".{0,12}".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(3, 24, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::hash_map("[a-z\"\\\\é]{0,6}", inner, 0..4)
+                    .prop_map(|m| Value::Object(m.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn the_result_is_the_same_json_but_for_model_and_usage(
+            extra in prop::collection::hash_map("x_[a-z\"\\\\é]{0,6}", json_value(), 0..5),
+            options in prop_oneof![
+                Just(None),
+                Just(Some(Value::Null)),
+                Just(Some(json!({}))),
+                Just(Some(json!({"include_usage": false, "y": [1]}))),
+                Just(Some(json!({"y": {"include_usage": 3}}))),
+                Just(Some(json!({"include_usage": true}))),
+            ],
+            model in ".{1,20}",
+            pretty in any::<bool>(),
+            ask_usage in any::<bool>(),
+        ) {
+            let mut body = json!({"model": "a", "messages": [{"role": "user", "content": "hi"}], "stream": true});
+            let object = body.as_object_mut().unwrap();
+            object.extend(extra);
+            if let Some(options) = options {
+                object.insert("stream_options".into(), options);
+            }
+            let text = if pretty { serde_json::to_string_pretty(&body) } else { serde_json::to_string(&body) }.unwrap();
+            let got: Value = serde_json::from_str(&splice(&text, &model, ask_usage)).unwrap();
+
+            let mut expected = body.clone();
+            expected["model"] = Value::from(model);
+            if ask_usage {
+                if !expected["stream_options"].is_object() {
+                    expected["stream_options"] = json!({});
+                }
+                expected["stream_options"]["include_usage"] = Value::from(true);
+            }
+            prop_assert_eq!(got, expected);
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! Responses to clients. Errors become HTTP here and nowhere else.
+
+use crate::identity::Identity;
+use crate::relay::Stream;
+use bytes::Bytes;
+use contracts::ApiError;
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+/// The call's id.
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The call's trace, 32 hex digits.
+pub(crate) const TRACE_ID: HeaderName = HeaderName::from_static("x-control-tower-trace-id");
+/// The model that answered, as its provider names it.
+pub(crate) const MODEL: HeaderName = HeaderName::from_static("x-control-tower-model");
+/// Decimal US dollars; in a trailer when the answer is a stream.
+pub(crate) const COST: HeaderName = HeaderName::from_static("x-control-tower-cost-usd");
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// What a response consists of.
+#[derive(Debug)]
+pub(crate) enum Body {
+    /// All of it, at once; `None` once it was taken.
+    Whole(Option<Bytes>),
+    /// An event stream as it comes.
+    Stream(Box<Stream>),
+    /// From the operational endpoints.
+    Operations(axum::body::Body),
+}
+
+impl HttpBody for Body {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match self.get_mut() {
+            Self::Whole(bytes) => Poll::Ready(bytes.take().map(|b| Ok(Frame::data(b)))),
+            Self::Stream(stream) => stream.poll_frame(cx).map(|frame| frame.map(Ok)),
+            Self::Operations(body) => Pin::new(body).poll_frame(cx).map_err(BoxError::from),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Whole(bytes) => bytes.is_none(),
+            Self::Stream(_) => false,
+            Self::Operations(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
+            Self::Stream(_) => SizeHint::default(),
+            Self::Operations(body) => body.size_hint(),
+        }
+    }
+}
+
+/// A response with JSON.
+pub(crate) fn json(status: StatusCode, body: impl Into<Bytes>, identity: &Identity) -> Response<Body> {
+    let mut response = Response::new(Body::Whole(Some(body.into())));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    identify(response.headers_mut(), identity);
+    response
+}
+
+/// The response to a request that failed: OpenAI's shape, the request's id, and when to come back.
+pub(crate) fn error(error: &ApiError, identity: &Identity) -> Response<Body> {
+    let status = StatusCode::from_u16(error.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = json(status, error.to_json(&identity.request_id), identity);
+    if let Some(seconds) = error.retry_after_seconds {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    if status == StatusCode::UNAUTHORIZED {
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    response
+}
+
+/// Says which request a response belongs to.
+pub(crate) fn identify(headers: &mut HeaderMap, identity: &Identity) {
+    put(headers, REQUEST_ID, &identity.request_id);
+    put(headers, TRACE_ID, &format!("{:032x}", identity.trace_id()));
+}
+
+/// Sets a header if its value can be one.
+pub(crate) fn put(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}

@@ -1,0 +1,136 @@
+//! Putting the gateway together, running it, and ending it in order.
+
+use crate::app::App;
+use crate::config::{Config, WhenFull};
+use crate::emit::{Recorder, Shipper, ShipperOptions};
+use crate::identity::Ids;
+use crate::meter::Estimator;
+use crate::metrics::{GatewayMetrics, SpoolMetrics};
+use crate::stack::Gateway;
+use crate::upstream::Upstreams;
+use control::{Control, SnapshotHandle, Snapshots};
+use runtime::{Clock, Health, Metrics, ServeOptions, Shutdown};
+use spool::{FullPolicy, Spool};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+/// How often connections that nobody uses are looked for.
+const SWEEP: Duration = Duration::from_secs(15);
+/// How long the last records may take to reach the collector at the end; what does not is shipped after the next start.
+const LAST_RECORDS: Duration = Duration::from_secs(2);
+
+/// A gateway with its port open, before it serves.
+#[derive(Debug)]
+pub struct Server {
+    config: Config,
+    policy: SnapshotHandle,
+    clock: Clock,
+    listener: TcpListener,
+}
+
+/// Serves until `shutdown`, then drains streams and flushes the spool.
+pub async fn run(config: Config, control_url: &str, shutdown: Shutdown) -> anyhow::Result<()> {
+    config.validate()?;
+    let control = Control::open(control_url).await?;
+    let poll = Duration::from_millis(config.control_poll_ms);
+    let policy = Snapshots::start(control, poll, shutdown.token());
+    Server::bind(config, policy, Clock::system())?.serve(shutdown).await
+}
+
+impl Server {
+    /// Opens the port. `policy` is read at every request.
+    pub fn bind(config: Config, policy: SnapshotHandle, clock: Clock) -> anyhow::Result<Self> {
+        config.validate()?;
+        let listener = runtime::listen("gateway.listen", config.listen)?;
+        Ok(Self { config, policy, clock, listener })
+    }
+
+    /// Where it listens.
+    pub fn local_addr(&self) -> std::io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Serves until `shutdown`.
+    pub async fn serve(self, shutdown: Shutdown) -> anyhow::Result<()> {
+        let Self { config, policy, clock, listener } = self;
+        let (health, registry) = (Health::new(), Metrics::new());
+        let (writer, reader) = Spool::open(spool_options(&config))?;
+        let metrics = registry.with_registry(|r| {
+            policy.register(r);
+            r.register_collector(Box::new(SpoolMetrics(writer.clone())));
+            GatewayMetrics::register(r)
+        });
+        let options = ShipperOptions {
+            collector_url: config.collector_url.clone(),
+            key: config.collector_key.clone(),
+        };
+        let shipper = Shipper::new(&options, reader, metrics.clone(), health.component("shipper"))?;
+        let app = Arc::new(App {
+            recorder: Recorder::new(
+                writer.clone(),
+                &config.instance,
+                config.spool.when_full == WhenFull::Refuse,
+            )?,
+            upstreams: Upstreams::new(&config.upstream, &config.timeouts),
+            policy: policy.clone(),
+            estimator: Estimator::default(),
+            metrics,
+            limits: config.limits.clone(),
+            timeouts: config.timeouts.clone(),
+            clock,
+            ids: Ids::default(),
+        });
+
+        // The shipper outlives the server, so that it also takes what the last calls leave behind.
+        let stop_shipping = CancellationToken::new();
+        let shipping = tokio::spawn(shipper.run(stop_shipping.clone(), LAST_RECORDS));
+        let sweeping = tokio::spawn(shutdown.token().run_until_cancelled_owned(sweep(app.clone())));
+        let first_policy = health.component("policy");
+        let loading = tokio::spawn(async move {
+            policy.loaded().await;
+            first_policy.set_ready();
+        });
+
+        let serve = ServeOptions {
+            header_read_timeout: Duration::from_millis(config.timeouts.client_header_ms),
+            drain_deadline: Duration::from_millis(config.drain_ms),
+            ..ServeOptions::default()
+        };
+        let gateway = Gateway { app, operations: runtime::health::router(health, registry) };
+        let addr = listener.local_addr()?;
+        tracing::info!(%addr, "the gateway serves");
+        let drained = runtime::serve::serve_hyper(listener, gateway, shutdown, serve).await;
+        tracing::info!(connections.cut = drained.cut, "the gateway has stopped serving");
+
+        loading.abort();
+        sweeping.abort();
+        writer.sync().await?;
+        stop_shipping.cancel();
+        shipping.await?;
+        Ok(())
+    }
+}
+
+fn spool_options(config: &Config) -> spool::Options {
+    let spool = &config.spool;
+    spool::Options {
+        dir: spool.dir.clone(),
+        max_bytes: spool.max_bytes,
+        segment_bytes: spool.segment_bytes,
+        fsync_interval: Duration::from_millis(spool.fsync_interval_ms),
+        full: match spool.when_full {
+            WhenFull::Refuse => FullPolicy::Refuse,
+            WhenFull::Drop => FullPolicy::DropAndCount,
+        },
+    }
+}
+
+async fn sweep(app: Arc<App>) {
+    loop {
+        tokio::time::sleep(SWEEP).await;
+        app.upstreams.sweep();
+    }
+}

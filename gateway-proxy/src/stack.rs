@@ -1,0 +1,217 @@
+//! The whole way of a request through the gateway, layer by layer, in one place.
+
+use crate::app::App;
+use crate::auth::authenticate;
+use crate::call::{Call, Ending, Facts};
+use crate::endpoints::{self, Endpoint, models};
+use crate::errors::Failure;
+use crate::forward::forward;
+use crate::identity::Identity;
+use crate::intake::{Intake, read_json_body};
+use crate::meter::Answer;
+use crate::metrics::GatewayMetrics;
+use crate::request::{Ask, parse};
+use crate::respond::{self, Body};
+use bytes::Bytes;
+use contracts::policy::{KeyPolicy, Resolved, Snapshot};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use hyper::body::Incoming;
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use tokio::time::Instant;
+use tower::ServiceExt;
+
+/// Bodies above this many bytes are parsed off the async threads.
+const LARGE: usize = 256 << 10;
+
+/// The service of every connection.
+#[derive(Debug, Clone)]
+pub(crate) struct Gateway {
+    pub(crate) app: Arc<App>,
+    /// `/healthz`, `/readyz`, `/metrics`.
+    pub(crate) operations: axum::Router,
+}
+
+impl hyper::service::Service<Request<Incoming>> for Gateway {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        // Operational endpoints: no key, no record.
+        if matches!(request.uri().path(), "/healthz" | "/readyz" | "/metrics") {
+            let operations = self.operations.clone();
+            return Box::pin(async move {
+                let response = operations.oneshot(request.map(axum::body::Body::new)).await?;
+                Ok(response.map(Body::Operations))
+            });
+        }
+        let app = self.app.clone();
+        Box::pin(async move { Ok(identified(&app, request).await) })
+    }
+}
+
+/// Identity and errors: every request gets an id and a place in a trace; every failure becomes a response here.
+async fn identified(app: &Arc<App>, request: Request<Incoming>) -> Response<Body> {
+    let identity = Arc::new(app.ids.identify(request.headers(), app.clock.now()));
+    let (route, result) = routed(app, &identity, request).await;
+    let (response, fault) = match result {
+        Ok(response) => {
+            let fault = if response.status().is_success() { "" } else { "upstream" };
+            (response, fault)
+        }
+        Err(failure) => {
+            let error = failure.to_api();
+            GatewayMetrics::count(&app.metrics.refusals, error.code.unwrap_or(error.kind));
+            let mut response = respond::error(&error, &identity);
+            if let Failure::WrongMethod { allowed, .. } = failure {
+                response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
+            }
+            (response, error.fault.as_str())
+        }
+    };
+    app.metrics.count_request(route, response.status().as_u16(), fault);
+    response
+}
+
+/// Routing: which endpoint, with which method. Returns the route's name for metrics.
+async fn routed(
+    app: &Arc<App>,
+    identity: &Arc<Identity>,
+    request: Request<Incoming>,
+) -> (&'static str, Result<Response<Body>, Failure>) {
+    let path = request.uri().path();
+    if let Some(endpoint) = endpoints::find(path) {
+        let result = match require(&request, &Method::POST, endpoint.path, "POST") {
+            Ok(()) => admitted(app, identity, endpoint, request).await,
+            Err(failure) => Err(failure),
+        };
+        return (endpoint.path, result);
+    }
+    if let Some(asked) = models::asked(path) {
+        let route = asked.route();
+        let listed = || {
+            require(&request, &Method::GET, route, "GET")?;
+            let (snapshot, key) = known(app, &request, identity)?;
+            let json = models::answer(&snapshot, &key, &asked)?;
+            Ok(respond::json(StatusCode::OK, json, identity))
+        };
+        return (route, listed());
+    }
+    let failure =
+        Failure::NoSuchEndpoint { method: request.method().to_string(), path: path.chars().take(200).collect() };
+    ("other", Err(failure))
+}
+
+fn require(
+    request: &Request<Incoming>,
+    method: &Method,
+    path: &'static str,
+    allowed: &'static str,
+) -> Result<(), Failure> {
+    if request.method() == method {
+        return Ok(());
+    }
+    Err(Failure::WrongMethod { method: request.method().to_string(), path, allowed })
+}
+
+/// Authentication: the policy in force, and the key that the request carries.
+fn known(
+    app: &App,
+    request: &Request<Incoming>,
+    identity: &Identity,
+) -> Result<(Arc<Snapshot>, Arc<KeyPolicy>), Failure> {
+    let snapshot = app.policy.load_full();
+    if snapshot.version == 0 && snapshot.keys.is_empty() {
+        return Err(Failure::NoPolicy);
+    }
+    let key = authenticate(&snapshot, request.headers(), identity.started)?;
+    Ok((snapshot, key))
+}
+
+/// Admission: from here on the call is recorded, whatever becomes of it.
+async fn admitted(
+    app: &Arc<App>,
+    identity: &Arc<Identity>,
+    endpoint: &'static Endpoint,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Failure> {
+    let (snapshot, key) = known(app, &request, identity)?;
+    // What cannot be recorded is not done.
+    if app.recorder.refuses() {
+        return Err(Failure::SpoolFull);
+    }
+    let facts = Facts {
+        identity: identity.clone(),
+        endpoint,
+        snapshot,
+        key,
+        ask: None,
+        resolved: None,
+        asked_at: None,
+        first_token: None,
+        attempts: Vec::with_capacity(1),
+        answer: Answer::default(),
+        status: None,
+        prompt_sent: false,
+        answer_started: false,
+    };
+    let mut call = Call::new(app.clone(), facts);
+    match understood(app, &mut call, endpoint, request).await {
+        Ok((request, headers)) => forward(app, call, request, headers).await,
+        Err(failure) => Err(fail(&mut call, failure).await),
+    }
+}
+
+/// Records a call that failed before an answer came.
+pub(crate) async fn fail(call: &mut Call, failure: Failure) -> Failure {
+    let error = failure.to_api();
+    let class = error.code.unwrap_or(error.kind);
+    call.finish(Ending::failed(error.status, class)).await;
+    failure
+}
+
+/// Intake and policy: the body is read within limits, checked, and led to a model that the key may use.
+async fn understood(
+    app: &App,
+    call: &mut Call,
+    endpoint: &'static Endpoint,
+    request: Request<Incoming>,
+) -> Result<(Resolved, http::HeaderMap), Failure> {
+    let limits = &app.limits;
+    let intake = Intake { limit: limits.body_bytes, pause: app.timeouts.client_body() };
+    let (parts, body) = request.into_parts();
+    let body = read_json_body(&parts.headers, body, intake).await?;
+    let ask = read(endpoint, body, limits.json_depth).await?;
+    let facts = call.facts().ok_or(Failure::BrokenBody)?;
+    facts.asked_at = Some(Instant::now());
+    let ask = facts.ask.insert(ask);
+    let resolved = resolve(&facts.snapshot, &facts.key, &ask.model)?;
+    facts.resolved = Some(resolved.clone());
+    Ok((resolved, parts.headers))
+}
+
+async fn read(endpoint: &'static Endpoint, body: Bytes, max_depth: usize) -> Result<Ask, Failure> {
+    if body.len() <= LARGE {
+        return Ok(parse(endpoint, body, max_depth)?);
+    }
+    match tokio::task::spawn_blocking(move || parse(endpoint, body, max_depth)).await {
+        Ok(ask) => Ok(ask?),
+        // The pool is gone: the process is ending.
+        Err(_) => Err(Failure::BrokenBody),
+    }
+}
+
+/// The model that `name` leads to, if the key may use it.
+fn resolve(snapshot: &Snapshot, key: &KeyPolicy, name: &str) -> Result<Resolved, Failure> {
+    let is_allowed = match &key.allowed_models {
+        None => true,
+        Some(allowed) => allowed.iter().any(|model| model.as_str() == name),
+    };
+    match snapshot.resolve(&key.tenant.id, name) {
+        Some(resolved) if is_allowed => Ok(resolved),
+        Some(_) => Err(Failure::ModelNotAllowed { model: name.into(), key: key.id.to_string() }),
+        None => Err(Failure::UnknownModel { model: name.chars().take(200).collect() }),
+    }
+}
