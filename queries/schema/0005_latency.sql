@@ -7,6 +7,7 @@ CREATE TABLE IF NOT EXISTS latency_minute {on_cluster}
     start_time     DateTime('UTC') CODEC(DoubleDelta, ZSTD(1)),
     request_model  LowCardinality(String),
     route          LowCardinality(String),
+    calls          SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
     duration_ms    AggregateFunction(quantilesDD(0.01, 0.5, 0.95, 0.99), Float64) CODEC(ZSTD(1)),
     ttft_ms        AggregateFunction(quantilesDDIf(0.01, 0.5, 0.95), Float64, UInt8) CODEC(ZSTD(1)),
     retention_days SimpleAggregateFunction(max, UInt16)
@@ -24,6 +25,7 @@ SELECT
     tenant_id,
     toStartOfMinute(spans.start_time) AS start_time,
     request_model, route,
+    count() AS calls,
     quantilesDDState(0.01, 0.5, 0.95, 0.99)(duration_ns / 1e6) AS duration_ms,
     quantilesDDIfState(0.01, 0.5, 0.95)(ttft_ns / 1e6, ttft_ns > 0) AS ttft_ms,
     max(spans.retention_days) AS retention_days
@@ -37,6 +39,7 @@ CREATE TABLE IF NOT EXISTS latency_hour {on_cluster}
     start_time     DateTime('UTC') CODEC(DoubleDelta, ZSTD(1)),
     request_model  LowCardinality(String),
     route          LowCardinality(String),
+    calls          SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
     duration_ms    AggregateFunction(quantilesDD(0.01, 0.5, 0.95, 0.99), Float64) CODEC(ZSTD(1)),
     ttft_ms        AggregateFunction(quantilesDDIf(0.01, 0.5, 0.95), Float64, UInt8) CODEC(ZSTD(1)),
     retention_days SimpleAggregateFunction(max, UInt16)
@@ -54,6 +57,7 @@ SELECT
     tenant_id,
     toStartOfHour(spans.start_time) AS start_time,
     request_model, route,
+    count() AS calls,
     quantilesDDState(0.01, 0.5, 0.95, 0.99)(duration_ns / 1e6) AS duration_ms,
     quantilesDDIfState(0.01, 0.5, 0.95)(ttft_ns / 1e6, ttft_ns > 0) AS ttft_ms,
     max(spans.retention_days) AS retention_days

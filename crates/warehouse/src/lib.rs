@@ -23,4 +23,5 @@ pub mod testing;
 
 pub use client::{Warehouse, WarehouseConfig};
 pub use error::{Failure, InsertError, WarehouseError};
+pub use reads::consistency::Consistency;
 pub use rows::{SpanKey, SpanRow};

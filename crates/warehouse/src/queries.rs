@@ -17,6 +17,7 @@ pub(crate) mod read {
         CALL_SPANS = "call_spans.sql",
         CALLS = "calls.sql",
         CALLS_TEXT = "calls_text.sql",
+        CONSISTENCY = "consistency.sql",
         EXISTING_SPANS = "existing_spans.sql",
         FACETS = "facets.sql",
         OVERVIEW_LATENCY = "overview_latency.sql",

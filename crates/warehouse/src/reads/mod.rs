@@ -3,6 +3,7 @@
 
 mod call;
 mod calls;
+pub(crate) mod consistency;
 mod facets;
 mod overview;
 

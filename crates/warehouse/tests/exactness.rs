@@ -1,0 +1,120 @@
+//! Every acknowledged span is stored once, in every table, whatever dies.
+
+mod common;
+
+use common::{T0_MS, attempt, call, scope};
+use contracts::Usd;
+use contracts::reads::TimeRange;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+use warehouse::testing::Engine;
+use warehouse::{Consistency, SpanKey, SpanRow, Warehouse};
+
+const WRITERS: u64 = 3;
+const ROUNDS: usize = 6;
+const CALLS_PER_BATCH: u64 = 50;
+
+fn range() -> TimeRange {
+    TimeRange { from_ms: T0_MS - 24 * 3_600_000, to_ms: T0_MS + 30 * 24 * 3_600_000 }
+}
+
+/// Batch `number`: calls over several days and minutes, each with its attempt, and a tool execution.
+fn batch(number: u64) -> Vec<SpanRow> {
+    let calls = (0..CALLS_PER_BATCH).map(|n| {
+        let id = number * CALLS_PER_BATCH + n;
+        call("acme", id, i64::try_from(id % 97).unwrap() * 1_234_567)
+    });
+    let mut spans: Vec<SpanRow> = calls.flat_map(|call| [attempt(&call), call]).collect();
+    spans.push(SpanRow {
+        record: String::new(),
+        operation: "execute_tool".to_owned(),
+        span_id: format!("f{number:015x}"),
+        ..spans[0].clone()
+    });
+    spans
+}
+
+async fn consistency(warehouse: &Warehouse) -> Consistency {
+    warehouse.consistency(&scope("acme"), range()).await.unwrap()
+}
+
+fn expected(batches: u64) -> Consistency {
+    let calls = batches * CALLS_PER_BATCH;
+    Consistency {
+        spans: 2 * calls + batches,
+        calls,
+        attempts: calls,
+        cost: Usd::from_picos(3_000_000_000).times(calls),
+        faults: Vec::new(),
+    }
+}
+
+#[tokio::test]
+async fn a_batch_sent_again_counts_once() {
+    let engine = Engine::start().await;
+    let warehouse = engine.warehouse("control_tower").await;
+    for _ in 0..3 {
+        for number in 0..4 {
+            warehouse.insert_spans(&batch(number), &format!("batch-{number}")).await.unwrap();
+        }
+    }
+    assert_eq!(consistency(&warehouse).await, expected(4));
+    let stored = batch(2);
+    let mut keys: Vec<SpanKey> = stored.iter().map(SpanKey::from).collect();
+    keys.push(SpanKey { tenant_id: "globex".to_owned(), ..keys[0].clone() });
+    keys.push(SpanKey { span_id: "e".repeat(16), ..keys[0].clone() });
+    keys.push(SpanKey { start_time: keys[0].start_time + 1, ..keys[0].clone() });
+    let found = warehouse.existing_spans(&keys).await.unwrap();
+    assert_eq!(found, stored.iter().map(SpanKey::from).collect());
+    assert!(warehouse.existing_spans(&[]).await.unwrap().is_empty());
+}
+
+/// Sends batch after batch until told to stop. A batch that is not acknowledged stays the next to be sent.
+async fn write(warehouse: Warehouse, writer: u64, next: Arc<AtomicU64>, stop: Arc<AtomicBool>) {
+    while !stop.load(Ordering::Relaxed) {
+        let round = next.load(Ordering::Relaxed);
+        let number = round * WRITERS + writer;
+        match warehouse.insert_spans(&batch(number), &format!("batch-{number}")).await {
+            Ok(()) => next.store(round + 1, Ordering::Relaxed),
+            Err(error) => {
+                assert!(error.is_retryable(), "{error}");
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killing_the_engine_neither_loses_nor_doubles_a_row() {
+    let mut engine = Engine::start().await;
+    let warehouse = engine.warehouse("control_tower").await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let nexts: Vec<Arc<AtomicU64>> = (0..WRITERS).map(|_| Arc::default()).collect();
+    let writers: Vec<_> = (0..WRITERS)
+        .zip(&nexts)
+        .map(|(writer, next)| tokio::spawn(write(warehouse.clone(), writer, next.clone(), stop.clone())))
+        .collect();
+    let acknowledged = || nexts.iter().map(|next| next.load(Ordering::Relaxed)).sum::<u64>();
+    for round in 0..ROUNDS {
+        let before = acknowledged();
+        // Each round dies at another point of the writers' work, but never before they did any.
+        while acknowledged() < before + 3 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        tokio::time::sleep(Duration::from_millis(37 * round as u64 + 5)).await;
+        engine.kill();
+        engine.restart().await;
+    }
+    stop.store(true, Ordering::Relaxed);
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    // Each writer's last batch may be stored without its acknowledgement: it is sent again, as a spool would.
+    for (writer, next) in (0..WRITERS).zip(&nexts) {
+        let number = next.load(Ordering::Relaxed) * WRITERS + writer;
+        warehouse.insert_spans(&batch(number), &format!("batch-{number}")).await.unwrap();
+        next.fetch_add(1, Ordering::Relaxed);
+    }
+    assert_eq!(consistency(&warehouse).await, expected(acknowledged()));
+}
