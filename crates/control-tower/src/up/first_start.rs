@@ -106,7 +106,9 @@ async fn credentials(control: &Control, now: Timestamp) -> anyhow::Result<Bootst
 /// Seeds the price book when it is empty.
 async fn prices(control: &Control) -> anyhow::Result<()> {
     if control.prices().list().await?.is_empty() {
-        control.prices().put(simulated_prices()?).await?;
+        let mut entries = control::prices::seed_entries()?;
+        entries.extend(simulated_prices()?);
+        control.prices().put(entries).await?;
     }
     Ok(())
 }

@@ -14,8 +14,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
-use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 /// A child that lived this long has recovered: its next death is its first.
 const STABLE: Duration = Duration::from_secs(20);
@@ -88,7 +88,7 @@ impl Board {
 #[derive(Debug)]
 pub(crate) struct Child {
     spec: Arc<Spec>,
-    stop: watch::Sender<bool>,
+    stop: CancellationToken,
     task: JoinHandle<()>,
 }
 
@@ -96,8 +96,8 @@ impl Child {
     /// Starts the role and keeps it alive until [`Child::stop`].
     pub(crate) fn start(spec: Spec, board: Board) -> Self {
         let spec = Arc::new(spec);
-        let (stop, stopped) = watch::channel(false);
-        let task = tokio::spawn(keep_alive(spec.clone(), board, stopped));
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(keep_alive(spec.clone(), board, stop.clone()));
         Self { spec, stop, task }
     }
 
@@ -116,14 +116,14 @@ impl Child {
 
     /// Asks the role to stop and waits until it has.
     pub(crate) async fn stop(self) {
-        self.stop.send_replace(true);
+        self.stop.cancel();
         if let Err(error) = self.task.await {
             tracing::error!(role = self.spec.role, %error, "its supervisor failed");
         }
     }
 }
 
-async fn keep_alive(spec: Arc<Spec>, board: Board, mut stop: watch::Receiver<bool>) {
+async fn keep_alive(spec: Arc<Spec>, board: Board, stop: CancellationToken) {
     let role = spec.role;
     let mut row = 0;
     loop {
@@ -136,7 +136,7 @@ async fn keep_alive(spec: Arc<Spec>, board: Board, mut stop: watch::Receiver<boo
                     state.deaths += 1;
                     state.last_words = format!("{error:#}");
                 });
-                if pause(&mut row, Duration::ZERO, &mut stop).await {
+                if pause(&mut row, Duration::ZERO, &stop).await {
                     return;
                 }
                 continue;
@@ -153,26 +153,26 @@ async fn keep_alive(spec: Arc<Spec>, board: Board, mut stop: watch::Receiver<boo
                     (state.pid, state.deaths, state.last_words) = (None, state.deaths + 1, last_words);
                 });
             }
-            _ = stop.wait_for(|stop| *stop) => {
+            () = stop.cancelled() => {
                 end(&spec, child).await;
                 board.change(role, |state| state.pid = None);
                 return;
             }
         }
-        if pause(&mut row, started.elapsed(), &mut stop).await {
+        if pause(&mut row, started.elapsed(), &stop).await {
             return;
         }
     }
 }
 
 /// Waits as long as the number of deaths in a row asks for; true when it is time to stop instead.
-async fn pause(row: &mut usize, lived: Duration, stop: &mut watch::Receiver<bool>) -> bool {
+async fn pause(row: &mut usize, lived: Duration, stop: &CancellationToken) -> bool {
     *row = if lived >= STABLE { 0 } else { *row };
     let pause = PAUSES.get(*row).or(PAUSES.last()).copied().unwrap_or_default();
     *row += 1;
     tokio::select! {
         () = tokio::time::sleep(pause) => false,
-        _ = stop.wait_for(|stop| *stop) => true,
+        () = stop.cancelled() => true,
     }
 }
 

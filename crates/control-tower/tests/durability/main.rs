@@ -1,0 +1,140 @@
+//! kill -9 of each role in turn while clients call: no completed call is missing in ClickHouse, none is there twice, and
+//! `up` has the role back within five seconds.
+//!
+//! The short form kills each role once. The long form, five times each, is ignored by default, for it takes minutes:
+//! `cargo nextest run -p control-tower --test durability --run-ignored all`.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod load;
+mod tower;
+
+use load::{Load, Outcome};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+use tower::Tower;
+
+const CALLS_PER_SECOND: u32 = 100;
+const HEALED_WITHIN: Duration = Duration::from_secs(5);
+/// From one kill to the next.
+const BETWEEN: Duration = Duration::from_millis(1500);
+/// How long what clients were told may take to reach ClickHouse after the last kill.
+const SETTLED_WITHIN: Duration = Duration::from_secs(90);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_kill_of_each_role_loses_and_doubles_nothing() {
+    kill_in_turn(1).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "takes minutes: the short form above is the everyday one"]
+async fn five_kills_of_each_role_lose_and_double_nothing() {
+    kill_in_turn(5).await;
+}
+
+async fn kill_in_turn(rounds: usize) {
+    let tower = Tower::start().await;
+    let load = Load::start(&tower, CALLS_PER_SECOND);
+    let mut healed: BTreeMap<&str, Vec<Duration>> = BTreeMap::new();
+    for _ in 0..rounds {
+        for role in ["gateway", "collector", "store", "web"] {
+            tokio::time::sleep(BETWEEN).await;
+            let took = kill_and_wait(&tower, role).await;
+            healed.entry(role).or_default().push(took);
+        }
+    }
+    tokio::time::sleep(BETWEEN).await;
+    let outcomes = load.finish().await;
+    println!("healed after: {healed:?}");
+
+    let completed: BTreeSet<&str> = outcomes.iter().filter_map(Outcome::completed).collect();
+    let failed = outcomes.len() - completed.len();
+    println!("{} calls completed, {failed} did not", completed.len());
+    assert!(
+        completed.len() > 100 * rounds,
+        "{} completed calls prove nothing: {}",
+        completed.len(),
+        summary(&outcomes)
+    );
+    let rows = settled(&tower, &completed).await;
+    let doubled: Vec<_> = rows.iter().filter(|(_, count)| **count != 1).collect();
+    assert!(doubled.is_empty(), "{} calls doubled: {doubled:?}", doubled.len());
+    assert_rollups_agree(&tower).await;
+    for (role, times) in healed {
+        assert!(times.iter().all(|took| *took <= HEALED_WITHIN), "{role} took too long to heal: {times:?}");
+    }
+    tower.stop().await;
+}
+
+/// Kills a role, and says after what time it was there and ready again.
+async fn kill_and_wait(tower: &Tower, role: &str) -> Duration {
+    let pid = tower.pid(role).expect("the role runs");
+    tower::kill(pid);
+    let killed = Instant::now();
+    loop {
+        // A new process, and one that answers: the old one's socket may linger for a moment.
+        if tower.pid(role).is_some_and(|new| new != pid) && tower.is_ready(role).await {
+            return killed.elapsed();
+        }
+        assert!(killed.elapsed() < Duration::from_secs(60), "{role} did not come back in a minute");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// How often each request is in `calls`, once every completed one is there and nothing more arrives.
+async fn settled(tower: &Tower, completed: &BTreeSet<&str>) -> BTreeMap<String, u64> {
+    let deadline = Instant::now() + SETTLED_WITHIN;
+    let mut before = 0;
+    loop {
+        let rows = calls(tower).await;
+        let missing: Vec<_> = completed.iter().filter(|id| !rows.contains_key(**id)).collect();
+        let total = rows.values().sum();
+        if missing.is_empty() && total == before {
+            return rows;
+        }
+        before = total;
+        assert!(
+            Instant::now() < deadline,
+            "{} of {} completed calls are missing, such as {:?}",
+            missing.len(),
+            completed.len(),
+            missing.iter().take(5).collect::<Vec<_>>()
+        );
+        // Longer than a batch lingers, the gateway's and the collector's together: were there more, it would have come.
+        tokio::time::sleep(Duration::from_secs(3)).await;
+    }
+}
+
+async fn calls(tower: &Tower) -> BTreeMap<String, u64> {
+    let text = tower.query("SELECT request_id, count() FROM calls GROUP BY request_id FORMAT TSV").await;
+    text.lines()
+        .map(|line| {
+            let (id, count) = line.split_once('\t').expect("two columns");
+            (id.to_owned(), count.parse().expect("a number"))
+        })
+        .collect()
+}
+
+/// What views fed on insert hold is what the spans say, whatever insert was cut by a kill.
+async fn assert_rollups_agree(tower: &Tower) {
+    let number = async |sql: &str| tower.query(sql).await.trim().to_owned();
+    let calls = number("SELECT count(), sum(cost_total) FROM calls").await;
+    assert_eq!(number("SELECT count(), sum(cost_total) FROM spans WHERE record = 'call'").await, calls);
+    assert_eq!(number("SELECT sum(calls), sum(cost_total) FROM usage_minute").await, calls);
+    let attempts = number("SELECT count() FROM attempts").await;
+    assert_eq!(number("SELECT count() FROM spans WHERE record = 'attempt'").await, attempts);
+    let doubled =
+        "SELECT count() FROM (SELECT 1 FROM spans GROUP BY tenant_id, trace_id, span_id HAVING count() > 1)";
+    assert_eq!(number(doubled).await, "0", "spans doubled");
+}
+
+/// How often each kind of failure was seen.
+fn summary(outcomes: &[Outcome]) -> String {
+    let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
+    for outcome in outcomes {
+        if let Outcome::Failed(reason) = outcome {
+            *kinds.entry(reason).or_default() += 1;
+        }
+    }
+    format!("{kinds:?}")
+}
