@@ -9,7 +9,7 @@ use crate::repositories::{
 use contracts::policy::Snapshot;
 use sqlx::any::{Any, AnyConnectOptions, AnyPoolOptions};
 use sqlx::migrate::{Migration, MigrationType, Migrator};
-use sqlx::{AnyPool, Row, SqlSafeStr, SqlStr, Transaction};
+use sqlx::{AnyConnection, AnyPool, Connection, Row, SqlSafeStr, SqlStr, Transaction};
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -19,6 +19,9 @@ use url::Url;
 
 /// How long a caller waits for a connection or, in SQLite, for another writer.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Wait for another writer, and mind the references between tables.
+const ON_EACH_SQLITE_CONNECTION: &str = "PRAGMA busy_timeout = 10000; PRAGMA foreign_keys = ON";
 
 /// Numbered, never edited once released: a changed text is refused at start by its checksum.
 const MIGRATIONS: &[(i64, &str, &str)] = &[(1, "control", include_str!("../migrations/0001_control.sql"))];
@@ -215,24 +218,29 @@ async fn open_sqlite(path: &Path) -> Result<Db, ControlError> {
             .await
             .map_err(|error| open_failed("prepare its file", error))??
     };
-    let mut options = any_options(&sqlite_url(&path)?)?;
-    options.log_settings.slow_statements_duration = Duration::from_secs(1);
+    let options = any_options(&sqlite_url(&path)?)?;
+    let opening = format!("open {}", path.display());
+    let mut first = connect(&options, &opening).await?;
+    // The journal mode is kept in the file; the rest must be said on each connection.
+    sqlx::raw_sql(ON_EACH_SQLITE_CONNECTION)
+        .execute(&mut first)
+        .await
+        .map_err(|e| open_failed(&opening, e))?;
+    sqlx::raw_sql("PRAGMA journal_mode = WAL")
+        .execute(&mut first)
+        .await
+        .map_err(|e| open_failed(&opening, e))?;
+    first.close().await.map_err(|e| open_failed(&opening, e))?;
     let pool = AnyPoolOptions::new()
         .max_connections(4)
         .acquire_timeout(PATIENCE)
         .after_connect(|connection, _| {
             Box::pin(async move {
-                sqlx::raw_sql(
-                    "PRAGMA busy_timeout = 10000; PRAGMA foreign_keys = ON; PRAGMA journal_mode = WAL;",
-                )
-                .execute(connection)
-                .await?;
+                sqlx::raw_sql(ON_EACH_SQLITE_CONNECTION).execute(connection).await?;
                 Ok(())
             })
         })
-        .connect_with(options)
-        .await
-        .map_err(|error| open_failed(format!("open {}", path.display()), error))?;
+        .connect_lazy_with(options);
     migrate(&pool).await?;
     drop(lock);
     Ok(Db { pool, backend: Backend::Sqlite })
@@ -283,14 +291,21 @@ fn sqlite_url(path: &Path) -> Result<String, ControlError> {
 }
 
 async fn open_postgres(url: &str) -> Result<Db, ControlError> {
-    let pool = AnyPoolOptions::new()
-        .max_connections(8)
-        .acquire_timeout(PATIENCE)
-        .connect_with(any_options(url)?)
-        .await
-        .map_err(|error| open_failed("connect to PostgreSQL", error))?;
+    let options = any_options(url)?;
+    let action = "connect to PostgreSQL";
+    connect(&options, action).await?.close().await.map_err(|error| open_failed(action, error))?;
+    let pool = AnyPoolOptions::new().max_connections(8).acquire_timeout(PATIENCE).connect_lazy_with(options);
     migrate(&pool).await?;
     Ok(Db { pool, backend: Backend::Postgres })
+}
+
+/// A connection outside the pool, to see that there can be one: a pool would try again until its patience ends and then
+/// hide why it failed.
+async fn connect(options: &AnyConnectOptions, action: &str) -> Result<AnyConnection, ControlError> {
+    match tokio::time::timeout(PATIENCE, AnyConnection::connect_with(options)).await {
+        Ok(connection) => connection.map_err(|error| open_failed(action, error)),
+        Err(elapsed) => Err(open_failed(action, elapsed)),
+    }
 }
 
 fn any_options(url: &str) -> Result<AnyConnectOptions, ControlError> {

@@ -27,6 +27,9 @@ pub enum ControlError {
         /// What would be accepted.
         expected: String,
     },
+    /// A price is wrong; names the entry, the field and what is expected.
+    #[error(transparent)]
+    Price(#[from] contracts::price::InvalidPrice),
     /// There is no such thing.
     #[error("{kind} {id:?} does not exist")]
     NotFound {

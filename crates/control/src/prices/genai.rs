@@ -20,7 +20,7 @@ use super::json::{self, Members, shown};
 use super::names;
 use super::report::{Format, ImportError, Parsed};
 use contracts::Timestamp;
-use contracts::price::{Charge, ModelPrice, Rate, RateCard, Rates};
+use contracts::price::{Charge, ModelPrice, Rate, RateCard, Rates, instant};
 use serde_json::value::RawValue;
 
 /// USD per million tokens.
@@ -309,8 +309,5 @@ fn start_date(raw: &RawValue) -> Result<Timestamp, String> {
     }
     let text =
         members.text("start_date")?.ok_or_else(|| format!("the constraint {} is not known", shown(raw)))?;
-    let date = text.parse::<jiff::civil::Date>().ok();
-    let instant = date.and_then(|date| date.to_zoned(jiff::tz::TimeZone::UTC).ok());
-    let nanos = instant.and_then(|instant| i64::try_from(instant.timestamp().as_nanosecond()).ok());
-    nanos.map(Timestamp::from_unix_nanos).ok_or_else(|| format!("start_date {text:?} is not a date"))
+    instant::read(&text).ok_or_else(|| format!("start_date {text:?} is not a date"))
 }

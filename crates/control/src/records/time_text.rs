@@ -10,10 +10,19 @@ pub fn render(time: Timestamp) -> String {
     jiff::Timestamp::from_nanosecond(i128::from(time.unix_nanos())).unwrap_or_default().to_string()
 }
 
-/// Reads RFC 3339, with any offset. The error is a sentence fragment: what is expected.
+/// Reads RFC 3339 with any offset, or a date, which is its midnight UTC. The error says what is expected.
 pub fn parse(text: &str) -> Result<Timestamp, String> {
-    let expected = || format!("time {text:?} is not valid: expected RFC 3339, such as 2026-01-31T12:00:00Z");
-    let time: jiff::Timestamp = text.parse().map_err(|_| expected())?;
+    let shown: String = text.chars().take(64).collect();
+    let expected =
+        || format!("time {shown:?} is not valid: expected 2026-01-31T12:00:00Z (RFC 3339) or 2026-01-31");
+    let time = match text.parse::<jiff::Timestamp>() {
+        Ok(time) => time,
+        Err(_) if text.len() == "2026-01-31".len() => {
+            let date: jiff::civil::Date = text.parse().map_err(|_| expected())?;
+            date.to_zoned(jiff::tz::TimeZone::UTC).map_err(|_| expected())?.timestamp()
+        }
+        Err(_) => return Err(expected()),
+    };
     i64::try_from(time.as_nanosecond()).map(Timestamp::from_unix_nanos).map_err(|_| expected())
 }
 
@@ -55,5 +64,30 @@ pub(super) mod option {
         deserializer: D,
     ) -> Result<Patch<Timestamp>, D::Error> {
         deserialize(deserializer).map(Patch::from)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_rfc_3339_or_dates() {
+        let noon = Timestamp::from_unix_seconds(1_769_860_800);
+        assert_eq!(render(noon), "2026-01-31T12:00:00Z");
+        assert_eq!(parse("2026-01-31T12:00:00Z"), Ok(noon));
+        assert_eq!(parse("2026-01-31T14:00:00+02:00"), Ok(noon));
+        assert_eq!(parse("2026-01-31"), Ok(Timestamp::from_unix_seconds(1_769_817_600)));
+        for bad in ["", "soon", "2026-02-30", "2026-01-31T12:00:00", "9999-01-01T00:00:00Z"] {
+            assert!(parse(bad).unwrap_err().contains("is not valid: expected"), "{bad}");
+        }
+    }
+
+    #[test]
+    fn every_nanosecond_round_trips() {
+        for nanos in [i64::MIN, -1, 0, 1, 1_769_860_800_123_456_789, i64::MAX] {
+            let time = Timestamp::from_unix_nanos(nanos);
+            assert_eq!(parse(&render(time)), Ok(time));
+        }
     }
 }

@@ -4,7 +4,7 @@ use super::{repository, row};
 use crate::ControlError;
 use crate::database::{Tx, commit, failed};
 use contracts::Timestamp;
-use contracts::price::{InvalidPrice, ModelPrice, PriceBook, PriceKey};
+use contracts::price::{ModelPrice, PriceBook, PriceKey};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ pub struct PriceChanges {
     pub added: usize,
     /// Entries that were there with another content.
     pub changed: usize,
-    /// Entries that were there already, just so.
+    /// Of the entries handed in, those that were there already, just so.
     pub unchanged: usize,
     /// Entries that are no longer there.
     pub removed: usize,
@@ -46,64 +46,74 @@ impl Prices {
         let mut tx = self.db.write().await?;
         let before = by_key(all(&mut tx).await?);
         let mut after = before.clone();
-        after.extend(by_key(entries));
-        self.apply(tx, before, after).await
+        let entries = by_key(entries);
+        let given = entries.len();
+        after.extend(entries);
+        apply(tx, &before, &after, given).await
     }
 
     /// Replaces the whole book.
     pub async fn replace(&self, entries: Vec<ModelPrice>) -> Result<PriceChanges, ControlError> {
         let mut tx = self.db.write().await?;
         let before = by_key(all(&mut tx).await?);
-        self.apply(tx, before, by_key(entries)).await
+        let after = by_key(entries);
+        apply(tx, &before, &after, after.len()).await
     }
 
     /// Deletes one entry.
     pub async fn delete(&self, key: &PriceKey) -> Result<(), ControlError> {
         let mut tx = self.db.write().await?;
-        let deleted = delete_row(&mut tx, &key.provider, &key.model, stored_date(key.valid_from)).await?;
+        let stored = (key.provider.clone(), key.model.clone(), stored_date(key.valid_from));
+        let deleted = delete_row(&mut tx, &stored).await?;
         if deleted == 0 {
             return Err(ControlError::not_found("price", format!("{}/{}", key.provider, key.model)));
         }
         commit(tx).await
     }
-
-    /// Writes the difference between two books. Nothing changes, the version neither, when there is none.
-    async fn apply(&self, mut tx: Tx, before: Entries, after: Entries) -> Result<PriceChanges, ControlError> {
-        PriceBook::new("", after.values().cloned().collect()).map_err(|error| invalid(&error))?;
-        let mut changes = PriceChanges::default();
-        for ((provider, model, date), entry) in &after {
-            let old = before.get(&(provider.clone(), model.clone(), *date));
-            match old {
-                Some(old) if old == entry => {
-                    changes.unchanged += 1;
-                    continue;
-                }
-                Some(_) => {
-                    changes.changed += 1;
-                    delete_row(&mut tx, provider, model, *date).await?;
-                }
-                None => changes.added += 1,
-            }
-            insert_row(&mut tx, entry).await?;
-        }
-        for (provider, model, date) in before.keys().filter(|key| !after.contains_key(*key)) {
-            delete_row(&mut tx, provider, model, *date).await?;
-            changes.removed += 1;
-        }
-        if changes.added + changes.changed + changes.removed > 0 {
-            commit(tx).await?;
-        }
-        Ok(changes)
-    }
 }
 
-type Entries = BTreeMap<(String, String, i64), ModelPrice>;
+/// Provider, model and stored date.
+type Key = (String, String, i64);
+
+type Entries = BTreeMap<Key, ModelPrice>;
 
 fn by_key(entries: Vec<ModelPrice>) -> Entries {
     entries
         .into_iter()
         .map(|entry| ((entry.provider.clone(), entry.model.clone(), stored_date(entry.valid_from)), entry))
         .collect()
+}
+
+/// Writes the difference between two books, of which `given` entries were handed in. Nothing changes, the version
+/// neither, when there is none.
+async fn apply(
+    mut tx: Tx,
+    before: &Entries,
+    after: &Entries,
+    given: usize,
+) -> Result<PriceChanges, ControlError> {
+    PriceBook::new("", after.values().cloned().collect())?;
+    let mut changes = PriceChanges::default();
+    for (key, entry) in after {
+        match before.get(key) {
+            Some(old) if old == entry => continue,
+            Some(_) => {
+                changes.changed += 1;
+                delete_row(&mut tx, key).await?;
+            }
+            None => changes.added += 1,
+        }
+        insert_row(&mut tx, entry).await?;
+    }
+    for key in before.keys().filter(|key| !after.contains_key(*key)) {
+        delete_row(&mut tx, key).await?;
+        changes.removed += 1;
+    }
+    changes.unchanged = given - changes.added - changes.changed;
+    if changes.added + changes.changed + changes.removed > 0 {
+        commit(tx).await?;
+    }
+    Ok(changes)
 }
 
 /// All entries, by provider, model and date, as `tx` sees them.
@@ -142,10 +152,6 @@ fn stored_date(valid_from: Option<Timestamp>) -> i64 {
     valid_from.map_or(SINCE_EVER, Timestamp::unix_nanos)
 }
 
-fn invalid(error: &InvalidPrice) -> ControlError {
-    ControlError::invalid(error.field, &error.entry, error.to_string())
-}
-
 async fn insert_row(tx: &mut Tx, entry: &ModelPrice) -> Result<(), ControlError> {
     let json =
         serde_json::to_string(entry).map_err(|error| ControlError::corrupt("price", &entry.model, error))?;
@@ -160,11 +166,11 @@ async fn insert_row(tx: &mut Tx, entry: &ModelPrice) -> Result<(), ControlError>
     Ok(())
 }
 
-async fn delete_row(tx: &mut Tx, provider: &str, model: &str, date: i64) -> Result<u64, ControlError> {
+async fn delete_row(tx: &mut Tx, (provider, model, date): &Key) -> Result<u64, ControlError> {
     let deleted = sqlx::query("DELETE FROM prices WHERE provider = $1 AND model = $2 AND valid_from = $3")
-        .bind(provider)
-        .bind(model)
-        .bind(date)
+        .bind(provider.as_str())
+        .bind(model.as_str())
+        .bind(*date)
         .execute(&mut **tx)
         .await
         .map_err(failed("delete a price"))?;

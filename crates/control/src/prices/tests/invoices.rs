@@ -66,122 +66,129 @@ const NONE: TokenUsage = TokenUsage {
 /// A price change takes effect at its instant, not a nanosecond before.
 #[test]
 fn both_sides_of_a_price_change() {
-    let thousand = TokenUsage { input: 1_000, output: 1_000, ..NONE };
-    let invoice = |provider, model, at, usage, input, cache, output, total| Invoice {
-        what: "price change",
-        provider,
-        model,
-        tier: ServiceTier::Standard,
-        at,
-        usage,
-        input,
-        cache,
-        output,
-        total,
-    };
-    let terra = TokenUsage { input: 10_000, cache_write: 4_000, output: 1_000, ..NONE };
-    let long = TokenUsage { input: 300_000, output: 1_000, ..NONE };
-    let chat = TokenUsage { input: 10_000, cache_read: 4_000, output: 1_000, ..NONE };
-    check(&[
-        invoice(
-            "openai",
-            "o3",
-            "2025-06-09T23:59:59.999999999Z",
-            thousand,
-            &[(1_000, 10_000_000, 10_000_000_000)],
-            &[],
-            &[(1_000, 40_000_000, 40_000_000_000)],
-            "0.05",
-        ),
-        invoice(
-            "openai",
-            "o3",
-            "2025-06-10T00:00:00Z",
-            thousand,
-            &[(1_000, 2_000_000, 2_000_000_000)],
-            &[],
-            &[(1_000, 8_000_000, 8_000_000_000)],
-            "0.01",
-        ),
-        invoice(
-            "openai",
-            "gpt-4o",
-            "2024-10-01T23:59:59.999999999Z",
-            thousand,
-            &[(1_000, 5_000_000, 5_000_000_000)],
-            &[],
-            &[(1_000, 15_000_000, 15_000_000_000)],
-            "0.02",
-        ),
-        invoice(
-            "openai",
-            "gpt-4o",
-            "2024-10-02T00:00:00Z",
-            thousand,
-            &[(1_000, 2_500_000, 2_500_000_000)],
-            &[],
-            &[(1_000, 10_000_000, 10_000_000_000)],
-            "0.0125",
-        ),
-        invoice(
-            "openai",
-            "gpt-5.6-terra",
-            "2026-07-29T23:59:59.999999999Z",
-            terra,
-            &[(6_000, 2_500_000, 15_000_000_000)],
-            &[(4_000, 3_125_000, 12_500_000_000)],
-            &[(1_000, 15_000_000, 15_000_000_000)],
-            "0.0425",
-        ),
-        invoice(
-            "openai",
-            "gpt-5.6-terra",
-            "2026-07-30T00:00:00Z",
-            terra,
-            &[(6_000, 2_000_000, 12_000_000_000)],
-            &[(4_000, 2_500_000, 10_000_000_000)],
-            &[(1_000, 12_000_000, 12_000_000_000)],
-            "0.034",
-        ),
-        invoice(
-            "anthropic",
-            "claude-sonnet-4-6",
-            "2026-03-12T23:59:59.999999999Z",
-            long,
-            &[(300_000, 6_000_000, 1_800_000_000_000)],
-            &[],
-            &[(1_000, 22_500_000, 22_500_000_000)],
-            "1.8225",
-        ),
-        invoice(
-            "anthropic",
-            "claude-sonnet-4-6",
-            "2026-03-13T00:00:00Z",
-            long,
-            &[(300_000, 3_000_000, 900_000_000_000)],
-            &[],
-            &[(1_000, 15_000_000, 15_000_000_000)],
-            "0.915",
-        ),
-        invoice(
-            "deepseek",
-            "deepseek-chat",
-            "2025-09-05T15:59:59.999999999Z",
-            chat,
-            &[(6_000, 270_000, 1_620_000_000)],
-            &[(4_000, 70_000, 280_000_000)],
-            &[(1_000, 1_100_000, 1_100_000_000)],
-            "0.003",
-        ),
-        invoice(
-            "deepseek",
-            "deepseek-chat",
-            "2025-09-05T16:00:00Z",
-            chat,
-            &[(6_000, 560_000, 3_360_000_000)],
-            &[(4_000, 70_000, 280_000_000)],
-            &[(1_000, 1_680_000, 1_680_000_000)],
-            "0.00532",
-        ),
-    ]);
+    check(CHANGES);
 }
+
+const THOUSAND: TokenUsage = TokenUsage { input: 1_000, output: 1_000, ..NONE };
+const TERRA: TokenUsage = TokenUsage { input: 10_000, cache_write: 4_000, output: 1_000, ..NONE };
+const LONG: TokenUsage = TokenUsage { input: 300_000, output: 1_000, ..NONE };
+const CHAT: TokenUsage = TokenUsage { input: 10_000, cache_read: 4_000, output: 1_000, ..NONE };
+
+/// An invoice in the standard tier.
+#[expect(clippy::too_many_arguments, reason = "one for each column of the table below")]
+const fn change(
+    provider: &'static str,
+    model: &'static str,
+    at: &'static str,
+    usage: TokenUsage,
+    input: &'static [Line],
+    cache: &'static [Line],
+    output: &'static [Line],
+    total: &'static str,
+) -> Invoice {
+    let tier = ServiceTier::Standard;
+    Invoice { what: "price change", provider, model, tier, at, usage, input, cache, output, total }
+}
+
+const CHANGES: &[Invoice] = &[
+    change(
+        "openai",
+        "o3",
+        "2025-06-09T23:59:59.999999999Z",
+        THOUSAND,
+        &[(1_000, 10_000_000, 10_000_000_000)],
+        &[],
+        &[(1_000, 40_000_000, 40_000_000_000)],
+        "0.05",
+    ),
+    change(
+        "openai",
+        "o3",
+        "2025-06-10T00:00:00Z",
+        THOUSAND,
+        &[(1_000, 2_000_000, 2_000_000_000)],
+        &[],
+        &[(1_000, 8_000_000, 8_000_000_000)],
+        "0.01",
+    ),
+    change(
+        "openai",
+        "gpt-4o",
+        "2024-10-01T23:59:59.999999999Z",
+        THOUSAND,
+        &[(1_000, 5_000_000, 5_000_000_000)],
+        &[],
+        &[(1_000, 15_000_000, 15_000_000_000)],
+        "0.02",
+    ),
+    change(
+        "openai",
+        "gpt-4o",
+        "2024-10-02T00:00:00Z",
+        THOUSAND,
+        &[(1_000, 2_500_000, 2_500_000_000)],
+        &[],
+        &[(1_000, 10_000_000, 10_000_000_000)],
+        "0.0125",
+    ),
+    change(
+        "openai",
+        "gpt-5.6-terra",
+        "2026-07-29T23:59:59.999999999Z",
+        TERRA,
+        &[(6_000, 2_500_000, 15_000_000_000)],
+        &[(4_000, 3_125_000, 12_500_000_000)],
+        &[(1_000, 15_000_000, 15_000_000_000)],
+        "0.0425",
+    ),
+    change(
+        "openai",
+        "gpt-5.6-terra",
+        "2026-07-30T00:00:00Z",
+        TERRA,
+        &[(6_000, 2_000_000, 12_000_000_000)],
+        &[(4_000, 2_500_000, 10_000_000_000)],
+        &[(1_000, 12_000_000, 12_000_000_000)],
+        "0.034",
+    ),
+    change(
+        "anthropic",
+        "claude-sonnet-4-6",
+        "2026-03-12T23:59:59.999999999Z",
+        LONG,
+        &[(300_000, 6_000_000, 1_800_000_000_000)],
+        &[],
+        &[(1_000, 22_500_000, 22_500_000_000)],
+        "1.8225",
+    ),
+    change(
+        "anthropic",
+        "claude-sonnet-4-6",
+        "2026-03-13T00:00:00Z",
+        LONG,
+        &[(300_000, 3_000_000, 900_000_000_000)],
+        &[],
+        &[(1_000, 15_000_000, 15_000_000_000)],
+        "0.915",
+    ),
+    change(
+        "deepseek",
+        "deepseek-chat",
+        "2025-09-05T15:59:59.999999999Z",
+        CHAT,
+        &[(6_000, 270_000, 1_620_000_000)],
+        &[(4_000, 70_000, 280_000_000)],
+        &[(1_000, 1_100_000, 1_100_000_000)],
+        "0.003",
+    ),
+    change(
+        "deepseek",
+        "deepseek-chat",
+        "2025-09-05T16:00:00Z",
+        CHAT,
+        &[(6_000, 560_000, 3_360_000_000)],
+        &[(4_000, 70_000, 280_000_000)],
+        &[(1_000, 1_680_000, 1_680_000_000)],
+        "0.00532",
+    ),
+];

@@ -1,0 +1,86 @@
+//! One suite over both backends. On SQLite each case is a test of its own; on PostgreSQL they are one test, so that one
+//! server serves them all, each case on a fresh database.
+
+use crate::suite;
+use crate::support::Store;
+use crate::support::postgres::Postgres;
+use std::sync::Arc;
+
+/// Runs every case of the suite on SQLite, and all of them on PostgreSQL.
+macro_rules! on_both_backends {
+    ($($module:ident { $($case:ident),* $(,)? })*) => {
+        mod sqlite {
+            $(mod $module {
+                $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $case() {
+                    crate::suite::$module::$case(crate::support::Store::sqlite().await).await;
+                })*
+            })*
+        }
+
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn postgres_holds_the_whole_suite() {
+            let server = Arc::new(Postgres::start().await);
+            $($({
+                let case = concat!(stringify!($module), "::", stringify!($case));
+                // Shown when the test fails: the last name is the case that did.
+                println!("{case}");
+                let store = Store::postgres(server.clone(), case).await;
+                suite::$module::$case(store).await;
+            })*)*
+        }
+    };
+}
+
+on_both_backends! {
+    tenants {
+        live_from_creation_to_deletion,
+        are_validated,
+        in_use_stay,
+    }
+    keys {
+        live_from_creation_to_deletion,
+        are_found_by_their_secret_alone,
+        are_validated,
+    }
+    pool {
+        providers_live_from_creation_to_deletion,
+        providers_are_validated,
+        models_and_routes_live_from_creation_to_deletion,
+        what_others_need_stays,
+        routes_are_unique_per_owner,
+    }
+    prices {
+        are_written_as_a_whole,
+        that_contradict_each_other_are_refused,
+        name_their_content,
+    }
+    users {
+        sign_in_with_the_right_password_only,
+        are_validated,
+        sessions_end,
+        admin_keys_are_found_by_their_secret_alone,
+    }
+    settings {
+        are_written_once_by_many,
+    }
+    versions {
+        grow_with_every_change_and_with_nothing_else,
+        do_not_grow_when_a_change_fails,
+        concurrent_writers_all_count,
+    }
+    snapshots {
+        hold_what_the_gateway_needs,
+        survive_an_unresolved_secret,
+        are_of_one_moment,
+        show_keys_of_a_disabled_tenant_as_revoked,
+    }
+    watching {
+        a_change_is_live_within_two_seconds,
+        a_broken_database_leaves_the_last_snapshot,
+    }
+    opening {
+        again_keeps_everything,
+        many_at_once_migrate_once,
+    }
+}

@@ -1,0 +1,12 @@
+//! What must hold of the control database, whatever it stands on.
+
+pub mod keys;
+pub mod opening;
+pub mod pool;
+pub mod prices;
+pub mod settings;
+pub mod snapshots;
+pub mod tenants;
+pub mod users;
+pub mod versions;
+pub mod watching;
