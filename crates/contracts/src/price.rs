@@ -25,11 +25,12 @@ pub mod charge;
 pub mod decimal;
 mod gpu;
 mod index;
+pub mod instant;
 mod model;
 mod snapshot;
 
 pub use gpu::{GpuPrice, Throughput};
-pub use model::{Charge, InvalidPrice, ModelPrice, PriceKey, Rate, RateCard, Rates, instant};
+pub use model::{Charge, InvalidPrice, ModelPrice, PriceKey, Rate, RateCard, Rates};
 pub use snapshot::snapshot_suffix;
 
 use crate::{Timestamp, TokenUsage, Usd};

@@ -13,12 +13,13 @@
 //! | `audio_output` | audio output | output |
 //! | the rest of `output` | output | output |
 //!
-//! Audio that was read from the cache pays the cache's rate: the counts do not say which of the cached tokens were audio,
-//! so cached tokens are taken off the text first.
+//! **Cached audio.** The counts do not say which of the cached tokens were audio. Cached tokens are taken off the text
+//! first: audio that does not fit into the uncached rest of the input is audio from the cache and pays the cache's rate.
 //!
-//! **Counts that contradict each other.** A provider or an application may report subsets that exceed their total (some
-//! count reasoning or cached tokens beside the total, not within it). Then the subsets are believed, each billed in full,
-//! and nothing is left at the plain rate; no count is ever negative and no token of a subset goes unbilled.
+//! **Counts that contradict each other.** A provider or an application may report subsets that exceed their total: some
+//! count reasoning or cached tokens beside the total, not within it. Then cached, reasoning and audio output tokens are
+//! believed, each billed in full, and nothing is left at the plain rate. Audio input is billed up to the uncached input.
+//! No count is ever negative, and one more token of any kind, in its subset and in its total, never lowers the cost.
 
 use super::Cost;
 use super::model::{Rate, Rates};
@@ -59,12 +60,12 @@ impl From<&Rates> for ResolvedRates {
 
 /// The length of the call's context, by which long-context rates are chosen: all input tokens.
 pub(super) fn context_tokens(usage: &TokenUsage) -> u64 {
-    usage.input.max(usage.audio_input).max(cached(usage))
+    usage.input.max(cached(usage))
 }
 
 /// What `usage` costs at `rates`. Exact: a rate is at most 10¹² picodollars, so nothing overflows at any count.
 pub(super) fn cost_of(rates: &ResolvedRates, usage: &TokenUsage) -> Cost {
-    let uncached = usage.input.max(usage.audio_input).saturating_sub(cached(usage));
+    let uncached = usage.input.saturating_sub(cached(usage));
     let audio = usage.audio_input.min(uncached);
     let input =
         rates.input.usd().times(uncached - audio) + rates.audio_input.usd().times(audio) + rates.request;
