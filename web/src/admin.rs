@@ -28,7 +28,7 @@ use runtime::Clock;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// The largest body: a price list with some room (16 MiB).
+/// The largest body: a public price list with some room (16 MiB).
 const BODY_LIMIT: usize = 16 * 1024 * 1024;
 
 /// What the admin API works on.
@@ -47,9 +47,9 @@ pub(crate) struct List<T> {
     data: Vec<T>,
 }
 
-/// The routes of `/admin/v1/`, to be merged into the server's router.
+/// The routes of the admin API, to be nested at `/admin/v1`.
 pub fn router(state: AdminState) -> Router {
-    let resources = Router::new()
+    Router::new()
         .route("/openapi.json", get(openapi::document))
         .route("/tenants", get(tenants::list).post(tenants::create))
         .route("/tenants/{id}", get(tenants::read).patch(tenants::update).delete(tenants::delete))
@@ -63,12 +63,12 @@ pub fn router(state: AdminState) -> Router {
         .route("/routes", get(routes::list).post(routes::create))
         .route("/routes/{name}", get(routes::read).patch(routes::update).delete(routes::delete))
         .route("/prices", get(prices::list).put(prices::put).delete(prices::delete))
+        .route("/prices/import", post(prices::import))
         .route("/users", get(users::list).post(users::create))
         .route("/users/{id}", get(users::read).patch(users::update).delete(users::delete))
         .fallback(async || Failure::no_such_endpoint())
         .method_not_allowed_fallback(async || Failure::method_not_allowed())
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .layer(axum::middleware::from_fn_with_state(state.clone(), auth::require_admin_key))
-        .with_state(state);
-    Router::new().nest("/admin/v1", resources)
+        .with_state(state)
 }

@@ -17,21 +17,27 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     type Rejection = Failure;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
+        let Raw(bytes) = Raw::from_request(request, state).await?;
+        parse(&bytes).map(Self)
+    }
+}
+
+/// The bytes of a JSON body.
+pub(super) struct Raw(pub(super) Bytes);
+
+impl<S: Send + Sync> FromRequest<S> for Raw {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
         let content_type =
             request.headers().get(CONTENT_TYPE).map(|v| v.to_str().unwrap_or_default().to_owned());
         if !content_type.as_deref().is_some_and(is_json) {
             let given = content_type.unwrap_or_default();
             let message = format!("Content-Type {given:?} is not supported: expected application/json");
-            return Err(ApiError::client(
-                415,
-                "invalid_request_error",
-                Some("unsupported_content_type"),
-                message,
-            )
-            .into());
+            let code = Some("unsupported_content_type");
+            return Err(ApiError::client(415, "invalid_request_error", code, message).into());
         }
-        let bytes = Bytes::from_request(request, state).await.map_err(|error| unreadable(&error))?;
-        parse(&bytes).map(Self)
+        Bytes::from_request(request, state).await.map(Self).map_err(|error| unreadable(&error))
     }
 }
 

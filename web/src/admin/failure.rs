@@ -71,6 +71,7 @@ impl From<ControlError> for Failure {
         let text = cause.to_string();
         let error = match &cause {
             ControlError::Invalid { field, .. } => ApiError::invalid(*field, text),
+            ControlError::Price(invalid) => ApiError::invalid(invalid.field, text),
             ControlError::NotFound { .. } => ApiError::client(404, BAD_REQUEST, Some("not_found"), text),
             ControlError::Exists { .. } => ApiError::client(409, BAD_REQUEST, Some("already_exists"), text),
             ControlError::InUse { .. } => ApiError::client(409, BAD_REQUEST, Some("in_use"), text),

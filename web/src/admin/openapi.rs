@@ -19,7 +19,7 @@ use utoipa::{Modify, OpenApi};
         providers::list, providers::create, providers::read, providers::update, providers::delete,
         models::list, models::create, models::read, models::update, models::delete,
         routes::list, routes::create, routes::read, routes::update, routes::delete,
-        prices::list, prices::put, prices::delete,
+        prices::list, prices::put, prices::delete, prices::import,
         users::list, users::create, users::read, users::update, users::delete,
     ),
     modifiers(&AdminKey)

@@ -1,11 +1,12 @@
 //! `/admin/v1/prices`: the entries of the price book.
 
-use super::body::{Body, Parameters};
+use super::body::{Body, Parameters, Raw};
 use super::{AdminState, Failure};
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use contracts::price::{ModelPrice, PriceKey};
+use control::prices::{Format, ImportError, ImportReport};
 use control::records::parse_time;
 use control::repositories::PriceChanges;
 use serde::{Deserialize, Serialize};
@@ -54,6 +55,19 @@ pub(super) struct NewPrices {
     data: Vec<ModelPrice>,
 }
 
+/// How to import.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Import {
+    /// The file's format; told by its first character when absent.
+    #[param(value_type = Option<String>, example = "genai-prices")]
+    format: Option<Format>,
+    /// Write nothing, say what would be.
+    #[serde(default)]
+    dry_run: bool,
+}
+
 /// Prices, by provider, model and date.
 #[utoipa::path(get, path = "/admin/v1/prices", tag = "prices", params(Filter), responses((status = 200, body = PriceList)))]
 pub(super) async fn list(
@@ -92,4 +106,22 @@ pub(super) async fn delete(
         .map_err(|message| Failure::invalid("valid_from", format!("valid_from: {message}")))?;
     state.control.prices().delete(&PriceKey { provider: key.provider, model: key.model, valid_from }).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Imports a public price list: the body is the file as published (genai-prices' `data.json` or LiteLLM's
+/// `model_prices_and_context_window.json`). The answer tells what could not be mapped.
+#[utoipa::path(post, path = "/admin/v1/prices/import", tag = "prices", params(Import),
+    request_body(content = String, content_type = "application/json"), responses((status = 200, body = ImportReport)))]
+pub(super) async fn import(
+    State(state): State<AdminState>,
+    Parameters(how): Parameters<Import>,
+    Raw(file): Raw,
+) -> Result<Json<ImportReport>, Failure> {
+    let now = state.clock.now();
+    let report = control::prices::import(&state.control, how.format, &file, how.dry_run, now).await;
+    Ok(Json(report.map_err(|error| match error {
+        ImportError::Control(error) => error.into(),
+        ImportError::Invalid(invalid) => control::ControlError::Price(invalid).into(),
+        other => Failure::invalid("body", format!("body: {other}")),
+    })?))
 }
