@@ -14,7 +14,7 @@
 use super::report::{Note, note};
 use contracts::Timestamp;
 use contracts::price::{InvalidPrice, ModelPrice, PriceBook, PriceKey};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// What to write, and what came of each imported price.
 #[derive(Debug, Default)]
@@ -38,6 +38,7 @@ pub(super) fn merge(
         book.iter().map(|entry| (entry.key(), entry.clone())).collect();
     let mut names = Names::of(book);
     let mut merged = Merged::default();
+    let mut taken = BTreeSet::new();
     let newest = newest_in_force(&imported, now);
     for mut price in imported {
         let current = index.entry(&price.provider, &price.model, price.valid_from.unwrap_or(now));
@@ -64,6 +65,17 @@ pub(super) fn merge(
                 continue;
             }
             price.valid_from = price.valid_from.or(Some(now));
+        }
+        if !taken.insert(price.key()) {
+            let first = entries.get(&price.key()).cloned().unwrap_or_else(|| price.clone());
+            if first.charge != price.charge {
+                let reason = "is given twice with different prices: the first is taken";
+                merged.partial.push(note(&price.provider, &price.model, "", reason));
+            }
+            if let Some(widened) = with_names_of(&first, &price, &mut names, &mut merged.partial) {
+                entries.insert(widened.key(), widened);
+            }
+            continue;
         }
         names.keep_free(&mut price, &mut merged.partial);
         match entries.insert(price.key(), price) {
