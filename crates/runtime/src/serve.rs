@@ -111,15 +111,8 @@ where
                 }
             },
         };
-        let connection = server.clone().connection(stream, service.clone(), stop.child_token());
-        let cut = cut.child_token();
-        connections.spawn(async move {
-            tokio::select! {
-                biased;
-                () = connection => {}
-                () = cut.cancelled() => {}
-            }
-        });
+        let end = End { stop: stop.child_token(), cut: cut.clone() };
+        connections.spawn(server.clone().connection(stream, service.clone(), end));
     }
     drop(listener);
     connections.close();
@@ -150,6 +143,14 @@ struct Server {
     header_read_timeout: Duration,
 }
 
+/// The two times at which a connection may have to end.
+struct End {
+    /// Take no further requests. A token of its own, for every wake-up of a connection looks at it.
+    stop: CancellationToken,
+    /// Stop at once. Looked at only after `stop`.
+    cut: CancellationToken,
+}
+
 enum Protocol {
     Http1,
     Http2,
@@ -176,7 +177,7 @@ impl Server {
         Self { http1, http2, header_read_timeout: options.header_read_timeout }
     }
 
-    async fn connection<S, B>(self, stream: TcpStream, service: S, stop: CancellationToken)
+    async fn connection<S, B>(self, stream: TcpStream, service: S, end: End)
     where
         S: hyper::service::Service<http::Request<Incoming>, Response = http::Response<B>> + Send + 'static,
         S::Future: Send + 'static,
@@ -192,17 +193,17 @@ impl Server {
         let protocol = tokio::select! {
             biased;
             protocol = detect(&stream, Instant::now() + self.header_read_timeout) => protocol,
-            () = stop.cancelled() => None,
+            () = end.stop.cancelled() => None,
         };
         let served = match protocol {
             None => return,
             Some(Protocol::Http1) => {
                 let connection = self.http1.serve_connection(TokioIo::new(stream), service);
-                drive(connection, http1::Connection::graceful_shutdown, stop).await
+                drive(connection, http1::Connection::graceful_shutdown, end).await
             }
             Some(Protocol::Http2) => {
                 let connection = self.http2.serve_connection(TokioIo::new(stream), service);
-                drive(connection, http2::Connection::graceful_shutdown, stop).await
+                drive(connection, http2::Connection::graceful_shutdown, end).await
             }
         };
         if let Err(error) = served {
@@ -212,12 +213,8 @@ impl Server {
     }
 }
 
-/// Runs a connection to its end; once `stop` is cancelled it takes no further requests.
-async fn drive<C>(
-    connection: C,
-    graceful_shutdown: fn(Pin<&mut C>),
-    stop: CancellationToken,
-) -> Result<(), hyper::Error>
+/// Runs a connection to its end; once told to stop it finishes the request in flight, as far as it is let.
+async fn drive<C>(connection: C, graceful_shutdown: fn(Pin<&mut C>), end: End) -> Result<(), hyper::Error>
 where
     C: Future<Output = Result<(), hyper::Error>>,
 {
@@ -225,10 +222,14 @@ where
     tokio::select! {
         biased;
         done = connection.as_mut() => return done,
-        () = stop.cancelled() => {}
+        () = end.stop.cancelled() => {}
     }
     graceful_shutdown(connection.as_mut());
-    connection.await
+    tokio::select! {
+        biased;
+        done = connection => done,
+        () = end.cut.cancelled() => Ok(()),
+    }
 }
 
 /// Looks at the first bytes without taking them: HTTP/2 begins with a preface that no HTTP/1 request begins with. `None` when
