@@ -182,10 +182,13 @@ async fn pass_whole(
             return Err(Failure::ProviderCredential { status: status.as_u16() });
         }
         let class = class_of_status(status.as_u16());
-        GatewayMetrics::count(&app.metrics.upstream_errors, class);
         ending = Ending::failed(status.as_u16(), class);
-        if let Whole::Wrapped(error) = Whole::of_error(status.as_u16(), &bytes) {
-            ending.status = error.status;
+        let judged = Whole::of_error(status.as_u16(), &bytes);
+        if let Whole::Wrapped(error) = &judged {
+            ending = Ending::failed(error.status, error.code.unwrap_or(class));
+        }
+        GatewayMetrics::count(&app.metrics.upstream_errors, ending.error.unwrap_or(class));
+        if let Whole::Wrapped(error) = judged {
             let identity = facts.identity.clone();
             call.finish(ending).await;
             let mut response = respond::error(&error, &identity);

@@ -1,0 +1,106 @@
+//! A client that leaves: its upstream is cancelled within 100 ms, on every endpoint, and the partial cost is recorded.
+
+use crate::support::{Gateway, KEY, Step, Upstream, sse_head};
+use http_body_util::BodyExt;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::Instant;
+
+const CHUNK: &str = "data: {\"id\":\"c1\",\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"word word\"}}]}\n\n";
+
+fn raw(path: &str, body: &str) -> String {
+    format!(
+        "POST {path} HTTP/1.1\r\nhost: g\r\nauthorization: Bearer {KEY}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+fn bodies() -> [(&'static str, String); 4] {
+    [
+        ("/v1/chat/completions", crate::support::chat(false)),
+        ("/v1/completions", r#"{"model":"gpt-4o-mini","prompt":"hi"}"#.into()),
+        ("/v1/embeddings", r#"{"model":"gpt-4o-mini","input":"hi"}"#.into()),
+        ("/v1/responses", r#"{"model":"gpt-4o-mini","input":"hi"}"#.into()),
+    ]
+}
+
+/// The median of several.
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort();
+    times[times.len() / 2]
+}
+
+#[tokio::test]
+async fn leaving_before_the_answer_cancels_the_upstream() {
+    for (path, body) in bodies() {
+        let mut times = Vec::new();
+        let mut upstream = Upstream::always(vec![Step::Hang]).await;
+        let (gateway, collector) = Gateway::simple(&upstream).await;
+        for round in 1..=5 {
+            let mut client = tokio::net::TcpStream::connect(gateway.addr).await.unwrap();
+            client.write_all(raw(path, &body).as_bytes()).await.unwrap();
+            while upstream.received().len() < round {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+            let left = Instant::now();
+            drop(client);
+            times.push(upstream.closed().await - left);
+        }
+        let median = median(times);
+        assert!(median < Duration::from_millis(100), "{path}: {median:?}");
+        for call in collector.calls(5).await {
+            assert_eq!(call.get("error.type"), "client_disconnected", "{path}");
+            assert_eq!(call.get("control_tower.client.disconnected"), "true");
+            assert_eq!(call.get("http.response.status_code"), "499");
+            assert_eq!(call.get("control_tower.usage.source"), "partial");
+            assert!(call.get("gen_ai.usage.input_tokens").parse::<u64>().unwrap() > 0, "the prompt costs");
+        }
+    }
+}
+
+#[tokio::test]
+async fn leaving_amid_a_stream_cancels_the_upstream() {
+    let mut times = Vec::new();
+    let mut upstream = Upstream::always(vec![sse_head(), Step::Send(CHUNK.into()), Step::Hang]).await;
+    let (gateway, collector) = Gateway::simple(&upstream).await;
+    for _ in 0..5 {
+        let mut client = tokio::net::TcpStream::connect(gateway.addr).await.unwrap();
+        let body = crate::support::chat(true);
+        client.write_all(raw("/v1/chat/completions", &body).as_bytes()).await.unwrap();
+        let mut seen = Vec::new();
+        while !String::from_utf8_lossy(&seen).contains("word word") {
+            assert_ne!(client.read_buf(&mut seen).await.unwrap(), 0);
+        }
+        let left = Instant::now();
+        drop(client);
+        times.push(upstream.closed().await - left);
+    }
+    let median = median(times);
+    assert!(median < Duration::from_millis(100), "{median:?}");
+    for call in collector.calls(5).await {
+        assert_eq!(call.get("control_tower.client.disconnected"), "true");
+        assert_eq!(call.get("control_tower.usage.source"), "partial");
+        assert_eq!(call.get("gen_ai.usage.output_tokens"), "2");
+        assert!(!call.get("control_tower.cost.total").is_empty());
+        assert!(call.get("gen_ai.output.messages").contains("word word"));
+    }
+    assert_eq!(gateway.metric("gateway_client_disconnects_total").await, Some(5.0));
+}
+
+#[tokio::test]
+async fn leaving_after_the_last_event_is_no_disconnect() {
+    let finish = "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: {\"choices\":[],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":1}}\n\ndata: [DONE]\n\n";
+    let upstream =
+        Upstream::always(vec![sse_head(), Step::Send(format!("{CHUNK}{finish}").into()), Step::Hang]).await;
+    let (gateway, collector) = Gateway::simple(&upstream).await;
+    let mut body =
+        gateway.send(gateway.request("/v1/chat/completions", crate::support::chat(true))).await.into_body();
+    let mut seen = Vec::new();
+    while !String::from_utf8_lossy(&seen).contains("[DONE]") {
+        seen.extend_from_slice(&body.frame().await.unwrap().unwrap().into_data().unwrap());
+    }
+    drop(body);
+    let call = collector.call().await;
+    assert_eq!((call.get("control_tower.client.disconnected"), call.get("error.type")), ("", ""));
+    assert_eq!(call.get("control_tower.usage.source"), "reported");
+}

@@ -1,0 +1,172 @@
+//! What reaches the upstream, and what comes back.
+
+use crate::support::{Gateway, Step, Upstream, chat, config, json, snapshot};
+use std::time::Duration;
+
+const ANSWER: &str = r#"{"id":"chatcmpl-1","object":"chat.completion", "model":"pro-2025-01-01","choices":[{"index":0,"message":{"role":"assistant","content":"Hi \u00e9"},"finish_reason":"stop"}],"usage":{"prompt_tokens":10,"completion_tokens":5,"total_tokens":15}}"#;
+
+#[tokio::test]
+async fn the_body_goes_byte_for_byte_but_for_the_model() {
+    let upstream = Upstream::always(json(200, ANSWER)).await;
+    let (gateway, _collector) = Gateway::simple(&upstream).await;
+    let body = "{ \"messages\" : [ {\"role\":\"user\",\"content\":\"h\\u00e9 \u{1F600} \\\"model\\\": \\\"pro\\\"\"} ],\n\t\"x_unknown\": 1.50e3, \"model\":\"pro\" }";
+    let answer = gateway.post("/v1/chat/completions", body).await;
+    assert_eq!(answer.status, 200, "{:?}", answer.body);
+    assert_eq!(answer.text(), ANSWER, "the answer comes as it is");
+
+    let got = &upstream.received()[0];
+    assert_eq!(String::from_utf8_lossy(&got.body), body.replace("\"model\":\"pro\" }", "\"model\":\"pro-2025\" }"));
+    assert!(got.head.starts_with("POST /v1/chat/completions HTTP/1.1"), "{}", got.head);
+
+    let same = chat(false);
+    gateway.post("/v1/chat/completions", same.clone()).await;
+    assert_eq!(upstream.received()[1].body, same.as_bytes(), "nothing to change, nothing changed");
+}
+
+#[tokio::test]
+async fn headers_pass_by_rule_in_both_directions() {
+    let reply = format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\nx-request-id: theirs\r\nopenai-processing-ms: 7\r\nset-cookie: a=b\r\nx-ratelimit-remaining-tokens: 3\r\nkeep-alive: timeout=9\r\n\r\n{ANSWER}",
+        ANSWER.len()
+    );
+    let upstream = Upstream::always(vec![Step::Send(reply.into_bytes())]).await;
+    let (gateway, _collector) = Gateway::simple(&upstream).await;
+    let mut request = gateway.request("/v1/chat/completions", chat(false));
+    for (name, value) in [
+        ("user-agent", "OpenAI/Python 2.0"),
+        ("openai-organization", "org-1"),
+        ("x-stainless-lang", "python"),
+        ("cookie", "secret=1"),
+        ("x-forwarded-for", "10.1.2.3"),
+        ("accept-encoding", "gzip, br"),
+        ("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
+    ] {
+        request.headers_mut().insert(name, value.parse().unwrap());
+    }
+    let answer = gateway.call(request).await;
+    let got = &upstream.received()[0];
+    assert_eq!(got.header("authorization"), Some("Bearer sk-upstream"), "never the client's key");
+    assert_eq!(got.header("user-agent"), Some("OpenAI/Python 2.0"));
+    assert_eq!(got.header("openai-organization"), Some("org-1"));
+    assert_eq!(got.header("x-stainless-lang"), Some("python"));
+    for name in ["cookie", "x-forwarded-for", "accept-encoding"] {
+        assert_eq!(got.header(name), None, "{name} must not pass");
+    }
+    let onward = got.header("traceparent").unwrap();
+    assert!(onward.starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-") && !onward.contains("00f067aa0ba902b7"));
+
+    assert_eq!(answer.header("openai-processing-ms"), "7");
+    assert_eq!(answer.header("x-ratelimit-remaining-tokens"), "3");
+    for name in ["set-cookie", "keep-alive"] {
+        assert_eq!(answer.header(name), "", "{name} must not pass");
+    }
+    assert!(answer.header("x-request-id").starts_with("req_"));
+    assert_eq!(answer.header("x-control-tower-trace-id"), "4bf92f3577b34da6a3ce929d0e0e4736");
+    assert_eq!(answer.header("x-control-tower-model"), "pro-2025-01-01");
+    // No price for the dated name: that of the model that was asked for. 10 at $1 and 5 at $2 a million.
+    assert_eq!(answer.header("x-control-tower-cost-usd"), "0.00002");
+}
+
+#[tokio::test]
+async fn a_connection_is_kept_and_a_dead_one_replaced() {
+    let upstream = Upstream::start(|request| {
+        let mut steps = json(200, ANSWER);
+        if String::from_utf8_lossy(&request.body).contains("last") {
+            steps.push(Step::Close);
+        }
+        steps
+    })
+    .await;
+    let (gateway, _collector) = Gateway::simple(&upstream).await;
+    gateway.post("/v1/chat/completions", chat(false)).await;
+    gateway.post("/v1/chat/completions", chat(false).replace("Say hi", "last")).await;
+    // The upstream closes the kept connection, and nobody tells the next call but the failing connection itself.
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(gateway.post("/v1/chat/completions", chat(false)).await.status, 200);
+    let connections: Vec<usize> = upstream.received().iter().map(|r| r.connection).collect();
+    assert_eq!(connections, [0, 0, 1]);
+}
+
+#[tokio::test]
+async fn errors_of_the_upstream_pass_when_they_have_openais_shape() {
+    for status in [400, 404, 409, 422, 429, 500, 503] {
+        let body = format!(r#"{{"error": {{"message":"told {status}","type":"t","code":null}} }}"#);
+        let reply = format!(
+            "HTTP/1.1 {status} X\r\ncontent-type: application/json\r\nretry-after: 7\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let upstream = Upstream::always(vec![Step::Send(reply.into_bytes())]).await;
+        let (gateway, collector) = Gateway::simple(&upstream).await;
+        let answer = gateway.post("/v1/chat/completions", chat(false)).await;
+        assert_eq!((answer.status.as_u16(), answer.text()), (status, body.as_str()));
+        assert_eq!(answer.header("retry-after"), "7");
+        let call = collector.call().await;
+        assert_eq!(call.get("http.response.status_code"), status.to_string());
+        let class = match status {
+            429 => "upstream_rate_limited",
+            400..=499 => "upstream_refused",
+            _ => "upstream_error",
+        };
+        assert_eq!((call.get("error.type"), call.get("control_tower.cost.total")), (class, ""));
+    }
+}
+
+#[tokio::test]
+async fn garbage_of_the_upstream_is_wrapped() {
+    let html = |status: u16| {
+        let body = "<html>no</html>";
+        let text = format!(
+            "HTTP/1.1 {status} X\r\ncontent-type: text/html\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        vec![Step::Send(text.into_bytes())]
+    };
+    for (steps, status, code) in [
+        (html(503), 502, "upstream_invalid_response"),
+        (html(404), 404, "upstream_refused"),
+        (html(200), 502, "upstream_invalid_response"),
+        (json(200, "{\"ok\":true}"), 502, "upstream_invalid_response"),
+        (json(200, ""), 502, "upstream_invalid_response"),
+        (json(302, "{}"), 502, "upstream_invalid_response"),
+        (json(401, "{\"error\":{\"message\":\"Incorrect API key sk-ups***\"}}"), 502, "upstream_authentication"),
+        (vec![Step::Send(b"\x00\x01garbage\r\n\r\n".to_vec()), Step::Close], 502, "upstream_closed"),
+        (vec![Step::Close], 502, "upstream_closed"),
+        (
+            vec![
+                Step::Send(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 500\r\n\r\n{\"id\":".to_vec()),
+                Step::Close,
+            ],
+            502,
+            "upstream_stream_cut",
+        ),
+    ] {
+        let upstream = Upstream::always(steps.clone()).await;
+        let (gateway, collector) = Gateway::simple(&upstream).await;
+        let answer = gateway.post("/v1/chat/completions", chat(false)).await;
+        let error = answer.json()["error"].clone();
+        assert_eq!((answer.status.as_u16(), error["code"].as_str()), (status, Some(code)), "{steps:?}: {error}");
+        assert_eq!(error["fault"], "upstream");
+        assert!(!answer.text().contains("sk-ups"), "the provider's credential is nobody's business");
+        assert_eq!(collector.call().await.get("error.type"), code);
+    }
+}
+
+#[tokio::test]
+async fn an_upstream_that_is_not_there_is_tried_twice() {
+    let upstream = Upstream::always(Vec::new()).await;
+    let mut gone = snapshot(upstream.addr, true);
+    // A port that was free a moment ago.
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    gone.models = snapshot(free, true).models;
+    let collector = crate::support::Collector::start().await;
+    let gateway = Gateway::start(config(Some(&collector)), gone).await;
+    let answer = gateway.post("/v1/chat/completions", chat(false)).await;
+    assert_eq!((answer.status.as_u16(), answer.json()["error"]["code"].as_str()), (502, Some("upstream_unreachable")));
+    assert_eq!(answer.json()["error"]["retryable"], true);
+    collector.call().await;
+    let attempts: Vec<_> =
+        collector.spans().into_iter().filter(|s| s.get("control_tower.record") == "attempt").collect();
+    assert_eq!(attempts.len(), 2);
+    assert!(attempts.iter().all(|a| a.get("error.type") == "upstream_unreachable"), "{attempts:?}");
+    assert_ne!(attempts[0].span_id, attempts[1].span_id);
+}

@@ -1,0 +1,9 @@
+//! What every test stands on.
+
+mod collector;
+mod gateway;
+mod upstream;
+
+pub use collector::Collector;
+pub use gateway::{Answer, Gateway, KEY, chat, config, snapshot};
+pub use upstream::{Step, Upstream, json, sse, sse_head};
