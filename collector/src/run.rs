@@ -138,15 +138,6 @@ impl Collector {
         }
         self.watch.abort();
     }
-
-    /// Ends at once and without any care, as a crash would, for tests of what a crash leaves behind.
-    pub async fn crash(self) {
-        for task in self.servers.into_iter().chain([self.writer, self.watch]) {
-            task.abort();
-            // Aborted tasks report just that.
-            let _ = task.await;
-        }
-    }
 }
 
 async fn serve(listener: TcpListener, routes: axum::Router, shutdown: Shutdown, options: ServeOptions) {

@@ -22,6 +22,7 @@ pub(super) struct Event {
 const FIRST_CHUNK: &[&str] = &[
     "First Token Stream Event",
     "ai.stream.firstChunk",
+    "gen_ai.content.completion.chunk",
     "gen_ai.first_chunk",
     "llm.content.completion.chunk",
 ];

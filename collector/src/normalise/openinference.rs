@@ -36,6 +36,7 @@ pub(super) fn apply(draft: &mut Draft) {
     operation(draft);
     draft.texts(DIALECT, TEXTS);
     draft.counts(DIALECT, COUNTS);
+    asked_for(draft);
     model_name(draft);
     draft.fill(DIALECT, "llm.provider", |row| &mut row.provider, provider::parse);
     if draft.row.provider.is_empty() {
@@ -106,7 +107,22 @@ fn operation(draft: &mut Draft) {
     );
 }
 
-/// `llm.model_name` is the model served where another key says which was asked for, else both.
+/// What was asked for stands in the invocation's parameters, a JSON text that stays an attribute: the model, and whether
+/// to stream.
+fn asked_for(draft: &mut Draft) {
+    let Some(text) = draft.fields.get("llm.invocation_parameters").map(values::text) else { return };
+    let Json::Object(parameters) = values::parsed_text(text) else { return };
+    if let Some(model) = parameters.get("model").and_then(Json::as_str)
+        && draft.row.request_model.is_empty()
+    {
+        draft.set(DIALECT, |row| &mut row.request_model, model.to_owned());
+    }
+    if parameters.get("stream") == Some(&Json::Bool(true)) {
+        draft.set(DIALECT, |row| &mut row.stream, true);
+    }
+}
+
+/// `llm.model_name` is the model that answered, and, where nothing else says so, the one that was asked for.
 fn model_name(draft: &mut Draft) {
     let Some(name) = draft.fields.get("llm.model_name").map(values::text) else { return };
     let known = [&draft.row.request_model, &draft.row.response_model].into_iter().any(|model| *model == name);
@@ -202,7 +218,7 @@ fn document(fields: Fields) -> Json {
     Json::Object(document)
 }
 
-/// The texts that were embedded; vectors are of no use in a trace and are left out by the instrumentations' default.
+/// The texts that were embedded; a vector that was sent along stays with its text.
 fn embedded(groups: Vec<Fields>) -> Json {
     let one = |fields: Fields| {
         let mut fields = strip(fields, "embedding.");

@@ -165,15 +165,15 @@ mod tests {
 
     #[test]
     fn structured_values_become_json_and_bytes_base64() {
-        let any = |value| AnyValue { value: Some(value) };
+        let some = |value| AnyValue { value: Some(value) };
         let entry = KeyValue {
             key: "a".into(),
-            value: Some(any(Value::BytesValue(vec![1, 2, 3]))),
+            value: Some(some(Value::BytesValue(vec![1, 2, 3]))),
             ..KeyValue::default()
         };
         let list = Value::KvlistValue(KeyValueList { values: vec![entry] });
         let array = Value::ArrayValue(ArrayValue {
-            values: vec![any(Value::DoubleValue(f64::NAN)), any(list), AnyValue::default()],
+            values: vec![some(Value::DoubleValue(f64::NAN)), some(list), AnyValue::default()],
         });
         assert_eq!(text(&array), r#"["NaN",{"a":"AQID"},null]"#);
         assert_eq!(text(&Value::BytesValue(vec![1, 2, 3])), "AQID");

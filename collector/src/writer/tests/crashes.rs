@@ -1,0 +1,172 @@
+//! Exactly once in effect: whatever happens, table and view hold each span once.
+
+use super::fake::{Fake, Fate};
+use super::*;
+use proptest::prelude::*;
+
+async fn eventually(what: &str, holds: impl Fn() -> bool) {
+    for _ in 0..2_000 {
+        if holds() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("{what} did not come true");
+}
+
+fn rows(spans: impl IntoIterator<Item = u64>) -> Vec<SpanRow> {
+    spans.into_iter().map(row).collect()
+}
+
+fn all(spans: impl IntoIterator<Item = u64>) -> (Vec<u64>, Vec<u64>) {
+    let spans: Vec<u64> = spans.into_iter().collect();
+    (spans.clone(), spans)
+}
+
+#[tokio::test]
+async fn spans_arrive_once_however_often_they_are_sent() {
+    let (dir, fake, clock) = (tempfile::tempdir().unwrap(), Fake::default(), clock());
+    let work = Work::start(dir.path(), fake.clone(), &clock);
+    work.append(&rows([1, 2, 2, 3])).await;
+    eventually("the first batch", || fake.stored().0.len() == 3).await;
+    work.append(&rows([3, 4, 1])).await;
+    eventually("the second batch", || fake.stored().0.len() == 4).await;
+    let metrics = work.finish().await;
+    assert_eq!(fake.stored(), all([1, 2, 3, 4]));
+    let known = |how| metrics.deduplicated.get_or_create(&[("known_from", how)]).get();
+    assert_eq!((known("batch"), known("memory"), known("clickhouse")), (1, 2, 0));
+    assert_eq!(metrics.inserted.get(), 4);
+
+    // A new process has no memory and asks.
+    let work = Work::start(dir.path(), fake.clone(), &clock);
+    work.append(&rows([1, 5, 4])).await;
+    let metrics = work.finish().await;
+    assert_eq!(fake.stored(), all([1, 2, 3, 4, 5]));
+    assert_eq!(metrics.deduplicated.get_or_create(&[("known_from", "clickhouse")]).get(), 2);
+}
+
+#[tokio::test]
+async fn a_crash_after_the_insert_and_before_the_view_is_made_good() {
+    for fate in [Fate::LostHalfWay, Fate::Silent] {
+        let (dir, fake, clock) = (tempfile::tempdir().unwrap(), Fake::with([fate]), clock());
+        let work = Work::start(dir.path(), fake.clone(), &clock);
+        work.append(&rows([1, 2, 3])).await;
+        fake.is_silent().await;
+        assert_eq!(fake.stored().0, [1, 2, 3]);
+        // More comes in behind the batch in work: the repeated batch must not swallow it.
+        work.append(&rows([3, 4])).await;
+        work.crash().await;
+        Work::start(dir.path(), fake.clone(), &clock).finish().await;
+        assert_eq!(fake.stored(), all([1, 2, 3, 4]), "{fate:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_is_down_is_waited_for() {
+    let fates = [Fate::Unreachable, Fate::Unanswered, Fate::Unreachable];
+    let (dir, fake) = (tempfile::tempdir().unwrap(), Fake::with(fates));
+    let work = Work::start(dir.path(), fake.clone(), &clock());
+    work.append(&rows(0..10)).await;
+    let metrics = work.finish().await;
+    assert_eq!(fake.stored(), all(0..10));
+    assert_eq!(metrics.insert_errors.get_or_create(&[("kind", "unreachable")]).get(), 2);
+    assert_eq!(metrics.clickhouse_up.get(), 1);
+}
+
+#[tokio::test]
+async fn a_poisoned_row_is_set_aside_and_its_neighbours_arrive() {
+    let (dir, fake) = (tempfile::tempdir().unwrap(), Fake::default().poison([13]));
+    let work = Work::start(dir.path(), fake.clone(), &clock());
+    work.append(&rows(0..50)).await;
+    let metrics = work.finish().await;
+    assert_eq!(fake.stored(), all((0..50).filter(|span| *span != 13)));
+    assert_eq!((metrics.refused.get(), metrics.inserted.get()), (1, 49));
+    let files: Vec<_> =
+        std::fs::read_dir(dir.path().join("rejected")).unwrap().map(|file| file.unwrap().path()).collect();
+    assert_eq!(files.len(), 1);
+    let letter: serde_json::Value =
+        serde_json::from_str(std::fs::read_to_string(&files[0]).unwrap().trim()).unwrap();
+    assert_eq!(letter["row"]["input_tokens"], 13);
+    assert_eq!(letter["costs_picodollars"][3], "13");
+    assert!(letter["reason"].as_str().unwrap().contains("bad value"));
+}
+
+#[tokio::test]
+async fn a_crash_while_a_batch_is_being_halved_doubles_nothing() {
+    let (dir, fake, clock) = (tempfile::tempdir().unwrap(), Fake::with([Fate::Silent]).poison([7]), clock());
+    let work = Work::start(dir.path(), fake.clone(), &clock);
+    work.append(&rows(0..16)).await;
+    fake.is_silent().await;
+    work.crash().await;
+    fake.will(Fate::LostHalfWay);
+    let work = Work::start(dir.path(), fake.clone(), &clock);
+    fake.is_silent().await;
+    work.crash().await;
+    Work::start(dir.path(), fake.clone(), &clock).finish().await;
+    assert_eq!(fake.stored(), all((0..16).filter(|span| *span != 7)));
+}
+
+#[tokio::test]
+async fn a_batch_too_large_for_memory_is_halved() {
+    let (dir, fake) = (tempfile::tempdir().unwrap(), Fake::with([Fate::Memory; 3]));
+    let work = Work::start(dir.path(), fake.clone(), &clock());
+    work.append(&rows(0..8)).await;
+    work.finish().await;
+    assert_eq!(fake.stored(), all(0..8));
+    assert_eq!(fake.inserts(), 5, "three failures, then two halves");
+}
+
+#[tokio::test]
+async fn a_record_that_is_no_row_is_set_aside() {
+    let (dir, fake) = (tempfile::tempdir().unwrap(), Fake::default());
+    let work = Work::start(dir.path(), fake.clone(), &clock());
+    work.spool.append_durable(&[b"\x09of another version"]).await.unwrap();
+    work.append(&rows([1])).await;
+    let metrics = work.finish().await;
+    assert_eq!(fake.stored(), all([1]));
+    assert_eq!(metrics.undecodable.get(), 1);
+    assert_eq!(std::fs::read_dir(dir.path().join("rejected")).unwrap().count(), 1);
+}
+
+fn fate() -> impl Strategy<Value = Fate> {
+    prop::sample::select(vec![
+        Fate::Unreachable,
+        Fate::Unanswered,
+        Fate::LostHalfWay,
+        Fate::Silent,
+        Fate::Memory,
+    ])
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, max_shrink_iters: 50, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_schedule_of_crashes_resends_and_failures_ends_with_each_span_once(
+        lives in prop::collection::vec(
+            (prop::collection::vec(prop::collection::vec(0_u64..120, 1..30), 1..4), prop::collection::vec(fate(), 0..5), 0_u64..25),
+            1..5,
+        ),
+        poison in prop::collection::hash_set(0_u64..120, 0..3),
+    ) {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let (fake, clock) = (Fake::default().poison(poison.iter().copied()), clock());
+        let dir = tempfile::tempdir().unwrap();
+        let mut sent = std::collections::BTreeSet::new();
+        runtime.block_on(async {
+            for (batches, fates, millis) in lives {
+                fates.into_iter().for_each(|fate| fake.will(fate));
+                let work = Work::start(dir.path(), fake.clone(), &clock);
+                for spans in batches {
+                    work.append(&rows(spans.iter().copied())).await;
+                    sent.extend(spans);
+                }
+                tokio::time::sleep(Duration::from_millis(millis)).await;
+                work.crash().await;
+            }
+            fake.heal();
+            Work::start(dir.path(), fake.clone(), &clock).finish().await;
+        });
+        prop_assert_eq!(fake.stored(), all(sent.into_iter().filter(|span| !poison.contains(span))));
+    }
+}

@@ -1,0 +1,143 @@
+//! A store that does to inserts what ClickHouse, or the way to it, may do.
+
+use super::super::Store;
+use std::collections::{HashSet, VecDeque};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::Notify;
+use warehouse::{Failure, InsertError, SpanKey, SpanRow, WarehouseError};
+
+/// What happens to an insert.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It does not get there.
+    Unreachable,
+    /// It gets there, the answer does not.
+    Unanswered,
+    /// It gets into the table but not into the view, and there is no answer, nor will there be.
+    LostHalfWay,
+    /// It gets there, and there is no answer, nor will there be.
+    Silent,
+    /// Too little memory.
+    Memory,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    fates: VecDeque<Fate>,
+    table: Vec<SpanRow>,
+    view: Vec<SpanRow>,
+    table_tokens: HashSet<String>,
+    view_tokens: HashSet<String>,
+    poison: HashSet<u64>,
+    inserts: usize,
+}
+
+/// Cloning shares it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Fake {
+    state: Arc<Mutex<State>>,
+    silent: Arc<Notify>,
+}
+
+impl Fake {
+    pub(super) fn with(fates: impl IntoIterator<Item = Fate>) -> Self {
+        let fake = Self::default();
+        fake.state.lock().unwrap().fates.extend(fates);
+        fake
+    }
+
+    /// Rows with so many input tokens are refused.
+    pub(super) fn poison(self, tokens: impl IntoIterator<Item = u64>) -> Self {
+        self.state.lock().unwrap().poison.extend(tokens);
+        self
+    }
+
+    pub(super) fn will(&self, fate: Fate) {
+        self.state.lock().unwrap().fates.push_back(fate);
+    }
+
+    /// Nothing bad happens any more.
+    pub(super) fn heal(&self) {
+        self.state.lock().unwrap().fates.clear();
+    }
+
+    /// Returns when an insert waits for an answer that never comes.
+    pub(super) async fn is_silent(&self) {
+        tokio::time::timeout(Duration::from_secs(20), self.silent.notified()).await.expect("an insert hangs");
+    }
+
+    /// Input tokens of the rows in table and view, sorted.
+    pub(super) fn stored(&self) -> (Vec<u64>, Vec<u64>) {
+        let state = self.state.lock().unwrap();
+        let sorted = |rows: &[SpanRow]| {
+            let mut tokens: Vec<u64> = rows.iter().map(|row| row.input_tokens).collect();
+            tokens.sort_unstable();
+            tokens
+        };
+        (sorted(&state.table), sorted(&state.view))
+    }
+
+    pub(super) fn inserts(&self) -> usize {
+        self.state.lock().unwrap().inserts
+    }
+
+    fn land(state: &mut State, rows: &[SpanRow], token: &str, view_too: bool) {
+        if state.table_tokens.insert(token.to_owned()) {
+            state.table.extend_from_slice(rows);
+        }
+        if view_too && state.view_tokens.insert(token.to_owned()) {
+            state.view.extend_from_slice(rows);
+        }
+    }
+
+    fn decide(&self, rows: &[SpanRow], token: &str) -> Result<(), Option<InsertError>> {
+        let mut state = self.state.lock().unwrap();
+        state.inserts += 1;
+        let retry = |reason| Some(InsertError::Retryable { reason, after: Duration::from_millis(1) });
+        if rows.iter().any(|row| state.poison.contains(&row.input_tokens)) {
+            let reason = Failure::Other("Code: 321. bad value".into());
+            return Err(Some(InsertError::Refused { reason }));
+        }
+        match state.fates.pop_front() {
+            None => Self::land(&mut state, rows, token, true),
+            Some(Fate::Unreachable) => return Err(retry(Failure::Unreachable("no route".into()))),
+            Some(Fate::Memory) => return Err(retry(Failure::MemoryLimit("too little".into()))),
+            Some(Fate::Unanswered) => {
+                Self::land(&mut state, rows, token, true);
+                return Err(retry(Failure::TimedOut("no answer".into())));
+            }
+            Some(Fate::LostHalfWay) => {
+                Self::land(&mut state, rows, token, false);
+                return Err(None);
+            }
+            Some(Fate::Silent) => {
+                Self::land(&mut state, rows, token, true);
+                return Err(None);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Store for Fake {
+    async fn prepare(&self) -> Result<(), WarehouseError> {
+        Ok(())
+    }
+
+    async fn insert(&self, rows: &[SpanRow], token: &str) -> Result<(), InsertError> {
+        match self.decide(rows, token) {
+            Ok(()) => Ok(()),
+            Err(Some(error)) => Err(error),
+            Err(None) => {
+                self.silent.notify_one();
+                std::future::pending().await
+            }
+        }
+    }
+
+    async fn existing(&self, keys: &[SpanKey]) -> Result<HashSet<SpanKey>, WarehouseError> {
+        let table: HashSet<SpanKey> = self.state.lock().unwrap().table.iter().map(SpanKey::from).collect();
+        Ok(keys.iter().filter(|key| table.contains(*key)).cloned().collect())
+    }
+}
