@@ -34,6 +34,7 @@ pub fn App() -> impl IntoView {
             </Routes>
         </Router>
     }
+    .into_any()
 }
 
 /// What the document's head needs to know.
@@ -88,4 +89,5 @@ pub fn shell(head: Head) -> impl IntoView {
             </body>
         </html>
     }
+    .into_any()
 }

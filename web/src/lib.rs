@@ -7,6 +7,9 @@
 //! What a page shows is in its URL: time range, filters and cursor are [`query::Query`], so that back, forward, links
 //! and plain GET forms all work.
 
+// The types of views nest deeply.
+#![recursion_limit = "256"]
+
 #[cfg(feature = "ssr")]
 pub mod admin;
 pub mod api;

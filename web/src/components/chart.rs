@@ -104,6 +104,7 @@ pub(crate) fn Chart(
             </div>
         </figure>
     }
+    .into_any()
 }
 
 fn swatch(color: &str) -> String {

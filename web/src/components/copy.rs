@@ -24,6 +24,7 @@ pub(crate) fn CopyButton(
             <span aria-live="polite">{move || if copied.get() { "Copied" } else { label }}</span>
         </button>
     }
+    .into_any()
 }
 
 #[cfg(feature = "hydrate")]

@@ -21,6 +21,7 @@ pub(crate) fn Empty(
             {children()}
         </section>
     }
+    .into_any()
 }
 
 /// No call at all: how to make the first one.
@@ -47,4 +48,5 @@ pub(crate) fn FirstCall(
             </div>
         </Empty>
     }
+    .into_any()
 }

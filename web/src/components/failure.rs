@@ -29,6 +29,7 @@ pub(crate) fn Failure(
             </p>
         </section>
     }
+    .into_any()
 }
 
 #[cfg(feature = "ssr")]

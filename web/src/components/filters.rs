@@ -35,6 +35,7 @@ pub(crate) fn FilterBar(
             }}
         </Transition>
     }
+    .into_any()
 }
 
 fn form(path: &'static str, full: bool, query: &Query, me: &Me, facets: &FacetsAnswer) -> AnyView {
@@ -106,6 +107,7 @@ fn search_field(text: Option<String>) -> impl IntoView {
             <kbd class="scripted">"/"</kbd>
         </label>
     }
+    .into_any()
 }
 
 fn limit_fields(query: &Query) -> impl IntoView + use<> {
@@ -119,6 +121,7 @@ fn limit_fields(query: &Query) -> impl IntoView + use<> {
             <input name="min_ms" inputmode="numeric" size="6" value=query.filter.min_duration_ms.map(|v| v.to_string())/>
         </label>
     }
+    .into_any()
 }
 
 /// A choice among `options` (value and words); a value in force that is not among them is added.
@@ -147,4 +150,5 @@ fn select(
             </select>
         </label>
     }
+    .into_any()
 }

@@ -61,6 +61,7 @@ pub(crate) fn Frame() -> impl IntoView {
             </main>
         </div>
     }
+    .into_any()
 }
 
 #[component]
@@ -77,6 +78,7 @@ fn Tab(href: &'static str, label: &'static str, path: &'static str) -> impl Into
             <span>{label}</span>
         </a>
     }
+    .into_any()
 }
 
 /// The tower and its beam.
@@ -88,4 +90,5 @@ pub(crate) fn Mark() -> impl IntoView {
             <path class="mark-tower" d="M7 5h7.5l-1.6 6H8.6zM9.6 12.5h2.3l1.6 8.5H8z"></path>
         </svg>
     }
+    .into_any()
 }

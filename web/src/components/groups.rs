@@ -38,6 +38,7 @@ pub(crate) fn GroupTable(
             </div>
         </section>
     }
+    .into_any()
 }
 
 fn row(group: Group, top: Usd, href: Callback<String, String>) -> impl IntoView {
@@ -59,6 +60,7 @@ fn row(group: Group, top: Usd, href: Callback<String, String>) -> impl IntoView 
             <td class="right strong"><Money amount=totals.cost/></td>
         </tr>
     }
+    .into_any()
 }
 
 /// The share that `cost` is of the dearest group's.
@@ -70,6 +72,7 @@ fn CostBar(cost: Usd, top: Usd) -> impl IntoView {
             <rect width=format!("{:.1}", share * 100.0) height="4"></rect>
         </svg>
     }
+    .into_any()
 }
 
 /// Failures by class.
@@ -111,4 +114,5 @@ pub(crate) fn ErrorTable(
             }}
         </section>
     }
+    .into_any()
 }

@@ -13,6 +13,7 @@ pub(crate) fn Icon(
             <path d=path></path>
         </svg>
     }
+    .into_any()
 }
 
 pub(crate) const OVERVIEW: &str = "M2 9.5h2.5L6.5 4l3 8.5 2-5H14";

@@ -52,4 +52,5 @@ pub(crate) fn Kpi(
             <Sparkline values=shape/>
         </div>
     }
+    .into_any()
 }

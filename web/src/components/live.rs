@@ -39,4 +39,5 @@ pub(crate) fn LiveSwitch(
             "Live"
         </button>
     }
+    .into_any()
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// Shows `resource` through `content`. While it is read again, the old content stays.
-pub(crate) fn loaded<T, F>(resource: Resource<Result<T, Problem>>, content: F) -> impl IntoView
+pub(crate) fn loaded<T, F>(resource: Resource<Result<T, Problem>>, content: F) -> AnyView
 where
     T: Clone + Send + Sync + Serialize + DeserializeOwned + 'static,
     F: Fn(T) -> AnyView + Clone + Send + Sync + 'static,
@@ -25,6 +25,7 @@ where
             }}
         </Transition>
     }
+    .into_any()
 }
 
 fn skeleton() -> impl IntoView {
@@ -35,4 +36,5 @@ fn skeleton() -> impl IntoView {
             <div></div>
         </div>
     }
+    .into_any()
 }

@@ -36,6 +36,7 @@ pub(crate) fn RangePicker(
             </details>
         </div>
     }
+    .into_any()
 }
 
 fn fixed_form(path: &'static str, query: &crate::query::Query) -> impl IntoView + use<> {
@@ -63,4 +64,5 @@ fn fixed_form(path: &'static str, query: &crate::query::Query) -> impl IntoView 
             <button class="button primary">"Apply"</button>
         </form>
     }
+    .into_any()
 }

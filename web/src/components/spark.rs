@@ -49,6 +49,7 @@ pub(crate) fn Sparkline(values: Vec<Option<f64>>) -> impl IntoView {
             <path class="spark-line" d=line_path(&values, top, 120.0, 28.0)></path>
         </svg>
     }
+    .into_any()
 }
 
 #[cfg(test)]

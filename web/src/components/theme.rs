@@ -15,6 +15,7 @@ pub(crate) fn ThemeToggle() -> impl IntoView {
             <Icon path=icon::SUN/>
         </button>
     }
+    .into_any()
 }
 
 #[cfg(feature = "hydrate")]

@@ -48,6 +48,7 @@ pub(crate) fn Time(
             {move || when::day_and_second(ms, offset(ms))}
         </time>
     }
+    .into_any()
 }
 
 /// The day alone.
@@ -61,4 +62,5 @@ pub(crate) fn Day(
             {move || when::day(ms, offset(ms))}
         </time>
     }
+    .into_any()
 }

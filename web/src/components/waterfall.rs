@@ -75,6 +75,7 @@ pub(crate) fn Waterfall(spans: Vec<SpanView>, call: String) -> impl IntoView {
             {(hidden > 0).then(|| view! { <p class="quiet-note">{format!("{hidden} more spans are not drawn.")}</p> })}
         </div>
     }
+    .into_any()
 }
 
 fn bar(span: &SpanView, depth: usize, start: i64, length: u64, is_call: bool) -> impl IntoView + use<> {
@@ -97,6 +98,7 @@ fn bar(span: &SpanView, depth: usize, start: i64, length: u64, is_call: bool) ->
             <span class="wf-time num">{shown}</span>
         </li>
     }
+    .into_any()
 }
 
 fn bar_class(kind: &str) -> &'static str {

@@ -40,6 +40,7 @@ pub(crate) fn CallPage() -> impl IntoView {
             },
         )}
     }
+    .into_any()
 }
 
 fn content(detail: CallDetail, me: &Me) -> AnyView {
@@ -114,6 +115,7 @@ fn head(call: &CallRow, curl: String) -> impl IntoView + use<> {
             </div>
         </header>
     }
+    .into_any()
 }
 
 fn summary(call: &CallRow) -> impl IntoView + use<> {
@@ -129,6 +131,7 @@ fn summary(call: &CallRow) -> impl IntoView + use<> {
             <div><dt>"Cost"</dt><dd><Money amount=call.cost/></dd></div>
         </dl>
     }
+    .into_any()
 }
 
 /// Output tokens over the time after the first one.
@@ -195,6 +198,7 @@ fn cost_table(detail: &CallDetail) -> impl IntoView + use<> {
             })}
         </section>
     }
+    .into_any()
 }
 
 fn facts(detail: &CallDetail) -> impl IntoView + use<> {
@@ -226,6 +230,7 @@ fn facts(detail: &CallDetail) -> impl IntoView + use<> {
             <dl class="facts">{rows}</dl>
         </section>
     }
+    .into_any()
 }
 
 #[expect(clippy::cast_precision_loss, reason = "for display")]
@@ -260,6 +265,7 @@ fn span_details(span: &SpanView, open: bool) -> impl IntoView + use<> {
             {pairs(&span.resource)}
         </details>
     }
+    .into_any()
 }
 
 fn pairs(map: &BTreeMap<String, String>) -> impl IntoView + use<> {

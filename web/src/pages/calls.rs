@@ -42,6 +42,7 @@ pub(crate) fn CallsPage() -> impl IntoView {
             },
         )}
     }
+    .into_any()
 }
 
 fn content(answer: CallsAnswer, query: &Query, me: &Me) -> AnyView {
@@ -114,4 +115,5 @@ fn row(call: CallRow, several: bool) -> impl IntoView {
             <td class="right strong c-cost"><Money amount=call.cost/></td>
         </tr>
     }
+    .into_any()
 }

@@ -31,6 +31,7 @@ pub(crate) fn KeysPage() -> impl IntoView {
             },
         )}
     }
+    .into_any()
 }
 
 fn content(answer: KeysAnswer, admin: bool, reload: Callback<()>) -> AnyView {
@@ -95,6 +96,7 @@ fn KeyRow(key_info: KeyInfo, now_ms: i64, admin: bool, reload: Callback<()>) -> 
             })}
         </tr>
     }
+    .into_any()
 }
 
 /// A button that asks once more before it revokes.
@@ -137,6 +139,7 @@ fn RevokeKey(id: String, name: String, reload: Callback<()>) -> impl IntoView {
             {failure}
         </div>
     }
+    .into_any()
 }
 
 /// The form that creates a key, and the one view of its secret.
@@ -215,6 +218,7 @@ fn CreateKey(me: Me, reload: Callback<()>) -> impl IntoView {
             <p class="note">"Creating and revoking keys here needs scripts; " <code>"control-tower key create"</code> " does the same."</p>
         </noscript>
     }
+    .into_any()
 }
 
 fn secret(created: KeyCreated) -> AnyView {

@@ -15,4 +15,5 @@ pub(crate) fn Missing() -> impl IntoView {
             <Failure problem/>
         </main>
     }
+    .into_any()
 }

@@ -20,6 +20,7 @@ pub(crate) fn ModelsPage() -> impl IntoView {
         </header>
         {loaded(models, content)}
     }
+    .into_any()
 }
 
 fn content(answer: ModelsAnswer) -> AnyView {
@@ -100,6 +101,7 @@ fn model(model: ModelInfo) -> impl IntoView {
             }}
         </tr>
     }
+    .into_any()
 }
 
 fn price(amount: Option<Usd>) -> impl IntoView {
@@ -117,4 +119,5 @@ fn route(route: RouteInfo) -> impl IntoView {
             <td>{route.tenant.unwrap_or_else(|| String::from("every tenant"))}</td>
         </tr>
     }
+    .into_any()
 }

@@ -42,6 +42,7 @@ pub(crate) fn OverviewPage() -> impl IntoView {
             },
         )}
     }
+    .into_any()
 }
 
 fn content(answer: OverviewAnswer, query: Query, me: &Me) -> AnyView {
@@ -86,6 +87,7 @@ fn signal(name: &'static str, share: Option<f64>, title: &'static str) -> impl I
             <dd class="num">{format::percent(share)}</dd>
         </div>
     }
+    .into_any()
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts as points of a chart")]
@@ -121,6 +123,7 @@ fn kpis(now: &Totals, before: &Totals, series: &[Bucket]) -> impl IntoView + use
                 better=Better::Lower shape=shape(|t| t.ttft_p95_ms)/>
         </dl>
     }
+    .into_any()
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts as points of a chart")]
@@ -152,4 +155,5 @@ fn charts(series: &[Bucket], bucket: u32) -> impl IntoView + use<> {
         <Chart title="Latency" unit=Unit::Ms bucket starts_ms=starts.clone() series=latency/>
         <Chart title="Time to first token" unit=Unit::Ms bucket starts_ms=starts series=first_token/>
     }
+    .into_any()
 }

@@ -49,4 +49,5 @@ pub(crate) fn SignInPage() -> impl IntoView {
             </form>
         </main>
     }
+    .into_any()
 }
