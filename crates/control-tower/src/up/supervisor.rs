@@ -13,7 +13,7 @@ use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::Command;
+use tokio::process::{ChildStdin, Command};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -142,8 +142,12 @@ async fn keep_alive(spec: Arc<Spec>, board: Board, stop: CancellationToken) {
                 continue;
             }
         };
+        // Waiting for a child closes its standard input, which would stop it; so the pipe is held here.
+        let lifeline = child.stdin.take();
         let pid = child.id();
         board.change(role, |state| state.pid = pid);
+        // Held here, for waiting would close it, and the role takes that for our death.
+        let stdin = child.stdin.take();
         tokio::select! {
             status = child.wait() => {
                 let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
@@ -154,7 +158,7 @@ async fn keep_alive(spec: Arc<Spec>, board: Board, stop: CancellationToken) {
                 });
             }
             () = stop.cancelled() => {
-                end(&spec, child).await;
+                end(&spec, child, lifeline).await;
                 board.change(role, |state| state.pid = None);
                 return;
             }
@@ -207,8 +211,8 @@ async fn show(role: &'static str, stderr: tokio::process::ChildStderr) {
 }
 
 /// Closes the child's standard input and waits; kills it when it takes too long.
-async fn end(spec: &Spec, mut child: tokio::process::Child) {
-    drop(child.stdin.take());
+async fn end(spec: &Spec, mut child: tokio::process::Child, lifeline: Option<ChildStdin>) {
+    drop(lifeline);
     if let Ok(status) = tokio::time::timeout(spec.stop_deadline, child.wait()).await {
         let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
         tracing::info!(role = spec.role, %status, "stopped");

@@ -117,7 +117,7 @@ async fn calls(tower: &Tower) -> BTreeMap<String, u64> {
 
 /// What views fed on insert hold is what the spans say, whatever insert was cut by a kill.
 async fn assert_rollups_agree(tower: &Tower) {
-    let number = async |sql: &str| tower.query(sql).await.trim().to_owned();
+    let number = async |sql: &'static str| tower.query(sql).await.trim().to_owned();
     let calls = number("SELECT count(), sum(cost_total) FROM calls").await;
     assert_eq!(number("SELECT count(), sum(cost_total) FROM spans WHERE record = 'call'").await, calls);
     assert_eq!(number("SELECT sum(calls), sum(cost_total) FROM usage_minute").await, calls);
