@@ -146,8 +146,6 @@ async fn keep_alive(spec: Arc<Spec>, board: Board, stop: CancellationToken) {
         let lifeline = child.stdin.take();
         let pid = child.id();
         board.change(role, |state| state.pid = pid);
-        // Held here, for waiting would close it, and the role takes that for our death.
-        let stdin = child.stdin.take();
         tokio::select! {
             status = child.wait() => {
                 let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
