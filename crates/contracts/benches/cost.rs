@@ -1,5 +1,7 @@
 //! What pricing a call costs: `PriceBook::cost` is on the gateway's hot path and must stay below a microsecond.
 
+#![expect(missing_docs, reason = "the benchmark's macro makes public items")]
+
 use contracts::price::{Charge, ModelPrice, PriceBook, Rate, RateCard, Rates, ServiceTier};
 use contracts::{Timestamp, TokenUsage};
 use criterion::{Criterion, criterion_group, criterion_main};
