@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::admin::AdminCommand;
 use clap::{Args, Parser, Subcommand};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -26,6 +27,8 @@ pub(crate) enum Command {
     Sim(SimArgs),
     /// Bring ClickHouse's schema up to date.
     Migrate,
+    #[command(flatten)]
+    Admin(AdminCommand),
     /// Check a configuration and say what is wrong with it.
     Check(CheckArgs),
     /// Say what runs, what is reachable, how full the disk is, which versions.

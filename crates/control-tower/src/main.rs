@@ -4,6 +4,7 @@
 //! keeps them alive. At scale each role runs alone (`control-tower gateway --config …`). The same binary checks a
 //! configuration, says how a running tower fares, and administers tenants, keys, models and prices.
 
+mod admin;
 mod check;
 mod cli;
 mod config;
@@ -37,6 +38,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Up(args) => up::run(&args, file)?,
         Command::Role(role) => roles::run(role, file)?,
         Command::Sim(args) => roles::sim(args, file)?,
+        Command::Admin(command) => admin::run(command, file)?,
         Command::Migrate => roles::migrate(file)?,
         Command::Check(args) => return check::run(&args, file),
         Command::Doctor(args) => return doctor::run(&args, file),

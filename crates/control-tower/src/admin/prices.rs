@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 pub(crate) enum PricesCommand {
     /// List prices.
     List(ListArgs),
-    /// Read a public price list: genai-prices' data.json (version 2) or LiteLLM's model_prices_and_context_window.json.
+    /// Read a public price list: genai-prices' data.json (version 2) or LiteLLM's `model_prices_and_context_window.json`.
     Import(ImportArgs),
     /// Write entries from a JSON file; each replaces the entry of the same provider, model and date.
     Put(PutArgs),

@@ -1,0 +1,117 @@
+//! `control-tower provider …`.
+
+use super::Work;
+use super::keys::patch;
+use super::output::{deleted, list, one, show};
+use anyhow::Context;
+use clap::{Args, Subcommand};
+use contracts::ProviderId;
+use control::records::{NewProvider, Provider, ProviderChange, SecretState};
+use control::secrets::SecretRef;
+
+/// What to do with providers.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ProviderCommand {
+    /// List providers, and whether their credentials resolve here.
+    List,
+    /// Show one provider.
+    Show {
+        /// Its id.
+        id: ProviderId,
+    },
+    /// Create a provider.
+    Create(Create),
+    /// Change a provider; what is not named stays.
+    Update(Update),
+    /// Delete a provider that serves no model.
+    Delete {
+        /// Its id.
+        id: ProviderId,
+    },
+}
+
+/// `control-tower provider create`.
+#[derive(Debug, Args)]
+pub(crate) struct Create {
+    /// Its id, such as openai or vllm-eu-1.
+    id: ProviderId,
+    /// Base URL up to and including the version, such as `https://api.openai.com/v1`.
+    #[arg(long, value_name = "URL")]
+    base_url: String,
+    /// Where its credential comes from: `env:NAME`, `file:/path` or `literal:SECRET`. None when absent.
+    #[arg(long, value_name = "REFERENCE")]
+    secret: Option<SecretRef>,
+    /// The provider's name in the price book; its id when absent.
+    #[arg(long, value_name = "PROVIDER")]
+    price_as: Option<String>,
+}
+
+/// `control-tower provider update`.
+#[derive(Debug, Args)]
+pub(crate) struct Update {
+    /// Its id.
+    id: ProviderId,
+    /// Base URL.
+    #[arg(long, value_name = "URL")]
+    base_url: Option<String>,
+    /// Where its credential comes from: `env:NAME`, `file:/path` or `literal:SECRET`.
+    #[arg(long, value_name = "REFERENCE", conflicts_with = "no_secret")]
+    secret: Option<SecretRef>,
+    /// Send no credential.
+    #[arg(long)]
+    no_secret: bool,
+    /// The provider's name in the price book.
+    #[arg(long, value_name = "PROVIDER")]
+    price_as: Option<String>,
+}
+
+pub(super) async fn run(command: ProviderCommand, work: Work) -> anyhow::Result<()> {
+    let providers = work.control.providers();
+    match command {
+        ProviderCommand::List => {
+            let heading = ["id", "base url", "secret", "priced as"];
+            list(work.json, &providers.list().await?, heading, cells)
+        }
+        ProviderCommand::Show { id } => {
+            let found = providers.get(&id).await?.with_context(|| format!("provider {id:?} does not exist"))?;
+            show(work.json, &found)
+        }
+        ProviderCommand::Create(args) => {
+            let new = NewProvider {
+                id: args.id,
+                base_url: args.base_url,
+                secret: args.secret,
+                price_as: args.price_as,
+            };
+            let provider = providers.create(new, work.now).await?;
+            one(work.json, &provider, |p| format!("created provider {} at {}", p.id, p.base_url))
+        }
+        ProviderCommand::Update(args) => {
+            let change = ProviderChange {
+                base_url: args.base_url,
+                secret: patch(args.no_secret, args.secret),
+                price_as: patch(false, args.price_as),
+            };
+            let provider = providers.update(&args.id, change).await?;
+            one(work.json, &provider, |p| format!("changed provider {}", p.id))
+        }
+        ProviderCommand::Delete { id } => {
+            providers.delete(&id).await?;
+            deleted(work.json, "provider", id.as_str())
+        }
+    }
+}
+
+fn cells(provider: &Provider) -> [String; 4] {
+    let secret = match (&provider.secret, provider.secret_state()) {
+        (Some(reference), SecretState::Unresolved(reason)) => format!("{reference} ({reason})"),
+        (Some(reference), _) => reference.to_string(),
+        (None, _) => String::from("none"),
+    };
+    [
+        provider.id.to_string(),
+        provider.base_url.clone(),
+        secret,
+        provider.price_as.clone().unwrap_or_else(|| provider.id.to_string()),
+    ]
+}
