@@ -75,7 +75,7 @@ async fn traces(State(receiver): State<Receiver>, headers: HeaderMap, body: Body
             receiver.count("http", "ok");
             let body = match answer_in {
                 Encoding::Protobuf => response.encode_to_vec(),
-                Encoding::Json => serde_json::to_vec(&response).unwrap_or_else(|_| b"{}".to_vec()),
+                Encoding::Json => json(&response).to_string().into_bytes(),
             };
             ([(CONTENT_TYPE, answer_in.content_type())], body).into_response()
         }
@@ -83,6 +83,17 @@ async fn traces(State(receiver): State<Receiver>, headers: HeaderMap, body: Body
             receiver.count("http", refusal.label);
             refuse(&refusal, answer_in)
         }
+    }
+}
+
+/// In protobuf's JSON mapping: what is not set is absent, and a 64 bit integer is a text.
+fn json(response: &ExportTraceServiceResponse) -> serde_json::Value {
+    match &response.partial_success {
+        None => serde_json::json!({}),
+        Some(partial) => serde_json::json!({"partialSuccess": {
+            "rejectedSpans": partial.rejected_spans.to_string(),
+            "errorMessage": partial.error_message,
+        }}),
     }
 }
 

@@ -57,7 +57,7 @@ impl Work {
             fsync_interval: Duration::from_millis(1),
             full: FullPolicy::Refuse,
         };
-        let (spool, reader) = Spool::open(options).unwrap();
+        let (spool, reader) = open(&options);
         let metrics = Metrics::new(&mut Registry::default());
         let options = Options {
             rows: 64,
@@ -96,6 +96,18 @@ impl Work {
             .unwrap();
         self.metrics
     }
+}
+
+/// A read of the writer that crashed may still run on another thread and hold the directory.
+fn open(options: &spool::Options) -> (spool::Writer, spool::Reader) {
+    for _ in 0..1_000 {
+        match Spool::open(options.clone()) {
+            Err(spool::OpenError::Locked { .. }) => std::thread::yield_now(),
+            opened => return opened.unwrap(),
+        }
+        std::thread::park_timeout(Duration::from_millis(2));
+    }
+    panic!("the directory of the spool stays locked");
 }
 
 fn clock() -> Clock {
