@@ -11,7 +11,8 @@
 //!    (`gpt-4o-mini` prices `gpt-4o-mini-2024-07-18`; the grammar is in [`snapshot_suffix`]).
 //!
 //! Of several entries for one name the latest whose `valid_from` is not after the call applies, so that a price change
-//! takes effect at its instant and older calls keep their price. Names are compared byte for byte.
+//! takes effect at its instant and older calls keep their price. Names are compared byte for byte; a provider that the
+//! book does not have under its name is looked up under its usual one ([`canonical_provider`]: `xai` is `x_ai`).
 //!
 //! **Which rates apply.** Those of the service tier, or the standard ones when the entry has none for that tier (a
 //! provider that has no batch price bills batches as usual). Of a tier's cards, the one with the greatest
@@ -27,10 +28,12 @@ mod gpu;
 mod index;
 pub mod instant;
 mod model;
+mod provider;
 mod snapshot;
 
 pub use gpu::{GpuPrice, Throughput};
 pub use model::{Charge, InvalidPrice, ModelPrice, PriceKey, Rate, RateCard, Rates};
+pub use provider::canonical_provider;
 pub use snapshot::snapshot_suffix;
 
 use crate::{Timestamp, TokenUsage, Usd};

@@ -2,6 +2,7 @@
 
 use super::charge::ResolvedRates;
 use super::model::{Charge, InvalidPrice, ModelPrice, RateCard};
+use super::provider::canonical_provider;
 use super::{ServiceTier, snapshot};
 use crate::Timestamp;
 use std::collections::HashMap;
@@ -75,7 +76,8 @@ impl Index {
 
     /// The position of the entry for `model` at `provider` at the time `at`.
     pub(super) fn find(&self, provider: &str, model: &str, at: Timestamp) -> Option<usize> {
-        let names = self.providers.get(provider)?;
+        let names =
+            self.providers.get(provider).or_else(|| self.providers.get(canonical_provider(provider)))?;
         valid(&names.models, model, at)
             .or_else(|| valid(&names.aliases, model, at))
             .or_else(|| snapshot::cuts(model).find_map(|prefix| valid(&names.prefixes, prefix, at)))

@@ -70,6 +70,20 @@ fn a_name_is_found_exactly_then_by_alias_then_by_the_longest_prefix() {
 }
 
 #[test]
+fn a_provider_is_found_under_its_usual_name() {
+    let book = book(vec![
+        ModelPrice { provider: "x_ai".to_owned(), ..model("m", 1) },
+        ModelPrice { provider: "mistral".to_owned(), ..model("m", 2) },
+        ModelPrice { provider: "mistral_ai".to_owned(), ..model("n", 3) },
+    ]);
+    let found = |provider| book.entry(provider, "m", at(0)).map(|entry| entry.provider.as_str());
+    assert_eq!(found("x_ai"), Some("x_ai"));
+    assert_eq!(found("xai"), Some("x_ai"));
+    assert_eq!(found("mistral"), Some("mistral"), "the book's own name comes first");
+    assert_eq!(found("mistral_ai"), None);
+}
+
+#[test]
 fn the_entry_valid_at_the_calls_time_applies() {
     let dated = |day, picos| ModelPrice { valid_from: Some(at(day)), ..model("m", picos) };
     let book = book(vec![dated(20, 2), dated(30, 3), dated(10, 1)]);

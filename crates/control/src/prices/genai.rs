@@ -17,10 +17,9 @@
 //! | other units (images, video, searches) | noted |
 
 use super::json::{self, Members, shown};
-use super::names;
 use super::report::{Format, ImportError, Parsed};
 use contracts::Timestamp;
-use contracts::price::{Charge, ModelPrice, Rate, RateCard, Rates, instant};
+use contracts::price::{Charge, ModelPrice, Rate, RateCard, Rates, canonical_provider, instant};
 use serde_json::value::RawValue;
 
 /// USD per million tokens.
@@ -96,7 +95,7 @@ impl Reading<'_> {
         let mut entries = Vec::new();
         for (valid_from, raw) in dated(prices)? {
             let entry = ModelPrice {
-                provider: names::provider(self.provider).to_owned(),
+                provider: canonical_provider(self.provider).to_owned(),
                 model: self.model.clone(),
                 aliases: matched.aliases.clone(),
                 prefixes: matched.prefixes.clone(),

@@ -17,9 +17,8 @@
 //! exact to the picodollar, or without any price per token or request, is left out.
 
 use super::json::{self, Members, shown};
-use super::names;
 use super::report::{Format, ImportError, Parsed};
-use contracts::price::{Charge, ModelPrice, Rate, RateCard, Rates, ServiceTier};
+use contracts::price::{Charge, ModelPrice, Rate, RateCard, Rates, ServiceTier, canonical_provider};
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -104,7 +103,7 @@ impl Reading<'_> {
         }
         let charge = Charge::Tokens(self.complete(cards)?);
         let price = ModelPrice {
-            provider: names::provider(&self.provider).to_owned(),
+            provider: canonical_provider(&self.provider).to_owned(),
             model: self.name().to_owned(),
             aliases: Vec::new(),
             prefixes: Vec::new(),

@@ -7,7 +7,6 @@ mod genai;
 mod json;
 mod litellm;
 mod merge;
-mod names;
 mod report;
 mod seed;
 #[cfg(test)]
