@@ -1,13 +1,18 @@
 //! Clients that call the gateway at a steady rate, and know exactly which of their calls were answered in full.
 
-use crate::tower::{Http, Tower};
+use crate::tower::Tower;
 use bytes::Bytes;
-use http::Request;
 use http_body_util::{BodyExt, Full};
+use hyper::Request;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{MissedTickBehavior, interval, timeout};
+
+type Http = Client<HttpConnector, Full<Bytes>>;
 
 /// No call of the simulated pool takes as long.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -40,7 +45,8 @@ impl Load {
     /// Begins to call, so often a second whatever becomes of the calls.
     pub(crate) fn start(tower: &Tower, per_second: u32) -> Self {
         let (stop, mut stopped) = oneshot::channel();
-        let (client, url, key) = (tower.http.clone(), tower.gateway_url(), tower.tenant_key());
+        let client = Client::builder(TokioExecutor::new()).build_http();
+        let (url, key) = (tower.gateway("/v1/chat/completions"), tower.text("/tenant_key").to_owned());
         let task = tokio::spawn(async move {
             let mut tick = interval(Duration::from_secs(1) / per_second);
             tick.set_missed_tick_behavior(MissedTickBehavior::Burst);
@@ -80,7 +86,7 @@ async fn try_call(client: Http, url: String, key: String, number: u64) -> Result
         "stream": stream,
         "messages": [{"role": "user", "content": format!("call number {number}")}],
     });
-    let request = Request::post(format!("{url}/v1/chat/completions"))
+    let request = Request::post(url)
         .header("authorization", format!("Bearer {key}"))
         .header("content-type", "application/json")
         .body(Full::new(Bytes::from(body.to_string())))
@@ -98,4 +104,11 @@ async fn try_call(client: Http, url: String, key: String, number: u64) -> Result
         return Err("a stream without its end".to_owned());
     }
     id.ok_or_else(|| "an answer without x-request-id".to_owned())
+}
+
+/// Whether a GET is answered with success, now; nobody there is an answer too.
+pub(crate) async fn is_ok(url: &str) -> bool {
+    let client: Http = Client::builder(TokioExecutor::new()).build_http();
+    let answer = client.get(url.parse().expect("a URL"));
+    timeout(Duration::from_secs(1), answer).await.is_ok_and(|answer| answer.is_ok_and(|a| a.status().is_success()))
 }

@@ -2,17 +2,13 @@
 //! `up` has the role back within five seconds.
 //!
 //! The short form kills each role once. The long form, five times each, is ignored by default, for it takes minutes:
-//! `cargo nextest run -p control-tower --test durability --run-ignored all`.
+//! `cargo nextest run -p control-tower --run-ignored all durability`.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
-
-mod load;
-mod tower;
-
-use load::{Load, Outcome};
+use crate::load::{Load, Outcome, is_ok};
+use crate::tower::{Tower, number, signal};
+use rustix::process::Signal;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
-use tower::Tower;
 
 const CALLS_PER_SECOND: u32 = 100;
 const HEALED_WITHIN: Duration = Duration::from_secs(5);
@@ -68,17 +64,25 @@ async fn kill_in_turn(rounds: usize) {
 
 /// Kills a role, and says after what time it was there and ready again.
 async fn kill_and_wait(tower: &Tower, role: &str) -> Duration {
-    let pid = tower.pid(role).expect("the role runs");
-    tower::kill(pid);
+    let url = match role {
+        "gateway" => tower.gateway("/readyz"),
+        "web" => tower.console("/readyz"),
+        "collector" => format!("{}/readyz", tower.text("/otlp_http_url")),
+        _ => format!("{}/ping", tower.text("/clickhouse/url")),
+    };
+    let pid = pid(tower, role).expect("the role runs");
+    signal(pid, Signal::KILL);
     let killed = Instant::now();
-    loop {
-        // A new process, and one that answers: the old one's socket may linger for a moment.
-        if tower.pid(role).is_some_and(|new| new != pid) && tower.is_ready(role).await {
-            return killed.elapsed();
-        }
+    // A new process, and one that answers: the old one's socket may linger for a moment.
+    while !(self::pid(tower, role).is_some_and(|new| new != pid) && is_ok(&url).await) {
         assert!(killed.elapsed() < Duration::from_secs(60), "{role} did not come back in a minute");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+    killed.elapsed()
+}
+
+fn pid(tower: &Tower, role: &str) -> Option<u32> {
+    tower.pids()[role].as_u64()?.try_into().ok()
 }
 
 /// How often each request is in `calls`, once every completed one is there and nothing more arrives.
@@ -106,26 +110,22 @@ async fn settled(tower: &Tower, completed: &BTreeSet<&str>) -> BTreeMap<String, 
 }
 
 async fn calls(tower: &Tower) -> BTreeMap<String, u64> {
-    let text = tower.query("SELECT request_id, count() FROM calls GROUP BY request_id FORMAT TSV").await;
-    text.lines()
-        .map(|line| {
-            let (id, count) = line.split_once('\t').expect("two columns");
-            (id.to_owned(), count.parse().expect("a number"))
-        })
-        .collect()
+    let rows = tower.query("SELECT request_id, count() AS n FROM calls GROUP BY request_id").await;
+    rows.iter().map(|row| (row["request_id"].as_str().unwrap().to_owned(), number(&row["n"]))).collect()
 }
 
 /// What views fed on insert hold is what the spans say, whatever insert was cut by a kill.
 async fn assert_rollups_agree(tower: &Tower) {
-    let number = async |sql: &'static str| tower.query(sql).await.trim().to_owned();
-    let calls = number("SELECT count(), sum(cost_total) FROM calls").await;
-    assert_eq!(number("SELECT count(), sum(cost_total) FROM spans WHERE record = 'call'").await, calls);
-    assert_eq!(number("SELECT sum(calls), sum(cost_total) FROM usage_minute").await, calls);
-    let attempts = number("SELECT count() FROM attempts").await;
-    assert_eq!(number("SELECT count() FROM spans WHERE record = 'attempt'").await, attempts);
-    let doubled =
-        "SELECT count() FROM (SELECT 1 FROM spans GROUP BY tenant_id, trace_id, span_id HAVING count() > 1)";
-    assert_eq!(number(doubled).await, "0", "spans doubled");
+    let row = async |sql: &str| tower.query(sql).await.remove(0);
+    let calls = row("SELECT count() AS n, sum(cost_total) AS cost FROM calls").await;
+    let spans = row("SELECT count() AS n, sum(cost_total) AS cost FROM spans WHERE record = 'call'").await;
+    assert_eq!(spans, calls, "spans and calls");
+    let minutes = row("SELECT sum(calls) AS n, sum(cost_total) AS cost FROM usage_minute").await;
+    assert_eq!(minutes, calls, "usage by minute and calls");
+    let tries = row("SELECT count() AS n FROM spans WHERE record = 'attempt'").await;
+    assert_eq!(row("SELECT count() AS n FROM attempts").await, tries, "attempts and their spans");
+    let doubled = "SELECT tenant_id, trace_id, span_id FROM spans GROUP BY ALL HAVING count() > 1 LIMIT 5";
+    assert_eq!(tower.query(doubled).await, [], "spans doubled");
 }
 
 /// How often each kind of failure was seen.
