@@ -79,7 +79,7 @@ impl Default for Config {
             batch_bytes: ByteSize::mib(16),
             batch_linger: Duration::from_millis(500),
             dedup_ids: 500_000,
-            dedup_clock_skew: Duration::from_secs(600),
+            dedup_clock_skew: Duration::from_mins(10),
             retry_after: Duration::from_secs(5),
             drain_deadline: Duration::from_secs(10),
         }
@@ -142,7 +142,7 @@ impl Config {
             "1 to 1000000",
         )?;
         check(
-            self.batch_linger <= Duration::from_secs(60),
+            self.batch_linger <= Duration::from_mins(1),
             "batch_linger",
             format!("{:?}", self.batch_linger),
             "at most 60s",

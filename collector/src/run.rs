@@ -15,6 +15,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use warehouse::{Warehouse, WarehouseConfig};
 
@@ -22,6 +23,8 @@ use warehouse::{Warehouse, WarehouseConfig};
 const POLICY_POLL: Duration = Duration::from_millis(500);
 /// How often the state of the spool is looked at.
 const SPOOL_POLL: Duration = Duration::from_millis(500);
+/// How long the end waits for a ClickHouse that does not answer.
+const PATIENCE_AT_END: Duration = Duration::from_secs(1);
 /// A request may become so many times its decompressed size as rows: flattened names are long, and what a resource says is
 /// repeated in each of its spans.
 const MOST_EXPANSION: usize = 4;
@@ -37,10 +40,10 @@ pub async fn run(
     let control = Control::open(control_url).await.context("open the control database")?;
     let snapshots = Snapshots::start(control, POLICY_POLL, shutdown.token());
     let collector = Collector::start(
-        config,
+        &config,
         Warehouse::connect(warehouse),
-        snapshots,
-        Clock::system(),
+        &snapshots,
+        &Clock::system(),
         shutdown.clone(),
     )?;
     tracing::info!(
@@ -63,16 +66,17 @@ pub struct Collector {
     writer: JoinHandle<()>,
     stop_writer: CancellationToken,
     watch: JoinHandle<()>,
+    metrics: Metrics,
     drain_deadline: Duration,
 }
 
 impl Collector {
     /// Checks the configuration, opens spool and listeners, and starts to work. Must be called within a tokio runtime.
     pub fn start(
-        config: Config,
+        config: &Config,
         store: impl Store,
-        snapshots: SnapshotHandle,
-        clock: Clock,
+        snapshots: &SnapshotHandle,
+        clock: &Clock,
         shutdown: Shutdown,
     ) -> anyhow::Result<Self> {
         config.validate()?;
@@ -84,12 +88,12 @@ impl Collector {
         let health = Health::new();
         std::fs::create_dir_all(&config.spool_dir)
             .with_context(|| format!("collector.spool_dir: create {}", config.spool_dir.display()))?;
-        let (spool, reader) = Spool::open(spool_options(&config))?;
+        let (spool, reader) = Spool::open(spool_options(config))?;
         let grpc = runtime::listen("collector.grpc_listen", config.grpc_listen)?;
         let http = runtime::listen("collector.http_listen", config.http_listen)?;
         let (grpc_addr, http_addr) = (grpc.local_addr()?, http.local_addr()?);
 
-        let writer = Writer::new(store, reader, writer_options(&config), metrics.clone(), clock.clone())
+        let writer = Writer::new(store, reader, writer_options(config), metrics.clone(), clock.clone())
             .with_context(|| format!("collector.spool_dir: prepare {}", config.spool_dir.display()))?;
         let stop_writer = CancellationToken::new();
         let writer = tokio::spawn(writer.run(stop_writer.clone()));
@@ -100,7 +104,7 @@ impl Collector {
             metrics.clone(),
         ));
 
-        let receiver = |addr: SocketAddr| receiver(&config, addr, &snapshots, &spool, &metrics, &clock);
+        let receiver = |addr: SocketAddr| receiver(config, addr, snapshots, &spool, &metrics, clock);
         let http_routes = http_router(receiver(http_addr)).merge(runtime::health::router(health, own));
         let grpc_routes = grpc_router(receiver(grpc_addr));
         let options = ServeOptions { drain_deadline: config.drain_deadline, ..ServeOptions::default() };
@@ -115,6 +119,7 @@ impl Collector {
             writer,
             stop_writer,
             watch,
+            metrics,
             drain_deadline: config.drain_deadline,
         })
     }
@@ -126,17 +131,31 @@ impl Collector {
             joined("server", server.await);
         }
         self.stop_writer.cancel();
-        let abort = self.writer.abort_handle();
-        match tokio::time::timeout(self.drain_deadline, self.writer).await {
-            Ok(ended) => joined("writer", ended),
-            Err(_) => {
+        let writer = self.writer;
+        let abort = writer.abort_handle();
+        tokio::select! {
+            ended = writer => joined("writer", ended),
+            () = no_use_in_waiting(&self.metrics, self.drain_deadline) => {
                 abort.abort();
-                tracing::warn!(
-                    "the spool is not empty at the drain deadline; the rest is written after the next start"
-                );
+                tracing::warn!("the spool is not empty at the end; the rest is written after the next start");
             }
         }
         self.watch.abort();
+    }
+}
+
+/// Returns at the deadline, or sooner when ClickHouse is not there to take what is left: in an orderly stop of everything it
+/// may be gone already.
+async fn no_use_in_waiting(metrics: &Metrics, deadline: Duration) {
+    let end = Instant::now() + deadline;
+    let mut failing_since = None;
+    while Instant::now() < end {
+        if metrics.clickhouse_up.get() == 1 {
+            failing_since = None;
+        } else if failing_since.get_or_insert_with(Instant::now).elapsed() >= PATIENCE_AT_END {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 

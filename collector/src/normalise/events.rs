@@ -50,7 +50,7 @@ pub(super) fn apply(draft: &mut Draft, events: Vec<Event>, start_ns: i64) -> Vec
             }
             "gen_ai.choice" if takes_output => output.push(choice(event.fields)),
             "gen_ai.content.prompt" if takes_input => {
-                contents(event.fields, "gen_ai.prompt", "user", &mut input)
+                contents(event.fields, "gen_ai.prompt", "user", &mut input);
             }
             "gen_ai.content.completion" if takes_output => {
                 contents(event.fields, "gen_ai.completion", "assistant", &mut output);

@@ -42,7 +42,7 @@ impl Message {
             }
             (Some(Json::Array(items)), None) => self.parts.extend(items.into_iter().map(part)),
             (Some(Json::Null) | None, None) => {}
-            (Some(content), None) => self.parts.push(text_part(content)),
+            (Some(content), None) => self.parts.push(text_part(&content)),
         }
     }
 
@@ -75,7 +75,7 @@ impl Message {
 }
 
 /// One message with one text.
-pub(super) fn single(role: &str, content: String) -> String {
+pub(super) fn single(role: &str, content: &str) -> String {
     json!([{"role": role, "parts": [{"type": "text", "content": content}]}]).to_string()
 }
 
@@ -86,13 +86,13 @@ pub(super) fn from_openai(messages: Json, role: &str) -> Json {
             Json::Array(messages.into_iter().map(|message| one_from_openai(message, role)).collect())
         }
         Json::Object(_) => Json::Array(vec![one_from_openai(messages, role)]),
-        other => json!([{"role": role, "parts": [text_part(other)]}]),
+        other => json!([{"role": role, "parts": [text_part(&other)]}]),
     }
 }
 
 fn one_from_openai(message: Json, role: &str) -> Json {
     let Json::Object(mut fields) = message else {
-        return json!({"role": role, "parts": [text_part(message)]});
+        return json!({"role": role, "parts": [text_part(&message)]});
     };
     if fields.contains_key("parts") {
         return Json::Object(fields);
@@ -121,7 +121,7 @@ fn one_from_openai(message: Json, role: &str) -> Json {
 }
 
 fn push_openai_tool_call(message: &mut Message, call: Json) {
-    let Json::Object(mut call) = call else { return message.parts.push(text_part(call)) };
+    let Json::Object(mut call) = call else { return message.parts.push(text_part(&call)) };
     // OpenAI nests name and arguments in `function`; others have them flat.
     let mut function = match call.remove("function") {
         Some(Json::Object(function)) => function,
@@ -135,13 +135,13 @@ fn push_openai_tool_call(message: &mut Message, call: Json) {
 
 /// One item of a content list.
 fn part(item: Json) -> Json {
-    let Json::Object(mut fields) = item else { return text_part(item) };
+    let Json::Object(mut fields) = item else { return text_part(&item) };
     let is_text = matches!(
         fields.get("type").and_then(Json::as_str),
         Some("text" | "input_text" | "output_text") | None
     );
     match fields.remove("text") {
-        Some(text) if is_text => text_part(text),
+        Some(text) if is_text => text_part(&text),
         text => {
             // An image, a file, a call in another provider's form: kept as it is.
             if let Some(text) = text {
@@ -152,7 +152,7 @@ fn part(item: Json) -> Json {
     }
 }
 
-fn text_part(content: Json) -> Json {
+fn text_part(content: &Json) -> Json {
     json!({"type": "text", "content": content})
 }
 

@@ -80,7 +80,7 @@ pub(super) fn apply(draft: &mut Draft) {
         |row| &mut row.retrieval_documents,
         |groups| list(groups, document),
     );
-    draft.groups(DIALECT, "embedding.embeddings.", |row| &mut row.input_messages, |groups| embedded(groups));
+    draft.groups(DIALECT, "embedding.embeddings.", |row| &mut row.input_messages, embedded);
     in_and_out(draft);
 }
 
@@ -259,7 +259,7 @@ fn in_and_out(draft: &mut Draft) {
         }
         let Some(text) = draft.fields.take_text(&key) else { continue };
         draft.fields.take(&format!("{name}.mime_type"));
-        let value = if is_message { messages::single(role, text) } else { text };
+        let value = if is_message { messages::single(role, &text) } else { text };
         draft.set(DIALECT, column, value);
     }
 }

@@ -180,7 +180,7 @@ fn entity(draft: &mut Draft) {
         if column(&mut draft.row).is_empty()
             && let Some(text) = draft.fields.take_text(key)
         {
-            let value = if is_tool { text } else { messages::single(role, text) };
+            let value = if is_tool { text } else { messages::single(role, &text) };
             draft.set(DIALECT, column, value);
         }
     }

@@ -74,7 +74,7 @@ pub(super) fn count(value: &Value) -> Option<u64> {
     reason = "checked to be a whole number in range"
 )]
 fn count_from_double(number: f64) -> Option<u64> {
-    (number >= 0.0 && number <= EXACT_DOUBLE && number.fract() == 0.0).then_some(number as u64)
+    ((0.0..=EXACT_DOUBLE).contains(&number) && number.fract() == 0.0).then_some(number as u64)
 }
 
 /// A duration in units of `unit_ns` nanoseconds, as nanoseconds.

@@ -16,6 +16,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::{
 };
 use std::future::Future;
 use std::pin::Pin;
+use tonic::Code;
 use tonic::codec::{CompressionEncoding, EnabledCompressionEncodings};
 use tonic::server::{Grpc, UnaryService};
 use tonic_prost::ProstCodec;
@@ -53,7 +54,28 @@ async fn export(State(receiver): State<Receiver>, request: Request) -> Response 
     let mut grpc = Grpc::new(ProstCodec::<ExportTraceServiceResponse, TraceRequest>::default())
         .apply_compression_config(accept, EnabledCompressionEncodings::default())
         .apply_max_message_size_config(Some(receiver.sizes.max_decompressed), None);
-    respond(grpc.unary(Export { receiver, principal }, request).await)
+    let limit = receiver.sizes.max_decompressed;
+    let response = grpc.unary(Export { receiver: receiver.clone(), principal }, request).await;
+    match unread(response.headers(), limit) {
+        Some(refusal) => {
+            receiver.count("grpc", refusal.label);
+            respond(refusal.grpc().into_http())
+        }
+        None => respond(response),
+    }
+}
+
+/// A message that tonic could not read never reached us, and its code may be one that OTLP takes for a hint to try again:
+/// the codes of this are ours.
+fn unread(headers: &http::HeaderMap, limit: usize) -> Option<Refusal> {
+    let status = tonic::Status::from_header_map(headers)?;
+    let too_large =
+        || Refusal::too_large(format!("the message is larger than {limit} bytes: {}", status.message()));
+    match status.code() {
+        Code::Internal => Some(Refusal::invalid(format!("the message cannot be read: {}", status.message()))),
+        Code::OutOfRange => Some(too_large()),
+        _ => None,
+    }
 }
 
 async fn unimplemented(request: Request) -> Response {

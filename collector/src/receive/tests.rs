@@ -94,7 +94,8 @@ impl Tower {
         }
         let (shutdown, clock) = (Shutdown::manual(), Clock::manual(Timestamp::from_unix_seconds(NOW_S)));
         let snapshots = SnapshotHandle::fixed(snapshot);
-        let collector = Collector::start(config, kept.clone(), snapshots, clock, shutdown.clone()).unwrap();
+        let collector =
+            Collector::start(&config, kept.clone(), &snapshots, &clock, shutdown.clone()).unwrap();
         Self { collector, shutdown, kept, _dir: dir }
     }
 

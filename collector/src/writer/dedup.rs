@@ -98,13 +98,12 @@ impl Memory {
         let mut id = Id { tenant: 0, trace: [0; 16], span: [0; 8] };
         hex::decode_to_slice(&row.trace_id, &mut id.trace).ok()?;
         hex::decode_to_slice(&row.span_id, &mut id.span).ok()?;
-        id.tenant = match self.tenants.get(&row.tenant_id) {
-            Some(number) => *number,
-            None => {
-                let number = u32::try_from(self.tenants.len()).ok()?;
-                self.tenants.insert(row.tenant_id.clone(), number);
-                number
-            }
+        id.tenant = if let Some(number) = self.tenants.get(&row.tenant_id) {
+            *number
+        } else {
+            let number = u32::try_from(self.tenants.len()).ok()?;
+            self.tenants.insert(row.tenant_id.clone(), number);
+            number
         };
         Some(id)
     }

@@ -19,7 +19,7 @@ pub trait Store: Send + Sync + 'static {
 
 impl Store for Warehouse {
     async fn prepare(&self) -> Result<(), WarehouseError> {
-        self.migrate().await.map(|_| ())
+        self.migrate().await
     }
 
     async fn insert(&self, rows: &[SpanRow], token: &str) -> Result<(), InsertError> {

@@ -65,7 +65,7 @@ impl Work {
             linger: Duration::from_millis(5),
             dir: dir.to_owned(),
             dedup_ids: 100,
-            clock_skew: Duration::from_secs(600),
+            clock_skew: Duration::from_mins(10),
             pause: Duration::from_millis(1),
             longest_pause: Duration::from_millis(5),
         };
@@ -90,7 +90,7 @@ impl Work {
     /// Works the spool empty and ends.
     async fn finish(self) -> Metrics {
         self.stop.cancel();
-        tokio::time::timeout(Duration::from_secs(60), self.task)
+        tokio::time::timeout(Duration::from_mins(1), self.task)
             .await
             .expect("the spool is worked empty")
             .unwrap();

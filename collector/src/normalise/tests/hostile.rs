@@ -194,7 +194,7 @@ proptest! {
         prop_assert!(row.retention_days > 0 && !row.tenant_id.is_empty());
         prop_assert_eq!(row.event_name.len(), row.event_attributes.len());
         prop_assert_eq!(row.event_name.len(), row.event_time_ns.len());
-        prop_assert_eq!(tally.unknown_attributes.values().sum::<u64>() as usize, row.span_attributes.len());
+        prop_assert_eq!(tally.unknown_attributes.values().sum::<u64>(), row.span_attributes.len() as u64);
         let record = crate::record::encode(&row).unwrap();
         prop_assert_eq!(crate::record::decode(&record).unwrap(), row);
     }

@@ -155,7 +155,9 @@ proptest! {
         let mut sent = std::collections::BTreeSet::new();
         runtime.block_on(async {
             for (batches, fates, millis) in lives {
-                fates.into_iter().for_each(|fate| fake.will(fate));
+                for fate in fates {
+                    fake.will(fate);
+                }
                 let work = Work::start(dir.path(), fake.clone(), &clock);
                 for spans in batches {
                     work.append(&rows(spans.iter().copied())).await;
