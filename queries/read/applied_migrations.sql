@@ -1,6 +1,6 @@
--- Which migrations has this database seen? One row each: number, name, checksum of its text.
--- Parameters: none. A migration that two processes applied at once has two rows; they say the same.
-SELECT version, any(schema_migrations.name) AS name, any(schema_migrations.checksum) AS checksum
+-- Which migrations has this database seen? Number, name and checksum of each; more than one row of a number only when the
+-- binaries that applied it disagree about its text.
+-- Parameters: none.
+SELECT DISTINCT version, name, checksum
 FROM schema_migrations
-GROUP BY version
-ORDER BY version
+ORDER BY version, checksum

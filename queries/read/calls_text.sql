@@ -1,5 +1,6 @@
 -- A page of calls as in calls.sql, of those whose prompt or answer contains a text, or whose trace, request or response id it is.
--- Parameters: as in calls.sql, and text (as it stands in JSON, case-insensitive).
+-- Parameters: text (as it stands in JSON, case-insensitive), and as in calls.sql: tenants; from_ms, to_ms; routes, models, keys; outcome;
+-- min_cost; min_duration_ns; before_ns, before_trace, before_span; rows.
 -- Units: as in calls.sql.
 SELECT
     tenant_id,

@@ -35,21 +35,27 @@ impl Warehouse {
             return Err(WarehouseError::NewerDatabase { database, found: newest, known });
         }
         for migration in MIGRATIONS {
-            let checksum = checksum(migration);
-            match applied.iter().find(|row| row.version == migration.version) {
-                None => self.apply(migration, checksum).await?,
-                Some(row) if row.checksum == checksum => {}
-                Some(row) => {
-                    return Err(WarehouseError::ChangedMigration {
-                        version: migration.version,
-                        name: migration.name.to_owned(),
-                        expected: checksum,
-                        found: row.checksum.clone(),
-                    });
-                }
-            }
+            self.bring_to(migration, &applied).await?;
         }
         Ok(())
+    }
+
+    /// Numbers of the migrations that this database has seen, in order.
+    pub async fn schema_versions(&self) -> Result<Vec<u32>, WarehouseError> {
+        let mut versions: Vec<u32> = self.applied().await?.into_iter().map(|row| row.version).collect();
+        versions.dedup();
+        Ok(versions)
+    }
+
+    /// Pretends that a migration was applied.
+    #[cfg(feature = "testing")]
+    pub async fn note_migration_for_tests(
+        &self,
+        version: u32,
+        name: &str,
+        checksum: &str,
+    ) -> Result<(), WarehouseError> {
+        self.note(Applied { version, name: name.to_owned(), checksum: checksum.to_owned() }).await
     }
 
     async fn applied(&self) -> Result<Vec<Applied>, WarehouseError> {
@@ -57,17 +63,37 @@ impl Warehouse {
         within(rows).await.map_err(failed("read the table of migrations"))
     }
 
+    async fn bring_to(&self, migration: &Migration, applied: &[Applied]) -> Result<(), WarehouseError> {
+        let checksum = checksum(migration);
+        let mut seen = false;
+        for row in applied.iter().filter(|row| row.version == migration.version) {
+            if row.checksum != checksum {
+                return Err(WarehouseError::ChangedMigration {
+                    version: migration.version,
+                    name: migration.name.to_owned(),
+                    expected: checksum,
+                    found: row.checksum.clone(),
+                });
+            }
+            seen = true;
+        }
+        if seen { Ok(()) } else { self.apply(migration, checksum).await }
+    }
+
     async fn apply(&self, migration: &Migration, checksum: String) -> Result<(), WarehouseError> {
         self.run(migration.sql, migration.name).await?;
-        let row = Applied { version: migration.version, name: migration.name.to_owned(), checksum };
+        self.note(Applied { version: migration.version, name: migration.name.to_owned(), checksum }).await?;
+        tracing::info!(migration.version, migration.name, database = self.config().database, "applied a migration");
+        Ok(())
+    }
+
+    async fn note(&self, row: Applied) -> Result<(), WarehouseError> {
         let note = async {
             let mut insert = self.database().insert::<Applied>("schema_migrations").await?;
             insert.write(&row).await?;
             insert.end().await
         };
-        within(note).await.map_err(failed(format!("note that migration {} is applied", migration.name)))?;
-        tracing::info!(migration.version, migration.name, database = self.config().database, "applied a migration");
-        Ok(())
+        within(note).await.map_err(failed(format!("note that migration {} is applied", row.name)))
     }
 
     async fn run(&self, template: &str, what: &str) -> Result<(), WarehouseError> {

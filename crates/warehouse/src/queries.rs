@@ -28,6 +28,18 @@ pub(crate) mod read {
     }
 }
 
+/// Statements of the embedded engine, see [`crate::engine`].
+pub(crate) mod engine {
+    /// What the engine's own session runs.
+    pub(crate) const SERVE: &str = include_str!("../../../queries/engine/serve.sql");
+    /// The catalogue entry of the `system` database.
+    pub(crate) const SYSTEM: &str = include_str!("../../../queries/engine/system.sql");
+}
+
+/// Synthetic calls for measurements.
+#[cfg(feature = "testing")]
+pub(crate) const LOAD_CALLS: &str = include_str!("../../../queries/load/calls.sql");
+
 /// One migration.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Migration {
@@ -58,3 +70,6 @@ pub(crate) const MIGRATIONS: &[Migration] = migrations! {
 
 /// The table of applied migrations, created before any of them.
 pub(crate) const MIGRATIONS_TABLE: &str = include_str!("../../../queries/schema/migrations.sql");
+
+#[cfg(all(test, feature = "testing"))]
+mod tests;

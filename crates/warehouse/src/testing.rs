@@ -144,6 +144,40 @@ impl Drop for Engine {
     }
 }
 
+/// Synthetic calls to measure with; see `queries/load/calls.sql`.
+#[derive(Debug, Clone, Copy)]
+pub struct Load {
+    /// Calls in all.
+    pub calls: u64,
+    /// Tenants: `tenant-0` gets half of the calls, all of them share the rest.
+    pub tenants: u32,
+    /// Over which time they are spread evenly.
+    pub range: contracts::reads::TimeRange,
+}
+
+impl Load {
+    /// Inserts the calls, as spans; takes about 10 µs a call.
+    ///
+    /// # Panics
+    /// When an insert fails.
+    pub async fn insert(self, warehouse: &Warehouse) {
+        const STEP: u64 = 250_000;
+        for first in (0..self.calls).step_by(usize::try_from(STEP).expect("a small number")) {
+            let insert = warehouse
+                .database()
+                .query_raw(crate::queries::LOAD_CALLS)
+                .with_setting("max_partitions_per_insert_block", "0")
+                .param("first", first)
+                .param("count", STEP.min(self.calls - first))
+                .param("total", self.calls)
+                .param("from_ms", self.range.from_ms)
+                .param("to_ms", self.range.to_ms)
+                .param("tenants", self.tenants);
+            insert.execute().await.expect("insert synthetic calls");
+        }
+    }
+}
+
 fn config(path: &Path, memory_bytes: u64) -> EngineConfig {
     let cache = std::env::home_dir().map(|home| home.join(".cache"));
     let library = searched_places(None, None, None, cache.as_deref());

@@ -1,5 +1,7 @@
 //! The reads on the real engine, over rows whose sums can be checked by eye.
 
+#![expect(clippy::unwrap_used, reason = "in a test, what cannot be had must end it")]
+
 mod common;
 
 use common::{T0_MS, attempt, call, scope, tenant};

@@ -1,10 +1,48 @@
-//! The schema on the real engine.
+//! The schema on the real engine: migrations repeated, raced, foreign and clustered.
 
 use warehouse::testing::Engine;
+use warehouse::{Warehouse, WarehouseError};
 
 #[tokio::test]
 async fn migrations_can_be_repeated_and_raced() {
     let engine = Engine::start().await;
-    let one = engine.warehouse("control_tower").await;
-    one.migrate().await.unwrap();
+    let racers = (0..3).map(|_| {
+        let warehouse = Warehouse::connect(engine.client_config("control_tower"));
+        tokio::spawn(async move { warehouse.migrate().await })
+    });
+    for racer in racers.collect::<Vec<_>>() {
+        racer.await.unwrap().unwrap();
+    }
+    let warehouse = engine.warehouse("control_tower").await;
+    warehouse.migrate().await.unwrap();
+    let versions = warehouse.schema_versions().await.unwrap();
+    assert_eq!(versions, (1..=6).collect::<Vec<u32>>());
+    // A second database of the same engine is separate.
+    assert_eq!(engine.warehouse("control_tower_two").await.schema_versions().await.unwrap(), versions);
+}
+
+#[tokio::test]
+async fn a_database_of_another_binary_is_refused_with_a_reason() {
+    let engine = Engine::start().await;
+    let warehouse = engine.warehouse("control_tower").await;
+    warehouse.note_migration_for_tests(3, "0003_attempts.sql", "0123456789abcdef").await.unwrap();
+    let error = warehouse.migrate().await.unwrap_err();
+    assert!(matches!(error, WarehouseError::ChangedMigration { version: 3, .. }), "{error}");
+    warehouse.note_migration_for_tests(99, "0099_future.sql", "00").await.unwrap();
+    let error = warehouse.migrate().await.unwrap_err();
+    assert!(matches!(error, WarehouseError::NewerDatabase { found: 99, known: 6, .. }), "{error}");
+    assert!(error.to_string().contains("newer control-tower"), "{error}");
+}
+
+#[tokio::test]
+async fn only_our_own_databases_are_within_reach() {
+    let engine = Engine::start().await;
+    let error = Warehouse::connect(engine.client_config("elsewhere")).migrate().await.unwrap_err().to_string();
+    assert!(error.contains("elsewhere") && error.contains("denies access"), "{error}");
+    let config = warehouse::WarehouseConfig { password: "wrong".to_owned(), ..engine.client_config("control_tower") };
+    let error = Warehouse::connect(config).ping().await.unwrap_err().to_string();
+    assert!(error.contains("denies access"), "{error}");
+    let config = warehouse::WarehouseConfig { url: "http://127.0.0.1:1".to_owned(), ..engine.client_config("control_tower") };
+    let error = Warehouse::connect(config).ping().await.unwrap_err().to_string();
+    assert!(error.contains("not reachable"), "{error}");
 }

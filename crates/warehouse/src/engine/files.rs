@@ -26,7 +26,7 @@ pub(super) fn prepare(config: &EngineConfig) -> Result<PathBuf, EngineError> {
     // Without an entry of its own the `system` database lives in memory, and the second start cannot find its log tables.
     let system = data.join("metadata/system.sql");
     if !system.exists() {
-        write(&system, include_str!("../../../../queries/engine/system.sql"))?;
+        write(&system, crate::queries::engine::SYSTEM)?;
     }
     Ok(config_file)
 }
@@ -50,7 +50,8 @@ fn write(path: &Path, text: &str) -> Result<(), EngineError> {
 }
 
 /// Limits: memory at half the budget because the engine overshoots its own limit by up to 70%; caches small, since a laptop's
-/// page cache does the same work; few threads; no listener but loopback; system logs off.
+/// page cache does the same work; few threads; no listener but loopback.
+/// System logs are off because no section names them.
 fn config_xml(config: &EngineConfig, data: &Path, users: &Path) -> String {
     let memory = config.memory_bytes / 2;
     let cache = (memory / 16).min(512 << 20);
@@ -82,15 +83,6 @@ fn config_xml(config: &EngineConfig, data: &Path, users: &Path) -> String {
   <storage_configuration>
     <disks><default><keep_free_space_bytes>{KEEP_FREE_BYTES}</keep_free_space_bytes></default></disks>
   </storage_configuration>
-  <query_log remove=\"1\"/>
-  <query_thread_log remove=\"1\"/>
-  <query_views_log remove=\"1\"/>
-  <part_log remove=\"1\"/>
-  <trace_log remove=\"1\"/>
-  <text_log remove=\"1\"/>
-  <metric_log remove=\"1\"/>
-  <asynchronous_metric_log remove=\"1\"/>
-  <processors_profile_log remove=\"1\"/>
 </clickhouse>
 ",
         users = escape(&users.display().to_string()),

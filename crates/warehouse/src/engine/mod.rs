@@ -244,7 +244,7 @@ fn command_line(config: &EngineConfig, config_file: &std::path::Path) -> Vec<Str
     option("--http_port", config.http_port.to_string());
     option("--tcp_port", config.tcp_port.to_string());
     option("--log-level", "warning".to_owned());
-    option("--query", include_str!("../../../../queries/engine/serve.sql").to_owned());
+    option("--query", crate::queries::engine::SERVE.to_owned());
     line
 }
 
