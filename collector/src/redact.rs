@@ -98,7 +98,7 @@ pub fn drop_to_metadata(row: &mut SpanRow) -> bool {
 fn is_content(key: &str) -> bool {
     let matches =
         |name: &&str| key.strip_prefix(*name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
-    CONTENT.iter().copied().any(matches) && !NOT_CONTENT.contains(&key)
+    CONTENT.iter().any(matches) && !NOT_CONTENT.contains(&key)
 }
 
 /// Of each document id and score stay. What is not a list of documents goes altogether.
