@@ -155,7 +155,8 @@ impl Drop for Call {
     fn drop(&mut self) {
         let Some(facts) = self.facts.take() else { return };
         let status = facts.status.unwrap_or(CLIENT_LEFT);
-        let ending = Ending { status, error: Some("client_disconnected"), disconnected: true, complete: false };
+        let ending =
+            Ending { status, error: Some("client_disconnected"), disconnected: true, complete: false };
         self.app.metrics.disconnects.inc();
         record_later(&self.app, facts, ending);
     }

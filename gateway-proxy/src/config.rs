@@ -212,7 +212,11 @@ impl Config {
         }
         if !(8..=120).contains(&self.limits.json_depth) {
             let value = self.limits.json_depth.to_string();
-            return Err(InvalidSetting { key: "limits.json_depth", value, expected: "a number from 8 to 120" });
+            return Err(InvalidSetting {
+                key: "limits.json_depth",
+                value,
+                expected: "a number from 8 to 120",
+            });
         }
         Ok(())
     }

@@ -73,19 +73,24 @@ impl Failure {
                 let message = format!("{method} is not allowed on {path}: expected {allowed}");
                 ApiError::client(405, INVALID, Some("method_not_allowed"), message)
             }
-            Self::NoKey | Self::MalformedKey | Self::WrongKey { .. } | Self::RevokedKey { .. } | Self::ExpiredKey { .. } => {
-                self.key_error()
-            }
-            Self::NoPolicy => {
-                retry_in(1, ApiError::internal(503, "the gateway has not read its policy yet: retry in a moment"))
-            }
+            Self::NoKey
+            | Self::MalformedKey
+            | Self::WrongKey { .. }
+            | Self::RevokedKey { .. }
+            | Self::ExpiredKey { .. } => self.key_error(),
+            Self::NoPolicy => retry_in(
+                1,
+                ApiError::internal(503, "the gateway has not read its policy yet: retry in a moment"),
+            ),
             Self::ModelNotAllowed { model, key } => {
                 let message = format!("model: the key {key} is not allowed to use {model:?}");
                 let error = ApiError::client(403, INVALID, Some("model_not_allowed"), message);
                 ApiError { param: Some("model".into()), fault: Fault::Policy, ..error }
             }
             Self::UnknownModel { model } => {
-                let message = format!("model: {model:?} does not exist or is not available to you; GET /v1/models lists what is");
+                let message = format!(
+                    "model: {model:?} does not exist or is not available to you; GET /v1/models lists what is"
+                );
                 let error = ApiError::client(404, INVALID, Some("model_not_found"), message);
                 ApiError { param: Some("model".into()), ..error }
             }
@@ -94,7 +99,9 @@ impl Failure {
                 ApiError::client(415, INVALID, Some("unsupported_media_type"), message)
             }
             Self::ContentEncoding { got } => {
-                let message = format!("content-encoding: {got:?} is not supported: expected a body that is not compressed");
+                let message = format!(
+                    "content-encoding: {got:?} is not supported: expected a body that is not compressed"
+                );
                 ApiError::client(415, INVALID, Some("unsupported_content_encoding"), message)
             }
             Self::BodyTooLarge { limit } => {
@@ -103,9 +110,14 @@ impl Failure {
             }
             Self::SlowBody { after } => {
                 let message = format!("body: nothing more came within {} ms", after.as_millis());
-                ApiError { retryable: true, ..ApiError::client(408, INVALID, Some("request_timeout"), message) }
+                ApiError {
+                    retryable: true,
+                    ..ApiError::client(408, INVALID, Some("request_timeout"), message)
+                }
             }
-            Self::BrokenBody => ApiError::client(400, INVALID, Some("incomplete_body"), "body: it broke off before its end"),
+            Self::BrokenBody => {
+                ApiError::client(400, INVALID, Some("incomplete_body"), "body: it broke off before its end")
+            }
             Self::Body(BodyError::Invalid(error)) => error.clone(),
             Self::Body(error) => {
                 let code = match error {
@@ -144,25 +156,43 @@ impl Failure {
 
     fn upstream_error(&self) -> ApiError {
         let (status, code, retryable, message) = match self {
-            Self::Unreachable => (502, "upstream_unreachable", true, "the model's server cannot be reached".into()),
-            Self::Closed => {
-                (502, "upstream_closed", true, "the model's server closed the connection without an answer".into())
+            Self::Unreachable => {
+                (502, "upstream_unreachable", true, "the model's server cannot be reached".into())
             }
-            Self::Timeout { what, after } => {
-                (504, "upstream_timeout", true, format!("the model's server sent no {what} within {} ms", after.as_millis()))
-            }
+            Self::Closed => (
+                502,
+                "upstream_closed",
+                true,
+                "the model's server closed the connection without an answer".into(),
+            ),
+            Self::Timeout { what, after } => (
+                504,
+                "upstream_timeout",
+                true,
+                format!("the model's server sent no {what} within {} ms", after.as_millis()),
+            ),
             Self::Garbage { status, detail } => {
                 let message = format!("the model's server answered {status} with {detail}");
                 (502, "upstream_invalid_response", true, message)
             }
             Self::ProviderCredential { status } => {
-                let message = format!("the model's server refuses the gateway's own credential ({status}); your key is fine");
+                let message = format!(
+                    "the model's server refuses the gateway's own credential ({status}); your key is fine"
+                );
                 (502, "upstream_authentication", false, message)
             }
-            Self::AnswerTooLarge { limit } => {
-                (502, "upstream_answer_too_large", false, format!("the model's answer is larger than {limit} bytes"))
-            }
-            _ => (502, "upstream_stream_cut", true, "the model's server broke off its answer; what came so far is incomplete".into()),
+            Self::AnswerTooLarge { limit } => (
+                502,
+                "upstream_answer_too_large",
+                false,
+                format!("the model's answer is larger than {limit} bytes"),
+            ),
+            _ => (
+                502,
+                "upstream_stream_cut",
+                true,
+                "the model's server broke off its answer; what came so far is incomplete".into(),
+            ),
         };
         ApiError {
             status,

@@ -51,7 +51,9 @@ pub(crate) async fn forward(
             }
             let trailers = takes_trailers(&headers);
             if trailers {
-                response.headers_mut().insert(header::TRAILER, HeaderValue::from_static("x-control-tower-cost-usd"));
+                response
+                    .headers_mut()
+                    .insert(header::TRAILER, HeaderValue::from_static("x-control-tower-cost-usd"));
             }
             let stream = opening.into_stream(call, trailers, deadline);
             Ok(response.map(|()| Body::Stream(Box::new(stream))))
@@ -101,7 +103,7 @@ async fn attempt(
     let sending = app.upstreams.send(&target, &outgoing, retried);
     let answer = match timeout_at(until, sending).await {
         Ok(Ok(answer)) => answer,
-        Ok(Err(error)) => return Err(unsent(&target, error)),
+        Ok(Err(error)) => return Err(unsent(&target, &error)),
         Err(_elapsed) => {
             return Err(Failure::Timeout { what: "answer", after: app.timeouts.first_byte() });
         }
@@ -131,16 +133,16 @@ fn note_retry(app: &App, facts: &mut Facts, error: &SendError) {
     facts.attempts.push(Attempt { started: app.clock.now(), at: Instant::now(), ..current });
 }
 
-fn unsent(target: &Target, error: SendError) -> Failure {
+fn unsent(target: &Target, error: &SendError) -> Failure {
     tracing::warn!(
-        error = &error as &dyn std::error::Error,
+        error = error as &dyn std::error::Error,
         server.address = target.address(),
         server.port = target.port(),
         "an upstream gave no answer"
     );
     match error {
         SendError::Connect(_) => Failure::Unreachable,
-        SendError::ConnectTimeout(after) => Failure::Timeout { what: "connection", after },
+        SendError::ConnectTimeout(after) => Failure::Timeout { what: "connection", after: *after },
         SendError::Broken(_) => Failure::Closed,
     }
 }
@@ -172,7 +174,9 @@ async fn pass_whole(
             Some(answer) => facts.answer = answer,
             // We asked for no encoding; what came in one anyway passes, and is estimated.
             None if is_encoded => {}
-            None => return Err(Failure::Garbage { status: status.as_u16(), detail: "what is not an answer" }),
+            None => {
+                return Err(Failure::Garbage { status: status.as_u16(), detail: "what is not an answer" });
+            }
         }
     } else {
         if status.is_redirection() || status.is_informational() {
@@ -220,11 +224,7 @@ fn say(headers: &mut HeaderMap, facts: &Facts, resolved: &Resolved) {
 }
 
 /// The client's headers that go on, and the trace that the upstream may join.
-fn outgoing_headers(
-    from: &HeaderMap,
-    identity: &Identity,
-    span: opentelemetry::trace::SpanId,
-) -> HeaderMap {
+fn outgoing_headers(from: &HeaderMap, identity: &Identity, span: opentelemetry::trace::SpanId) -> HeaderMap {
     let mut headers = for_upstream(from);
     if let Some(traceparent) = identity.traceparent(span) {
         headers.insert(HeaderName::from_static("traceparent"), traceparent);

@@ -88,25 +88,49 @@ impl GatewayMetrics {
             shipper_rejected: Counter::default(),
         };
         let m = metrics.clone();
-        registry.register("gateway_requests", "Requests answered, by route, status and whose fault", m.requests);
+        registry.register(
+            "gateway_requests",
+            "Requests answered, by route, status and whose fault",
+            m.requests,
+        );
         registry.register("gateway_refusals", "Requests refused by the gateway, by error code", m.refusals);
-        registry.register("gateway_upstream_errors", "Failed attempts at upstreams, by class", m.upstream_errors);
+        registry.register(
+            "gateway_upstream_errors",
+            "Failed attempts at upstreams, by class",
+            m.upstream_errors,
+        );
         registry.register("gateway_tokens", "Tokens metered, by kind", m.tokens);
         registry.register("gateway_usage", "Calls with usage, by where it comes from", m.usage);
         registry.register("gateway_cost_picodollars", "Cost, 10^-12 USD", m.cost_picodollars);
         registry.register("gateway_unpriced_calls", "Calls whose model has no price", m.unpriced);
-        registry.register("gateway_client_disconnects", "Clients that left before their answer", m.disconnects);
+        registry.register(
+            "gateway_client_disconnects",
+            "Clients that left before their answer",
+            m.disconnects,
+        );
         registry.register("gateway_records_lost", "Calls that could not be recorded", m.records_lost);
         registry.register("gateway_capture_truncated_bytes", "Captured content cut off", m.truncated_bytes);
-        registry.register("gateway_malformed_events", "Stream events that were not understood", m.malformed_events);
+        registry.register(
+            "gateway_malformed_events",
+            "Stream events that were not understood",
+            m.malformed_events,
+        );
         registry.register("gateway_active_streams", "Streams being relayed", m.active_streams);
         let (first, all) = (m.first_token, m.duration);
         let help = "Time to first token";
         registry.register_with_unit("gen_ai_server_time_to_first_token", help, Unit::Seconds, first);
         registry.register_with_unit("gen_ai_server_request_duration", "Whole calls", Unit::Seconds, all);
         registry.register("gateway_shipped_records", "Records the collector has accepted", m.shipped_records);
-        registry.register("gateway_shipper_failures", "Failed deliveries to the collector, by class", m.shipper_failures);
-        registry.register("gateway_shipper_rejected_records", "Records that the collector refuses for good", m.shipper_rejected);
+        registry.register(
+            "gateway_shipper_failures",
+            "Failed deliveries to the collector, by class",
+            m.shipper_failures,
+        );
+        registry.register(
+            "gateway_shipper_rejected_records",
+            "Records that the collector refuses for good",
+            m.shipper_rejected,
+        );
         metrics
     }
 
@@ -160,7 +184,11 @@ impl Collector for SpoolMetrics {
         for (name, help, value) in [
             ("gateway_spool_bytes", "Bytes of the spool on disk", stats.bytes),
             ("gateway_spool_max_bytes", "Bound of the spool", stats.max_bytes),
-            ("gateway_spool_pending_bytes", "Bytes that the collector has not accepted yet", stats.pending_bytes),
+            (
+                "gateway_spool_pending_bytes",
+                "Bytes that the collector has not accepted yet",
+                stats.pending_bytes,
+            ),
         ] {
             let gauge = gauge(value);
             gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;

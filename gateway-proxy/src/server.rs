@@ -63,10 +63,8 @@ impl Server {
             r.register_collector(Box::new(SpoolMetrics(writer.clone())));
             GatewayMetrics::register(r)
         });
-        let options = ShipperOptions {
-            collector_url: config.collector_url.clone(),
-            key: config.collector_key.clone(),
-        };
+        let options =
+            ShipperOptions { collector_url: config.collector_url.clone(), key: config.collector_key.clone() };
         let shipper = Shipper::new(&options, reader, metrics.clone(), health.component("shipper"))?;
         let app = Arc::new(App {
             recorder: Recorder::new(

@@ -99,8 +99,10 @@ async fn routed(
         };
         return (route, listed());
     }
-    let failure =
-        Failure::NoSuchEndpoint { method: request.method().to_string(), path: path.chars().take(200).collect() };
+    let failure = Failure::NoSuchEndpoint {
+        method: request.method().to_string(),
+        path: path.chars().take(200).collect(),
+    };
     ("other", Err(failure))
 }
 

@@ -70,8 +70,11 @@ impl Shipper {
         http.set_nodelay(true);
         http.enforce_http(false);
         http.set_connect_timeout(Some(Duration::from_secs(5)));
-        let connector =
-            HttpsConnectorBuilder::new().with_webpki_roots().https_or_http().enable_http1().wrap_connector(http);
+        let connector = HttpsConnectorBuilder::new()
+            .with_webpki_roots()
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(http);
         let client = Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connector);
         let uri = format!("{}/v1/traces", options.collector_url.trim_end_matches('/')).parse()?;
         let key = match options.key.as_str() {
@@ -92,7 +95,9 @@ impl Shipper {
         // A batch in flight was given up: it is read again from the last commit. The collector drops what it has already.
         self.reader.rewind();
         if timeout(grace, self.ship_rest()).await.is_err() {
-            tracing::warn!("the collector did not take all records in time: they wait in the spool for the next start");
+            tracing::warn!(
+                "the collector did not take all records in time: they wait in the spool for the next start"
+            );
         }
     }
 
@@ -111,7 +116,10 @@ impl Shipper {
         self.ship(&batch.records).await;
         if let Err(error) = self.reader.commit(batch.to) {
             // It will be shipped again after a restart, and recognised by the collector.
-            tracing::error!(error = &error as &dyn std::error::Error, "the spool's cursor could not be written");
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "the spool's cursor could not be written"
+            );
         }
     }
 
@@ -128,7 +136,10 @@ impl Shipper {
             };
             if records.len() == 1 {
                 self.metrics.shipper_rejected.inc();
-                tracing::error!(http.status = status.as_u16(), "the collector refuses a record for good: it is dropped");
+                tracing::error!(
+                    http.status = status.as_u16(),
+                    "the collector refuses a record for good: it is dropped"
+                );
                 continue;
             }
             let (first, second) = records.split_at(records.len() / 2);
@@ -154,7 +165,11 @@ impl Shipper {
             };
             GatewayMetrics::count(&self.metrics.shipper_failures, class);
             let wait = after.unwrap_or(pause).min(LONGEST_PAUSE);
-            tracing::debug!(class, wait_ms = wait.as_millis(), "the collector did not take a batch; trying again");
+            tracing::debug!(
+                class,
+                wait_ms = wait.as_millis(),
+                "the collector did not take a batch; trying again"
+            );
             tokio::time::sleep(wait + self.jitter(wait)).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }

@@ -37,7 +37,13 @@ pub(super) fn of(
     spans
 }
 
-fn call(facts: &Facts, ending: Ending, priced: &Priced, capture_bytes: usize, truncated: &Counter) -> SpanData {
+fn call(
+    facts: &Facts,
+    ending: Ending,
+    priced: &Priced,
+    capture_bytes: usize,
+    truncated: &Counter,
+) -> SpanData {
     let mut attributes = Vec::with_capacity(48);
     let put = &mut attributes;
     common(put, facts, ct::RECORD_CALL);

@@ -158,7 +158,8 @@ fn read_event(answer: &mut Answer, event: &Event<'_>) -> EventKind {
         | "response.reasoning_summary_text.delta" => {
             let text = streamed.delta.and_then(|raw| serde_json::from_str::<Text<'_>>(raw.get()).ok());
             let said = answer.output.choice(streamed.output_index);
-            let into = if kind.starts_with("response.reasoning") { &mut said.reasoning } else { &mut said.content };
+            let into =
+                if kind.starts_with("response.reasoning") { &mut said.reasoning } else { &mut said.content };
             into.push_str(&text.unwrap_or_default().0);
             EventKind::Content
         }
@@ -188,11 +189,15 @@ mod tests {
         let mut answer = Answer::default();
         let created = r#"{"type":"response.created","sequence_number":0,"response":{"id":"r1","model":"m"}}"#;
         assert_eq!(read_event(&mut answer, &Event::from_data(created)), EventKind::Other);
-        let delta = r#"{"type":"response.output_text.delta","sequence_number":4,"output_index":0,"delta":"H\u00e9"}"#;
+        let delta =
+            r#"{"type":"response.output_text.delta","sequence_number":4,"output_index":0,"delta":"H\u00e9"}"#;
         assert_eq!(read_event(&mut answer, &Event::from_data(delta)), EventKind::Content);
         assert_eq!(answer.output.to_json(), r#"[{"role":"assistant","content":"Hé"}]"#);
         let event = error_event(&ApiError::internal(502, "cut"), "req_1", &answer);
-        assert!(event.starts_with("event: error\ndata: {") && event.contains("\"sequence_number\":5"), "{event}");
+        assert!(
+            event.starts_with("event: error\ndata: {") && event.contains("\"sequence_number\":5"),
+            "{event}"
+        );
 
         let done = r#"{"type":"response.completed","sequence_number":5,"response":{"id":"r1","model":"m-2","status":"completed",
             "output":[{"type":"message","content":[{"type":"output_text","text":"Hi"}]}],

@@ -44,9 +44,16 @@ impl Answer {
     }
 
     /// Takes over names that are new.
-    pub(crate) fn learn(&mut self, id: Option<Text<'_>>, model: Option<Text<'_>>, tier_name: Option<&Text<'_>>) {
+    pub(crate) fn learn(
+        &mut self,
+        id: Option<Text<'_>>,
+        model: Option<Text<'_>>,
+        tier_name: Option<&Text<'_>>,
+    ) {
         for (into, name) in [(&mut self.id, id), (&mut self.model, model)] {
-            if into.is_none() && let Some(name) = name.filter(|n| !n.0.is_empty()) {
+            if into.is_none()
+                && let Some(name) = name.filter(|n| !n.0.is_empty())
+            {
                 *into = Some(name.0.into_owned());
             }
         }
@@ -244,6 +251,10 @@ mod tests {
         let mut output = Output::default();
         let message = br#"{"role":"assistant","content":"Hi","tool_calls":[{"id":"t","type":"function","function":{"name":"f","arguments":"{}"}}]}"#;
         output.push_raw(Some(Bytes::from_static(message)));
-        assert!(output.text().contains("Hi") && output.text().contains("{}") && !output.text().contains("assistant"));
+        assert!(
+            output.text().contains("Hi")
+                && output.text().contains("{}")
+                && !output.text().contains("assistant")
+        );
     }
 }

@@ -26,6 +26,7 @@ pub(crate) struct UsageFields {
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
+#[expect(clippy::struct_field_names, reason = "the names are the protocol's")]
 struct InputDetails {
     cached_tokens: Option<u64>,
     audio_tokens: Option<u64>,
@@ -135,6 +136,9 @@ mod tests {
         let got = read(anthropic_as_openai);
         assert_eq!((got.input, got.cache_read, got.cache_write), (80, 40, 30));
 
-        assert_eq!(read(r#"{"prompt_tokens":7,"completion_tokens":null,"prompt_tokens_details":null}"#).input, 7);
+        assert_eq!(
+            read(r#"{"prompt_tokens":7,"completion_tokens":null,"prompt_tokens_details":null}"#).input,
+            7
+        );
     }
 }

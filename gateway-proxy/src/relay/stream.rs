@@ -66,7 +66,12 @@ enum Phase {
     /// Pieces come and go.
     Relaying,
     /// The answer is over and its tokens are being counted; `last` goes out after that.
-    Counting { count: JoinHandle<TokenUsage>, ending: Ending, last: Bytes, more: bool },
+    Counting {
+        count: JoinHandle<TokenUsage>,
+        ending: Ending,
+        last: Bytes,
+        more: bool,
+    },
     /// The call is recorded; what the upstream still sends passes.
     Lingering,
     /// Nothing more but trailers.
@@ -133,7 +138,7 @@ impl Opening {
     pub(crate) fn into_stream(self, call: Call, trailers: bool, deadline: Instant) -> Stream {
         let now = Instant::now();
         let app = call.app();
-        let _active = Active::new(app);
+        let active = Active::new(app);
         let timer = Box::pin(sleep_until((now + app.timeouts.idle()).min(deadline)));
         Stream {
             upstream: Some(self.upstream),
@@ -145,7 +150,7 @@ impl Opening {
             timer,
             trailers,
             settled: Settled::default(),
-            _active,
+            _active: active,
             call,
         }
     }
@@ -255,7 +260,8 @@ impl Stream {
     /// What goes to the client of a piece; ends the call when the answer has ended.
     fn taken(&mut self, taken: Taken) -> Bytes {
         if taken.too_large {
-            return self.broke_off(&Failure::Garbage { status: 200, detail: "an endless event" }, Bytes::new());
+            return self
+                .broke_off(&Failure::Garbage { status: 200, detail: "an endless event" }, Bytes::new());
         }
         let error = match taken.end {
             None => return taken.bytes,
@@ -369,8 +375,11 @@ fn take_rest(app: &App, facts: &mut Facts, relay: &mut Relay, hide_usage: bool) 
 }
 
 fn judge(app: &App, facts: &mut Facts, taken: &mut Taken, hide_usage: bool, event: &Event<'_>) -> Verdict {
-    let kind =
-        if event.is_malformed() { EventKind::Malformed } else { (facts.endpoint.read_event)(&mut facts.answer, event) };
+    let kind = if event.is_malformed() {
+        EventKind::Malformed
+    } else {
+        (facts.endpoint.read_event)(&mut facts.answer, event)
+    };
     taken.understood += usize::from(kind != EventKind::Malformed);
     match kind {
         EventKind::Content => {

@@ -28,7 +28,9 @@ pub(crate) async fn collect(
     loop {
         let wait = (Instant::now() + idle).min(until);
         let frame = match timeout_at(wait, body.frame()).await {
-            Err(_elapsed) => return Err(Failure::Timeout { what: "further piece of its answer", after: idle }),
+            Err(_elapsed) => {
+                return Err(Failure::Timeout { what: "further piece of its answer", after: idle });
+            }
             Ok(Some(Err(_broken))) => return Err(Failure::Cut),
             Ok(Some(Ok(frame))) => frame,
             Ok(None) => break,

@@ -61,7 +61,9 @@ impl Ask {
 pub(crate) enum BodyError {
     #[error("body: the byte at offset {0} is not UTF-8: expected JSON in UTF-8")]
     NotUtf8(usize),
-    #[error("body: nested deeper than {max} levels at offset {at}: expected at most {max} arrays and objects within each other")]
+    #[error(
+        "body: nested deeper than {max} levels at offset {at}: expected at most {max} arrays and objects within each other"
+    )]
     TooDeep { at: usize, max: usize },
     #[error("body: not a valid JSON object: {0}")]
     NotJson(serde_json::Error),
@@ -87,8 +89,10 @@ pub(crate) fn parse(endpoint: &Endpoint, body: Bytes, max_depth: usize) -> Resul
 
     let model = find("model").ok_or_else(|| missing("model", "the name of a model"))?;
     let name = model.string().ok_or_else(|| {
-        let message =
-            format!("model: {} is not valid here: expected the name of a model, a string", kind_of(model.text()));
+        let message = format!(
+            "model: {} is not valid here: expected the name of a model, a string",
+            kind_of(model.text())
+        );
         wrong_type("model", message)
     })?;
     if name.is_empty() {
@@ -101,10 +105,11 @@ pub(crate) fn parse(endpoint: &Endpoint, body: Bytes, max_depth: usize) -> Resul
     let stream = find("stream").is_some_and(|m| m.text() == "true");
     let asked = |name| find(name).filter(|m| m.text() != "null").map(place);
     let model_at = place(model);
-    let (prompt_at, instructions_at, tools_at) = (asked(endpoint.prompt), asked("instructions"), asked("tools"));
+    let (prompt_at, instructions_at, tools_at) =
+        (asked(endpoint.prompt), asked("instructions"), asked("tools"));
     let usage = asked_usage(text, find("stream_options"))?;
     let model = name.into_owned();
-    Ok(Ask { model, stream, model_at, usage, prompt_at, instructions_at, tools_at, body })
+    Ok(Ask { body, model, stream, model_at, usage, prompt_at, instructions_at, tools_at })
 }
 
 /// Where `part`, a slice of `text`, stands in it.

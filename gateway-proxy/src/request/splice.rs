@@ -66,13 +66,34 @@ mod tests {
     fn only_the_model_and_the_request_for_usage_change() {
         let m = r#""messages":[{"role":"user","content":"h\u00e9 \"model\": 1"}]"#;
         for (body, expected) in [
-            (format!("{{ \"model\" : \"a\",  {m}}}"), format!("{{ \"model\" : \"b\",\"stream_options\":{{\"include_usage\":true}},  {m}}}")),
-            (format!("{{{m},\"stream_options\":null,\"model\":\"a\"}}"), format!("{{{m},\"stream_options\":{{\"include_usage\":true}},\"model\":\"b\"}}")),
-            (format!("{{{m},\"model\":\"a\",\"stream_options\":{{ }}}}"), format!("{{{m},\"model\":\"b\",\"stream_options\":{{\"include_usage\":true }}}}")),
-            (format!("{{{m},\"model\":\"a\",\"stream_options\":{{\"x\":1}}}}"), format!("{{{m},\"model\":\"b\",\"stream_options\":{{\"include_usage\":true,\"x\":1}}}}")),
-            (format!("{{{m},\"model\":\"a\",\"stream_options\":{{\"include_usage\": false}}}}"), format!("{{{m},\"model\":\"b\",\"stream_options\":{{\"include_usage\": true}}}}")),
-            (format!("{{{m},\"model\":\"a\",\"stream_options\":{{\"include_usage\":null}}}}"), format!("{{{m},\"model\":\"b\",\"stream_options\":{{\"include_usage\":true}}}}")),
-            (format!("{{{m},\"model\":\"a\",\"stream_options\":{{\"include_usage\":true}}}}"), format!("{{{m},\"model\":\"b\",\"stream_options\":{{\"include_usage\":true}}}}")),
+            (
+                format!("{{ \"model\" : \"a\",  {m}}}"),
+                format!("{{ \"model\" : \"b\",\"stream_options\":{{\"include_usage\":true}},  {m}}}"),
+            ),
+            (
+                format!("{{{m},\"stream_options\":null,\"model\":\"a\"}}"),
+                format!("{{{m},\"stream_options\":{{\"include_usage\":true}},\"model\":\"b\"}}"),
+            ),
+            (
+                format!("{{{m},\"model\":\"a\",\"stream_options\":{{ }}}}"),
+                format!("{{{m},\"model\":\"b\",\"stream_options\":{{\"include_usage\":true }}}}"),
+            ),
+            (
+                format!("{{{m},\"model\":\"a\",\"stream_options\":{{\"x\":1}}}}"),
+                format!("{{{m},\"model\":\"b\",\"stream_options\":{{\"include_usage\":true,\"x\":1}}}}"),
+            ),
+            (
+                format!("{{{m},\"model\":\"a\",\"stream_options\":{{\"include_usage\": false}}}}"),
+                format!("{{{m},\"model\":\"b\",\"stream_options\":{{\"include_usage\": true}}}}"),
+            ),
+            (
+                format!("{{{m},\"model\":\"a\",\"stream_options\":{{\"include_usage\":null}}}}"),
+                format!("{{{m},\"model\":\"b\",\"stream_options\":{{\"include_usage\":true}}}}"),
+            ),
+            (
+                format!("{{{m},\"model\":\"a\",\"stream_options\":{{\"include_usage\":true}}}}"),
+                format!("{{{m},\"model\":\"b\",\"stream_options\":{{\"include_usage\":true}}}}"),
+            ),
         ] {
             assert_eq!(splice(&body, "b", true), expected);
         }

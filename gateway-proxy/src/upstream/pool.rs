@@ -80,7 +80,7 @@ impl Upstreams {
         let mut http = HttpConnector::new();
         http.set_nodelay(true);
         http.enforce_http(false);
-        http.set_keepalive(Some(Duration::from_secs(60)));
+        http.set_keepalive(Some(Duration::from_mins(1)));
         let connector = HttpsConnectorBuilder::new()
             .with_webpki_roots()
             .https_or_http()
@@ -109,7 +109,7 @@ impl Upstreams {
             .map_err(|_| BadProvider::BaseUrl(provider.id.to_string()))?;
         let target = Arc::new(Target {
             provider: provider.clone(),
-            pool: self.pool(origin),
+            pool: self.pool(&origin),
             base_path,
             host,
             authorization: authorization(provider)?,
@@ -119,7 +119,7 @@ impl Upstreams {
         Ok(target)
     }
 
-    fn pool(&self, origin: Origin) -> Arc<Pool> {
+    fn pool(&self, origin: &Origin) -> Arc<Pool> {
         let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
         let make = || {
             Arc::new(Pool {
@@ -218,7 +218,8 @@ impl Upstreams {
 
     /// Lets go of connections that were idle too long. Call it now and then.
     pub(crate) fn sweep(&self) {
-        let pools: Vec<_> = self.pools.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        let pools: Vec<_> =
+            self.pools.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
         let now = Instant::now();
         for pool in pools {
             let mut idle = pool.idle.lock().unwrap_or_else(PoisonError::into_inner);

@@ -31,7 +31,9 @@ pub(crate) struct Origin {
 /// A provider cannot be called as it is set up.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum BadProvider {
-    #[error("provider {0}: its base URL is not valid: expected an http or https URL, such as https://api.openai.com/v1")]
+    #[error(
+        "provider {0}: its base URL is not valid: expected an http or https URL, such as https://api.openai.com/v1"
+    )]
     BaseUrl(String),
     #[error("provider {0}: its secret holds characters that a header cannot carry")]
     Secret(String),

@@ -9,7 +9,7 @@ async fn gateway() -> (Gateway, Upstream) {
     let upstream = Upstream::always(json(200, "{}")).await;
     let mut config = config(None);
     config.limits.body_bytes = 100_000;
-    let gateway = Gateway::start(config, snapshot(upstream.addr, true)).await;
+    let gateway = Gateway::start(config, snapshot(upstream.addr, true));
     (gateway, upstream)
 }
 
@@ -78,7 +78,8 @@ async fn models_that_are_unknown_or_not_allowed() {
 #[tokio::test]
 async fn bodies_that_are_no_requests() {
     let (gateway, upstream) = gateway().await;
-    let deep = format!(r#"{{"model":"gpt-4o-mini","messages":{}1{}}}"#, "[".repeat(40_000), "]".repeat(40_000));
+    let deep =
+        format!(r#"{{"model":"gpt-4o-mini","messages":{}1{}}}"#, "[".repeat(40_000), "]".repeat(40_000));
     let deep_object = format!(r#"{{"model":"gpt-4o-mini","x":{}"#, "{\"a\":".repeat(15_000));
     for (body, code, word) in [
         ("", "invalid_json", "body: "),
@@ -110,18 +111,68 @@ async fn fields_of_the_wrong_type_are_named() {
         ("/v1/chat/completions", format!("{{\"model\":7,{m}}}"), "model", "number"),
         ("/v1/chat/completions", format!("{{\"model\":null,{m}}}"), "model", "null"),
         ("/v1/chat/completions", format!("{{\"model\":\"\",{m}}}"), "model", "empty"),
-        ("/v1/chat/completions", format!("{{\"model\":\"gpt-4o-mini\",\"stream\":\"yes\",{m}}}"), "stream", "expected boolean"),
-        ("/v1/chat/completions", format!("{{\"model\":\"gpt-4o-mini\",\"temperature\":\"hot\",{m}}}"), "temperature", "expected number"),
-        ("/v1/chat/completions", format!("{{\"model\":\"gpt-4o-mini\",\"max_tokens\":1.5,{m}}}"), "max_tokens", "expected integer"),
-        ("/v1/chat/completions", format!("{{\"model\":\"gpt-4o-mini\",\"tools\":{{}},{m}}}"), "tools", "expected array"),
-        ("/v1/chat/completions", format!("{{\"model\":\"gpt-4o-mini\",\"stream_options\":3,{m}}}"), "stream_options", "expected object"),
-        ("/v1/chat/completions", format!("{{\"model\":\"gpt-4o-mini\",\"stream_options\":{{\"include_usage\":1}},{m}}}"), "stream_options.include_usage", "expected boolean"),
+        (
+            "/v1/chat/completions",
+            format!("{{\"model\":\"gpt-4o-mini\",\"stream\":\"yes\",{m}}}"),
+            "stream",
+            "expected boolean",
+        ),
+        (
+            "/v1/chat/completions",
+            format!("{{\"model\":\"gpt-4o-mini\",\"temperature\":\"hot\",{m}}}"),
+            "temperature",
+            "expected number",
+        ),
+        (
+            "/v1/chat/completions",
+            format!("{{\"model\":\"gpt-4o-mini\",\"max_tokens\":1.5,{m}}}"),
+            "max_tokens",
+            "expected integer",
+        ),
+        (
+            "/v1/chat/completions",
+            format!("{{\"model\":\"gpt-4o-mini\",\"tools\":{{}},{m}}}"),
+            "tools",
+            "expected array",
+        ),
+        (
+            "/v1/chat/completions",
+            format!("{{\"model\":\"gpt-4o-mini\",\"stream_options\":3,{m}}}"),
+            "stream_options",
+            "expected object",
+        ),
+        (
+            "/v1/chat/completions",
+            format!("{{\"model\":\"gpt-4o-mini\",\"stream_options\":{{\"include_usage\":1}},{m}}}"),
+            "stream_options.include_usage",
+            "expected boolean",
+        ),
         ("/v1/chat/completions", "{\"model\":\"gpt-4o-mini\"}".into(), "messages", "required"),
         ("/v1/chat/completions", "{\"model\":\"gpt-4o-mini\",\"messages\":[ ]}".into(), "messages", "empty"),
-        ("/v1/chat/completions", "{\"model\":\"gpt-4o-mini\",\"messages\":\"hi\"}".into(), "messages", "array"),
-        ("/v1/chat/completions", "{\"model\":\"gpt-4o-mini\",\"messages\":[1]}".into(), "messages[0]", "expected object"),
-        ("/v1/chat/completions", "{\"model\":\"gpt-4o-mini\",\"messages\":[{}]}".into(), "messages[0].role", "required"),
-        ("/v1/chat/completions", "{\"model\":\"gpt-4o-mini\",\"messages\":[{\"role\":\"user\",\"content\":5}]}".into(), "messages[0].content", "expected string or array"),
+        (
+            "/v1/chat/completions",
+            "{\"model\":\"gpt-4o-mini\",\"messages\":\"hi\"}".into(),
+            "messages",
+            "array",
+        ),
+        (
+            "/v1/chat/completions",
+            "{\"model\":\"gpt-4o-mini\",\"messages\":[1]}".into(),
+            "messages[0]",
+            "expected object",
+        ),
+        (
+            "/v1/chat/completions",
+            "{\"model\":\"gpt-4o-mini\",\"messages\":[{}]}".into(),
+            "messages[0].role",
+            "required",
+        ),
+        (
+            "/v1/chat/completions",
+            "{\"model\":\"gpt-4o-mini\",\"messages\":[{\"role\":\"user\",\"content\":5}]}".into(),
+            "messages[0].content",
+            "expected string or array",
+        ),
         ("/v1/completions", "{\"model\":\"gpt-4o-mini\"}".into(), "prompt", "required"),
         ("/v1/completions", "{\"model\":\"gpt-4o-mini\",\"prompt\":{}}".into(), "prompt", "string or array"),
         ("/v1/embeddings", "{\"model\":\"gpt-4o-mini\"}".into(), "input", "required"),
@@ -161,7 +212,8 @@ async fn bodies_that_are_too_large_or_of_the_wrong_type() {
 async fn a_body_too_large_without_a_length_is_refused_too() {
     use http_body_util::{BodyExt, StreamBody};
     let (gateway, _upstream) = gateway().await;
-    let pieces = (0..20).map(|_| Ok::<_, std::convert::Infallible>(http_body::Frame::data(Bytes::from(vec![b' '; 10_000]))));
+    let pieces = (0..20)
+        .map(|_| Ok::<_, std::convert::Infallible>(http_body::Frame::data(Bytes::from(vec![b' '; 10_000]))));
     let body = StreamBody::new(futures_util::stream::iter(pieces));
     let stream = tokio::net::TcpStream::connect(gateway.addr).await.unwrap();
     let (mut sender, connection) =

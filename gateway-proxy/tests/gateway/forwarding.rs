@@ -15,7 +15,10 @@ async fn the_body_goes_byte_for_byte_but_for_the_model() {
     assert_eq!(answer.text(), ANSWER, "the answer comes as it is");
 
     let got = &upstream.received()[0];
-    assert_eq!(String::from_utf8_lossy(&got.body), body.replace("\"model\":\"pro\" }", "\"model\":\"pro-2025\" }"));
+    assert_eq!(
+        String::from_utf8_lossy(&got.body),
+        body.replace("\"model\":\"pro\" }", "\"model\":\"pro-2025\" }")
+    );
     assert!(got.head.starts_with("POST /v1/chat/completions HTTP/1.1"), "{}", got.head);
 
     let same = chat(false);
@@ -53,7 +56,9 @@ async fn headers_pass_by_rule_in_both_directions() {
         assert_eq!(got.header(name), None, "{name} must not pass");
     }
     let onward = got.header("traceparent").unwrap();
-    assert!(onward.starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-") && !onward.contains("00f067aa0ba902b7"));
+    assert!(
+        onward.starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-") && !onward.contains("00f067aa0ba902b7")
+    );
 
     assert_eq!(answer.header("openai-processing-ms"), "7");
     assert_eq!(answer.header("x-ratelimit-remaining-tokens"), "3");
@@ -159,9 +164,12 @@ async fn an_upstream_that_is_not_there_is_tried_twice() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     gone.models = snapshot(free, true).models;
     let collector = crate::support::Collector::start().await;
-    let gateway = Gateway::start(config(Some(&collector)), gone).await;
+    let gateway = Gateway::start(config(Some(&collector)), gone);
     let answer = gateway.post("/v1/chat/completions", chat(false)).await;
-    assert_eq!((answer.status.as_u16(), answer.json()["error"]["code"].as_str()), (502, Some("upstream_unreachable")));
+    assert_eq!(
+        (answer.status.as_u16(), answer.json()["error"]["code"].as_str()),
+        (502, Some("upstream_unreachable"))
+    );
     assert_eq!(answer.json()["error"]["retryable"], true);
     collector.call().await;
     let attempts: Vec<_> =

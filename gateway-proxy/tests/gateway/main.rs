@@ -1,10 +1,18 @@
 //! The gateway at its HTTP boundary: a real client, a real server, and an upstream and a collector that do as the test says.
 
+#[cfg(test)]
 mod bad_input;
+#[cfg(test)]
 mod disconnects;
+#[cfg(test)]
 mod forwarding;
+#[cfg(test)]
 mod models;
+#[cfg(test)]
 mod records;
+#[cfg(test)]
 mod streams;
+#[cfg(test)]
 mod support;
+#[cfg(test)]
 mod timeouts;

@@ -70,7 +70,7 @@ async fn a_call_is_two_spans_that_say_all() {
 async fn content_is_kept_only_where_it_may_and_only_so_much() {
     let upstream = Upstream::always(json(200, ANSWER)).await;
     let collector = Collector::start().await;
-    let gateway = Gateway::start(config(Some(&collector)), snapshot(upstream.addr, false)).await;
+    let gateway = Gateway::start(config(Some(&collector)), snapshot(upstream.addr, false));
     gateway.post("/v1/chat/completions", chat(false)).await;
     let call = collector.call().await;
     assert_eq!((call.get("gen_ai.input.messages"), call.get("gen_ai.output.messages")), ("", ""));
@@ -78,7 +78,7 @@ async fn content_is_kept_only_where_it_may_and_only_so_much() {
     let collector = Collector::start().await;
     let mut small = config(Some(&collector));
     small.limits.capture_bytes = 50;
-    let gateway = Gateway::start(small, snapshot(upstream.addr, true)).await;
+    let gateway = Gateway::start(small, snapshot(upstream.addr, true));
     gateway.post("/v1/chat/completions", chat(false).replace("Say hi", &"\u{e9}".repeat(40))).await;
     let call = collector.call().await;
     // Cut between characters of two bytes.
@@ -100,7 +100,8 @@ async fn a_failed_request_of_a_known_key_is_a_call_too() {
     let calls = collector.calls(2).await;
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert_eq!(collector.spans().len(), 2, "a stranger leaves no row");
-    let seen: Vec<_> = calls.iter().map(|c| (c.get("http.response.status_code"), c.get("error.type"))).collect();
+    let seen: Vec<_> =
+        calls.iter().map(|c| (c.get("http.response.status_code"), c.get("error.type"))).collect();
     assert_eq!(seen, [("400", "invalid_json"), ("404", "model_not_found")]);
     assert_eq!(gateway.metric("gateway_refusals_total{class=\"invalid_api_key\"}").await, Some(1.0));
 }
@@ -112,11 +113,14 @@ async fn the_record_is_in_the_spool_before_the_last_byte() {
     // The end of the stream is held back: the record must be there when [DONE] is.
     steps.insert(3, Step::Wait(Duration::from_millis(500)));
     steps.insert(2, Step::Wait(Duration::from_millis(300)));
-    let upstream = Upstream::start(move |request| {
-        if request.json()["stream"] == true { steps.clone() } else { json(200, ANSWER) }
-    })
-    .await;
-    let gateway = Gateway::start(config(None), snapshot(upstream.addr, true)).await;
+    let upstream =
+        Upstream::start(
+            move |request| {
+                if request.json()["stream"] == true { steps.clone() } else { json(200, ANSWER) }
+            },
+        )
+        .await;
+    let gateway = Gateway::start(config(None), snapshot(upstream.addr, true));
     for _ in 0..20 {
         let answer = gateway.post("/v1/chat/completions", chat(false)).await;
         assert!(gateway.is_spooled(answer.header("x-request-id")));
@@ -150,10 +154,10 @@ async fn a_full_spool_refuses_or_drops_as_configured() {
     for when_full in [WhenFull::Refuse, WhenFull::Drop] {
         let upstream = Upstream::always(json(200, ANSWER)).await;
         let mut small = config(None);
-        small.spool.max_bytes = 16 << 10;
-        small.spool.segment_bytes = 4 << 10;
+        small.spool.max_bytes = 64 << 10;
+        small.spool.segment_bytes = 8 << 10;
         small.spool.when_full = when_full;
-        let gateway = Gateway::start(small, snapshot(upstream.addr, true)).await;
+        let gateway = Gateway::start(small, snapshot(upstream.addr, true));
         let mut last = gateway.post("/v1/chat/completions", chat(false)).await;
         let mut served = 0;
         for _ in 0..100 {
@@ -185,7 +189,7 @@ async fn the_shipper_insists_until_the_collector_is_back() {
     })
     .await;
     let upstream = Upstream::always(json(200, ANSWER)).await;
-    let gateway = Gateway::start(config(Some(&collector)), snapshot(upstream.addr, true)).await;
+    let gateway = Gateway::start(config(Some(&collector)), snapshot(upstream.addr, true));
     gateway.post("/v1/chat/completions", chat(false)).await;
     collector.call().await;
     assert_eq!(down.load(Ordering::SeqCst), 0);
@@ -201,7 +205,7 @@ async fn a_record_that_the_collector_refuses_does_not_block_the_others() {
     })
     .await;
     let upstream = Upstream::always(json(200, ANSWER)).await;
-    let gateway = Gateway::start(config(Some(&collector)), snapshot(upstream.addr, true)).await;
+    let gateway = Gateway::start(config(Some(&collector)), snapshot(upstream.addr, true));
     for number in 0..9 {
         let text = if number == 4 { "POISON" } else { "fine" };
         gateway.post("/v1/chat/completions", chat(false).replace("Say hi", text)).await;
@@ -221,6 +225,7 @@ async fn a_stop_lets_streams_finish_and_delivers_the_records() {
     let first = "data: {\"id\":\"c1\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"x\"}}]}\n\n";
     let mut steps = sse(&[first.as_bytes(), b"data: [DONE]\n\n"]);
     steps.insert(2, Step::Wait(Duration::from_millis(400)));
+    Gateway::warm_up();
     let upstream = Upstream::always(steps).await;
     let (gateway, collector) = Gateway::simple(&upstream).await;
     let response = gateway.send(gateway.request("/v1/chat/completions", chat(true))).await;

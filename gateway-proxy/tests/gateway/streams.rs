@@ -5,8 +5,7 @@ use http_body_util::BodyExt;
 use std::time::Duration;
 
 const FIRST: &str = "data: {\"id\":\"c1\",\"model\":\"m-1\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"H\u{e9}\"},\"finish_reason\":null}],\"usage\":null}\n\n";
-const LAST: &str =
-    "data: {\"id\":\"c1\",\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}],\"usage\":null}\n\n";
+const LAST: &str = "data: {\"id\":\"c1\",\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}],\"usage\":null}\n\n";
 const USAGE: &str = "data: {\"id\":\"c1\",\"choices\":[],\"usage\":{\"prompt_tokens\":10,\"completion_tokens\":5,\"total_tokens\":15}}\n\n";
 const DONE: &str = "data: [DONE]\n\n";
 
@@ -16,7 +15,8 @@ fn whole() -> String {
 
 #[tokio::test]
 async fn usage_is_asked_for_and_hidden_when_the_client_did_not() {
-    let upstream = Upstream::always(sse(&[FIRST.as_bytes(), LAST.as_bytes(), USAGE.as_bytes(), DONE.as_bytes()])).await;
+    let upstream =
+        Upstream::always(sse(&[FIRST.as_bytes(), LAST.as_bytes(), USAGE.as_bytes(), DONE.as_bytes()])).await;
     let (gateway, collector) = Gateway::simple(&upstream).await;
     let answer = gateway.post("/v1/chat/completions", chat(true)).await;
     assert_eq!(answer.text(), [FIRST, LAST, DONE].concat());
@@ -28,7 +28,8 @@ async fn usage_is_asked_for_and_hidden_when_the_client_did_not() {
     assert_eq!(call.get("control_tower.cost.total"), "0.00002");
     assert!(!call.get("gen_ai.response.time_to_first_chunk").is_empty());
 
-    let asked = chat(true).replace("\"stream\":true", "\"stream\":true,\"stream_options\":{\"include_usage\":true}");
+    let asked =
+        chat(true).replace("\"stream\":true", "\"stream\":true,\"stream_options\":{\"include_usage\":true}");
     let answer = gateway.post("/v1/chat/completions", asked.clone()).await;
     assert_eq!(answer.text(), whole(), "who asked for usage gets it");
     assert_eq!(upstream.received()[1].body, asked.as_bytes());
@@ -52,7 +53,9 @@ async fn the_client_gets_the_same_wherever_the_upstream_cuts() {
         assert_eq!(answer.text(), expected, "cut at {at}");
     }
     let calls = collector.calls(all.len() + 1).await;
-    assert!(calls.iter().all(|c| c.get("gen_ai.usage.output_tokens") == "5" && c.get("error.type").is_empty()));
+    assert!(
+        calls.iter().all(|c| c.get("gen_ai.usage.output_tokens") == "5" && c.get("error.type").is_empty())
+    );
 }
 
 #[tokio::test]
@@ -128,8 +131,14 @@ async fn a_responses_stream_is_metered_by_its_last_event() {
 #[tokio::test]
 async fn what_is_no_stream_gets_a_status_of_its_own() {
     for (steps, code) in [
-        (vec![sse_head(), Step::Send(b"<html>oops</html>\n\n".to_vec()), Step::Close], "upstream_invalid_response"),
-        (vec![sse_head(), Step::Send(b"data: {not json}\n\n".to_vec()), Step::Close], "upstream_invalid_response"),
+        (
+            vec![sse_head(), Step::Send(b"<html>oops</html>\n\n".to_vec()), Step::Close],
+            "upstream_invalid_response",
+        ),
+        (
+            vec![sse_head(), Step::Send(b"data: {not json}\n\n".to_vec()), Step::Close],
+            "upstream_invalid_response",
+        ),
         (vec![sse_head(), Step::Send(b"\x00\xff\xfe".to_vec()), Step::Close], "upstream_invalid_response"),
         (vec![sse_head(), Step::Close], "upstream_closed"),
     ] {
@@ -160,7 +169,10 @@ async fn an_error_of_the_upstream_within_the_stream_passes() {
     let answer = gateway.post("/v1/chat/completions", chat(true)).await;
     assert_eq!(answer.text(), [FIRST, error].concat());
     let call = collector.call().await;
-    assert_eq!((call.get("error.type"), call.get("control_tower.usage.source")), ("upstream_error", "partial"));
+    assert_eq!(
+        (call.get("error.type"), call.get("control_tower.usage.source")),
+        ("upstream_error", "partial")
+    );
 }
 
 #[tokio::test]

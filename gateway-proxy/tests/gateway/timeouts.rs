@@ -8,10 +8,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 const CHUNK: &str = "data: {\"id\":\"c1\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"x\"}}]}\n\n";
 
 async fn gateway(upstream: &Upstream, timeouts: Timeouts) -> (Gateway, Collector) {
+    Gateway::warm_up();
     let collector = Collector::start().await;
     let mut config = config(Some(&collector));
     config.timeouts = timeouts;
-    (Gateway::start(config, snapshot(upstream.addr, false)).await, collector)
+    (Gateway::start(config, snapshot(upstream.addr, false)), collector)
 }
 
 #[tokio::test]
@@ -23,12 +24,18 @@ async fn an_upstream_that_never_answers() {
         let started = std::time::Instant::now();
         let answer = gateway.post("/v1/chat/completions", chat(stream)).await;
         assert!(started.elapsed() < Duration::from_millis(1_500));
-        assert_eq!((answer.status.as_u16(), answer.json()["error"]["code"].as_str()), (504, Some("upstream_timeout")));
+        assert_eq!(
+            (answer.status.as_u16(), answer.json()["error"]["code"].as_str()),
+            (504, Some("upstream_timeout"))
+        );
         assert!(answer.text().contains("150 ms"), "{}", answer.text());
         upstream.closed().await;
     }
     for call in collector.calls(2).await {
-        assert_eq!((call.get("error.type"), call.get("control_tower.usage.source")), ("upstream_timeout", "partial"));
+        assert_eq!(
+            (call.get("error.type"), call.get("control_tower.usage.source")),
+            ("upstream_timeout", "partial")
+        );
     }
 }
 
@@ -55,7 +62,7 @@ async fn a_stream_that_never_ends() {
     let (gateway, _collector) = gateway(&upstream, timeouts).await;
     let started = std::time::Instant::now();
     let answer = gateway.post("/v1/chat/completions", chat(true)).await;
-    assert!(started.elapsed() < Duration::from_millis(2_000), "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
     assert!(answer.text().contains("\"code\":\"upstream_timeout\""), "{}", answer.text());
 }
 
@@ -65,7 +72,10 @@ async fn an_answer_that_stops_half_way() {
     let upstream = Upstream::always(vec![Step::Send(head.into()), Step::Hang]).await;
     let (gateway, _collector) = gateway(&upstream, Timeouts { idle_ms: 150, ..Timeouts::default() }).await;
     let answer = gateway.post("/v1/chat/completions", chat(false)).await;
-    assert_eq!((answer.status.as_u16(), answer.json()["error"]["code"].as_str()), (504, Some("upstream_timeout")));
+    assert_eq!(
+        (answer.status.as_u16(), answer.json()["error"]["code"].as_str()),
+        (504, Some("upstream_timeout"))
+    );
 }
 
 #[tokio::test]

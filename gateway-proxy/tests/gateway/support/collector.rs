@@ -15,6 +15,7 @@ use std::time::Duration;
 
 /// A span, made easy to look at.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_field_names, reason = "a trace's span is identified by a span id")]
 pub struct Span {
     /// Name.
     pub name: String,
@@ -63,11 +64,8 @@ impl Collector {
 
     /// Accepts what `judge` says 200 to.
     pub async fn judging(judge: impl Fn(&[u8]) -> StatusCode + Send + Sync + 'static) -> Self {
-        let shared = Arc::new(Shared {
-            spans: Mutex::default(),
-            headers: Mutex::default(),
-            judge: Box::new(judge),
-        });
+        let shared =
+            Arc::new(Shared { spans: Mutex::default(), headers: Mutex::default(), judge: Box::new(judge) });
         let router = Router::new().route("/v1/traces", post(take)).with_state(shared.clone());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
@@ -141,8 +139,7 @@ fn text(value: Value) -> String {
         Value::BoolValue(truth) => truth.to_string(),
         Value::DoubleValue(number) => number.to_string(),
         Value::ArrayValue(array) => {
-            let items: Vec<String> =
-                array.values.into_iter().filter_map(|v| Some(text(v.value?))).collect();
+            let items: Vec<String> = array.values.into_iter().filter_map(|v| Some(text(v.value?))).collect();
             items.join(",")
         }
         other => format!("{other:?}"),
@@ -150,5 +147,5 @@ fn text(value: Value) -> String {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
+    bytes.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
 }

@@ -2,9 +2,9 @@
 
 use super::{Collector, Upstream};
 use bytes::Bytes;
+use contracts::Timestamp;
 use contracts::policy::{KeyPolicy, Model, Provider, Route, Secret, Snapshot, TenantPolicy};
 use contracts::price::{Charge, ModelPrice, PriceBook};
-use contracts::Timestamp;
 use control::SnapshotHandle;
 use gateway_proxy::{Config, Server};
 use http::{HeaderMap, Request, StatusCode};
@@ -89,8 +89,7 @@ pub fn snapshot(upstream: SocketAddr, capture_content: bool) -> Snapshot {
         };
         (model.name.clone(), Arc::new(model))
     };
-    let tenant =
-        Arc::new(TenantPolicy { id: "acme".parse().unwrap(), retention_days: 30, capture_content });
+    let tenant = Arc::new(TenantPolicy { id: "acme".parse().unwrap(), retention_days: 30, capture_content });
     let key = |secret: &str, id: &str| {
         let policy = KeyPolicy {
             id: id.parse().unwrap(),
@@ -141,12 +140,14 @@ fn prices() -> PriceBook {
 
 /// A chat request.
 pub fn chat(stream: bool) -> String {
-    format!(r#"{{"model":"gpt-4o-mini","messages":[{{"role":"user","content":"Say hi"}}],"stream":{stream}}}"#)
+    format!(
+        r#"{{"model":"gpt-4o-mini","messages":[{{"role":"user","content":"Say hi"}}],"stream":{stream}}}"#
+    )
 }
 
 impl Gateway {
     /// In front of `upstream`, with these settings.
-    pub async fn start(config: Config, snapshot: Snapshot) -> Self {
+    pub fn start(config: Config, snapshot: Snapshot) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut config = config;
         config.spool.dir = dir.path().join("spool");
@@ -162,7 +163,7 @@ impl Gateway {
     /// In front of `upstream`, with the defaults and a collector.
     pub async fn simple(upstream: &Upstream) -> (Self, Collector) {
         let collector = Collector::start().await;
-        let gateway = Self::start(config(Some(&collector)), snapshot(upstream.addr, true)).await;
+        let gateway = Self::start(config(Some(&collector)), snapshot(upstream.addr, true));
         (gateway, collector)
     }
 
@@ -221,6 +222,11 @@ impl Gateway {
     pub async fn stop(self) {
         self.shutdown.trigger();
         self.task.await.unwrap().unwrap();
+    }
+
+    /// Loads what counts tokens, so that a test of time does not wait for it.
+    pub fn warm_up() {
+        let _loaded = tiktoken_rs::o200k_base_singleton().count_ordinary("warm");
     }
 
     /// Asks it to stop and goes on.
