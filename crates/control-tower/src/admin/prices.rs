@@ -156,10 +156,9 @@ fn summarise(report: &ImportReport, verbose: bool) {
         "{}: {} models read, {} prices mapped; {} {done} added, {} changed, {} unchanged",
         report.format, report.models, report.mapped, report.added, report.changed, report.unchanged
     ));
-    for (title, notes) in [
-        ("models left out", &report.dropped),
-        ("details left out of models that were taken", &report.partial),
-    ] {
+    for (title, notes) in
+        [("models left out", &report.dropped), ("details without a place in the book", &report.partial)]
+    {
         say(&format!("{} {title}", notes.len()));
         if verbose {
             for Note { provider, model, field, reason } in notes {

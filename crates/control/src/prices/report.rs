@@ -66,7 +66,7 @@ pub struct ImportReport {
     pub unchanged: usize,
     /// Models left out, each with the reason.
     pub dropped: Vec<Note>,
-    /// What was left out of models that were taken, each with the reason.
+    /// Details that have no place in the book, each with the reason; of the models taken, and of some left out.
     pub partial: Vec<Note>,
 }
 
