@@ -79,11 +79,7 @@ impl<S: Store> Writer<S> {
     /// Moves batches until `stop`, then what is left in the spool, without lingering. May be dropped at any time: what was not
     /// committed is worked again at the next start.
     pub async fn run(mut self, stop: CancellationToken) {
-        tokio::select! {
-            biased;
-            () = self.prepare() => {}
-            () = stop.cancelled() => return,
-        }
+        self.prepare().await;
         while let Some(batch) = self.next(&stop).await {
             self.work(batch).await;
         }
