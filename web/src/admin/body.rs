@@ -58,7 +58,8 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Failure> {
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let path = match error.path().to_string() {
-            root if root == "." => String::from("body"),
+            // The root, and a place that was not reached.
+            root if matches!(root.as_str(), "." | "?") => String::from("body"),
             path => path,
         };
         let message = format!("{path}: {}", error.inner());

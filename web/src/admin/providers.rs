@@ -6,25 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use contracts::ProviderId;
-use control::records::{NewProvider, Provider, ProviderChange, SecretState};
-use serde::Serialize;
-use utoipa::ToSchema;
-
-/// A provider and whether its credential can be had.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct ProviderView {
-    /// The provider.
-    #[serde(flatten)]
-    provider: Provider,
-    /// Whether its credential resolves in the web role's process; the gateway's may see another environment.
-    secret_state: SecretState,
-}
-
-impl From<Provider> for ProviderView {
-    fn from(provider: Provider) -> Self {
-        Self { secret_state: provider.secret_state(), provider }
-    }
-}
+use control::records::{NewProvider, ProviderChange, ProviderView};
 
 /// All providers, by id.
 #[utoipa::path(get, path = "/admin/v1/providers", tag = "providers", responses((status = 200, body = List<ProviderView>)))]

@@ -6,7 +6,7 @@ use super::output::{deleted, list, one, show};
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use contracts::ProviderId;
-use control::records::{NewProvider, Provider, ProviderChange, SecretState};
+use control::records::{NewProvider, ProviderChange, ProviderView, SecretState};
 use control::secrets::SecretRef;
 
 /// What to do with providers.
@@ -70,11 +70,12 @@ pub(super) async fn run(command: ProviderCommand, work: Work) -> anyhow::Result<
     match command {
         ProviderCommand::List => {
             let heading = ["id", "base url", "secret", "priced as"];
-            list(work.json, &providers.list().await?, heading, cells)
+            let found: Vec<ProviderView> = providers.list().await?.into_iter().map(Into::into).collect();
+            list(work.json, &found, heading, cells)
         }
         ProviderCommand::Show { id } => {
             let found = providers.get(&id).await?.with_context(|| format!("provider {id:?} does not exist"))?;
-            show(work.json, &found)
+            show(work.json, &ProviderView::from(found))
         }
         ProviderCommand::Create(args) => {
             let new = NewProvider {
@@ -83,8 +84,10 @@ pub(super) async fn run(command: ProviderCommand, work: Work) -> anyhow::Result<
                 secret: args.secret,
                 price_as: args.price_as,
             };
-            let provider = providers.create(new, work.now).await?;
-            one(work.json, &provider, |p| format!("created provider {} at {}", p.id, p.base_url))
+            let created = ProviderView::from(providers.create(new, work.now).await?);
+            one(work.json, &created, |p| {
+                format!("created provider {} at {}", p.provider.id, p.provider.base_url)
+            })
         }
         ProviderCommand::Update(args) => {
             let change = ProviderChange {
@@ -92,8 +95,8 @@ pub(super) async fn run(command: ProviderCommand, work: Work) -> anyhow::Result<
                 secret: patch(args.no_secret, args.secret),
                 price_as: patch(false, args.price_as),
             };
-            let provider = providers.update(&args.id, change).await?;
-            one(work.json, &provider, |p| format!("changed provider {}", p.id))
+            let changed = ProviderView::from(providers.update(&args.id, change).await?);
+            one(work.json, &changed, |p| format!("changed provider {}", p.provider.id))
         }
         ProviderCommand::Delete { id } => {
             providers.delete(&id).await?;
@@ -102,8 +105,9 @@ pub(super) async fn run(command: ProviderCommand, work: Work) -> anyhow::Result<
     }
 }
 
-fn cells(provider: &Provider) -> [String; 4] {
-    let secret = match (&provider.secret, provider.secret_state()) {
+fn cells(view: &ProviderView) -> [String; 4] {
+    let provider = &view.provider;
+    let secret = match (&provider.secret, &view.secret_state) {
         (Some(reference), SecretState::Unresolved(reason)) => format!("{reference} ({reason})"),
         (Some(reference), _) => reference.to_string(),
         (None, _) => String::from("none"),

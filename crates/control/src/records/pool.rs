@@ -117,6 +117,22 @@ impl Provider {
     }
 }
 
+/// A provider as it is shown: with whether its credential can be had.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct ProviderView {
+    /// The provider.
+    #[serde(flatten)]
+    pub provider: Provider,
+    /// Whether its credential resolves in the process that answers; the gateway's may see another environment.
+    pub secret_state: SecretState,
+}
+
+impl From<Provider> for ProviderView {
+    fn from(provider: Provider) -> Self {
+        Self { secret_state: provider.secret_state(), provider }
+    }
+}
+
 /// A provider to create.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
