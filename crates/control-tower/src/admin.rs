@@ -65,7 +65,13 @@ pub(crate) struct On<C: Subcommand> {
 #[derive(Debug, Args)]
 pub(crate) struct Place {
     /// URL of the control database; `control.url` of the configuration otherwise.
-    #[arg(long, global = true, value_name = "URL", env = "CONTROL_TOWER_CONTROL_URL", hide_env_values = true)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        env = "CONTROL_TOWER_CONTROL_URL",
+        hide_env_values = true
+    )]
     control_url: Option<String>,
     /// Data directory of a tower started with `up`: its control database is meant.
     #[arg(long, global = true, value_name = "DIR", conflicts_with = "control_url")]
@@ -97,7 +103,9 @@ pub(crate) fn run(command: AdminCommand, config: Option<&Path>) -> anyhow::Resul
                 prices::run(&on.command, &work.control, work.now, work.json).await
             }
             AdminCommand::User(on) => users::run(on.command, open(&on.place, config).await?).await,
-            AdminCommand::AdminKey(on) => users::run_admin_key(on.command, open(&on.place, config).await?).await,
+            AdminCommand::AdminKey(on) => {
+                users::run_admin_key(on.command, open(&on.place, config).await?).await
+            }
         }
     })
 }

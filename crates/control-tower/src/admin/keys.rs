@@ -129,7 +129,8 @@ pub(super) fn patch<T>(clear: bool, value: Option<T>) -> Patch<T> {
 
 fn created(created: &CreatedKey) -> String {
     let key = &created.key;
-    let expires = key.expires_at.map(|end| format!(", expires {}", when::shown(Some(end)))).unwrap_or_default();
+    let expires =
+        key.expires_at.map(|end| format!(", expires {}", when::shown(Some(end)))).unwrap_or_default();
     format!(
         "created key {} of {}{expires}\n\n    {}\n\nThis is its secret. It is shown this once: keep it now.",
         key.id, key.tenant, created.secret

@@ -84,11 +84,8 @@ pub(super) async fn run(command: ModelCommand, work: Work) -> anyhow::Result<()>
             one(work.json, &model, |m| format!("created model {} at {}", m.name, m.provider))
         }
         ModelCommand::Update(args) => {
-            let change = ModelChange {
-                provider: args.provider,
-                upstream_model: args.upstream_model,
-                tier: args.tier,
-            };
+            let change =
+                ModelChange { provider: args.provider, upstream_model: args.upstream_model, tier: args.tier };
             let model = models.update(&args.name, change).await?;
             one(work.json, &model, |m| format!("changed model {}", m.name))
         }

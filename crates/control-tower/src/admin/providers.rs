@@ -74,7 +74,8 @@ pub(super) async fn run(command: ProviderCommand, work: Work) -> anyhow::Result<
             list(work.json, &found, heading, cells)
         }
         ProviderCommand::Show { id } => {
-            let found = providers.get(&id).await?.with_context(|| format!("provider {id:?} does not exist"))?;
+            let found =
+                providers.get(&id).await?.with_context(|| format!("provider {id:?} does not exist"))?;
             show(work.json, &ProviderView::from(found))
         }
         ProviderCommand::Create(args) => {

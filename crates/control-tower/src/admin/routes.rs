@@ -41,12 +41,10 @@ pub(crate) struct Route {
 pub(super) async fn run(command: RouteCommand, work: Work) -> anyhow::Result<()> {
     let routes = work.control.routes();
     match command {
-        RouteCommand::List => {
-            list(work.json, &routes.list().await?, ["tenant", "name", "model"], |route| {
-                let tenant = route.tenant.as_ref().map_or("(all)", TenantId::as_str);
-                [tenant.to_owned(), route.name.to_string(), route.model.to_string()]
-            })
-        }
+        RouteCommand::List => list(work.json, &routes.list().await?, ["tenant", "name", "model"], |route| {
+            let tenant = route.tenant.as_ref().map_or("(all)", TenantId::as_str);
+            [tenant.to_owned(), route.name.to_string(), route.model.to_string()]
+        }),
         RouteCommand::Create(args) => {
             let new = NewRoute { tenant: args.tenant, name: args.name, model: args.model };
             let route = routes.create(new, work.now).await?;

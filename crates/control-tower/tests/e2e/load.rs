@@ -110,5 +110,7 @@ async fn try_call(client: Http, url: String, key: String, number: u64) -> Result
 pub(crate) async fn is_ok(url: &str) -> bool {
     let client: Http = Client::builder(TokioExecutor::new()).build_http();
     let answer = client.get(url.parse().expect("a URL"));
-    timeout(Duration::from_secs(1), answer).await.is_ok_and(|answer| answer.is_ok_and(|a| a.status().is_success()))
+    timeout(Duration::from_secs(1), answer)
+        .await
+        .is_ok_and(|answer| answer.is_ok_and(|a| a.status().is_success()))
 }

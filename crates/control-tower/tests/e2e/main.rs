@@ -1,0 +1,13 @@
+//! The tower as its users meet it: the real binary, the real engine, the real protocols. Each test starts a tower of its own.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod bad_input;
+mod durability;
+mod http;
+mod lifecycle;
+mod load;
+mod money;
+mod sdk;
+mod spine;
+mod tower;
