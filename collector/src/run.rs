@@ -8,7 +8,7 @@ use crate::normalise::Limits;
 use crate::receive::{InFlight, Receiver, Sizes, grpc_router, http_router};
 use crate::writer::{self, Store, Writer};
 use anyhow::Context;
-use control::{Control, SnapshotHandle, Snapshots};
+use control::{SnapshotHandle, Snapshots};
 use runtime::{Clock, Health, HealthHandle, ServeOptions, Shutdown};
 use spool::{FullPolicy, Spool};
 use std::net::SocketAddr;
@@ -37,8 +37,8 @@ pub async fn run(
     shutdown: Shutdown,
 ) -> anyhow::Result<()> {
     warehouse.validate()?;
-    let control = Control::open(control_url).await.context("open the control database")?;
-    let snapshots = Snapshots::start(control, POLICY_POLL, shutdown.token());
+    let snapshots = Snapshots::open(control_url, POLICY_POLL, shutdown.token());
+    let snapshots = snapshots.await.context("open the control database")?;
     let collector = Collector::start(
         &config,
         Warehouse::connect(warehouse),

@@ -71,6 +71,15 @@ pub struct SnapshotStatus {
 }
 
 impl Snapshots {
+    /// As [`Snapshots::start`], on the database at `url`: for roles that only read, and so have no use for a [`Control`].
+    pub async fn open(
+        url: &str,
+        poll: Duration,
+        shutdown: CancellationToken,
+    ) -> Result<SnapshotHandle, ControlError> {
+        Ok(Self::start(Control::open(url).await?, poll, shutdown))
+    }
+
     /// Starts polling every `poll` until `shutdown`. The handle holds an empty snapshot (version 0) until the first load;
     /// [`SnapshotHandle::loaded`] waits for that.
     pub fn start(control: Control, poll: Duration, shutdown: CancellationToken) -> SnapshotHandle {
