@@ -103,7 +103,7 @@ pub mod control_tower {
     pub const ROUTE: &str = "control_tower.route";
     /// Tier of the pool that answered.
     pub const TIER: &str = "control_tower.tier";
-    /// Number of the attempt within its request, from 1.
+    /// On an attempt: its number within the request, from 1. On a call: how many attempts were made.
     pub const ATTEMPT: &str = "control_tower.attempt";
     /// What the cascade decided about an answer.
     pub const CASCADE_DECISION: &str = "control_tower.cascade.decision";

@@ -49,6 +49,7 @@ fn call(
     common(put, facts, ct::RECORD_CALL);
     text(put, ct::KEY_ID, facts.key.id.as_str());
     text(put, ct::REQUEST_ID, facts.identity.request_id.as_str());
+    put.push(KeyValue::new(ct::ATTEMPT, i64::try_from(facts.attempts.len()).unwrap_or(i64::MAX)));
     put.push(KeyValue::new(otel::HTTP_REQUEST_METHOD, "POST"));
     put.push(KeyValue::new(otel::HTTP_ROUTE, facts.endpoint.path));
     put.push(KeyValue::new(otel::HTTP_RESPONSE_STATUS_CODE, i64::from(ending.status)));
