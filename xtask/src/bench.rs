@@ -97,7 +97,7 @@ fn tool(harness: &Path, name: &str) -> Result<PathBuf> {
 fn prepare(tower: &Path, work: &Path) -> Result<String> {
     let config = format!(
         "[control]\nurl = \"sqlite://{db}\"\n\n[gateway]\nlisten = \"{LISTEN}\"\ncollector_url = \"http://127.0.0.1:9000\"\n\
-         collector_key = \"bench\"\nspool_dir = \"{spool}\"\n",
+         collector_key = \"a-service-key-for-the-benchmark-only\"\n\n[gateway.spool]\ndir = \"{spool}\"\n",
         db = work.join("control.db").display(),
         spool = work.join("spool").display(),
     );
@@ -107,6 +107,7 @@ fn prepare(tower: &Path, work: &Path) -> Result<String> {
         command.args(args).arg("--json").arg("--config").arg(work.join("control-tower.toml"));
         sh::output(&mut command)
     };
+    admin(&["prices", "seed"])?;
     admin(&["provider", "create", "openai", "--base-url", UPSTREAM, "--secret", "literal:sk-upstream"])?;
     admin(&["model", "create", "gpt-4o-mini", "--provider", "openai"])?;
     admin(&["tenant", "create", "bench", "--name", "Bench"])?;

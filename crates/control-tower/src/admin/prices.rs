@@ -16,6 +16,8 @@ use std::path::{Path, PathBuf};
 pub(crate) enum PricesCommand {
     /// List prices.
     List(ListArgs),
+    /// Fill an empty price book with the prices that this binary carries.
+    Seed,
     /// Read a public price list: genai-prices' data.json (version 2) or LiteLLM's `model_prices_and_context_window.json`.
     Import(ImportArgs),
     /// Write entries from a JSON file; each replaces the entry of the same provider, model and date.
@@ -79,10 +81,23 @@ pub(crate) async fn run(
 ) -> anyhow::Result<()> {
     match command {
         PricesCommand::List(args) => list(args, control, json).await,
+        PricesCommand::Seed => seed(control, json).await,
         PricesCommand::Import(args) => import(args, control, now, json).await,
         PricesCommand::Put(args) => put(args, control, json).await,
         PricesCommand::Delete(args) => delete(args, control, json).await,
     }
+}
+
+async fn seed(control: &Control, json: bool) -> anyhow::Result<()> {
+    let written = control::prices::seed(control).await?;
+    if json {
+        say(&json!({ "added": written }).to_string());
+    } else if written == 0 {
+        say("the price book is not empty: nothing was written");
+    } else {
+        say(&format!("{written} prices were written"));
+    }
+    Ok(())
 }
 
 async fn list(args: &ListArgs, control: &Control, json: bool) -> anyhow::Result<()> {
