@@ -1,0 +1,4 @@
+//! The command line's administration, from outside.
+
+#[cfg(test)]
+mod commands;
