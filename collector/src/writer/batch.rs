@@ -8,11 +8,12 @@ use crate::metrics::Metrics;
 use crate::record;
 use runtime::Clock;
 use spool::{Batch, Position, Reader};
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
-use warehouse::{Failure, InsertError, SpanKey, SpanRow};
+use warehouse::{Failure, InsertError, SpanKey, SpanRow, WarehouseError};
 
 /// How batches are cut and what is remembered.
 #[derive(Debug, Clone)]
@@ -211,22 +212,30 @@ impl<S: Store> Writer<S> {
         dropped
     }
 
-    /// Asks until there is an answer: inserting without one could double what is there.
-    async fn existing(&self, keys: &[SpanKey]) -> std::collections::HashSet<SpanKey> {
+    /// Asks until there is an answer: inserting without one could double what is there. A question that is too large is asked
+    /// in halves.
+    async fn existing(&self, keys: &[SpanKey]) -> HashSet<SpanKey> {
+        let mut found = HashSet::new();
+        let mut questions = vec![keys];
         let mut pause = self.options.pause;
-        loop {
-            match self.store.existing(keys).await {
-                Ok(existing) => return existing,
-                Err(error) => {
-                    self.failed("lookup");
-                    tracing::warn!(
-                        error = &error as &dyn std::error::Error,
-                        "spans sent before cannot be looked up; trying again"
-                    );
-                    self.back_off(&mut pause, Duration::ZERO).await;
+        while let Some(question) = questions.pop() {
+            let error = match self.store.existing(question).await {
+                Ok(existing) => {
+                    found.extend(existing);
+                    continue;
                 }
+                Err(error) => error,
+            };
+            if is_too_large(&error) && question.len() > 1 {
+                questions.extend(<[_; 2]>::from(question.split_at(question.len() / 2)));
+                continue;
             }
+            self.failed("lookup");
+            tracing::warn!(%error, "spans sent before cannot be looked up; trying again");
+            questions.push(question);
+            self.back_off(&mut pause, Duration::ZERO).await;
         }
+        found
     }
 
     /// Sends every part of the plan, halving what is refused.
@@ -346,6 +355,16 @@ fn concerns_everyone(reason: &Failure) -> bool {
         rest[..digits].parse().ok()
     });
     code.is_some_and(|code| CODES.contains(&code)) || text.contains("schema mismatch")
+}
+
+const fn is_too_large(error: &WarehouseError) -> bool {
+    matches!(
+        error,
+        WarehouseError::Failed {
+            failure: Failure::TooLarge(_) | Failure::MemoryLimit(_) | Failure::Other(_),
+            ..
+        }
+    )
 }
 
 const fn kind(reason: &Failure) -> &'static str {

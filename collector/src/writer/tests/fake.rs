@@ -137,6 +137,11 @@ impl Store for Fake {
     }
 
     async fn existing(&self, keys: &[SpanKey]) -> Result<HashSet<SpanKey>, WarehouseError> {
+        // Few at a time, as for want of memory.
+        if keys.len() > 3 {
+            let failure = Failure::MemoryLimit("too many keys".into());
+            return Err(WarehouseError::Failed { action: "look up".into(), failure });
+        }
         let table: HashSet<SpanKey> = self.state.lock().unwrap().table.iter().map(SpanKey::from).collect();
         Ok(keys.iter().filter(|key| table.contains(*key)).cloned().collect())
     }
