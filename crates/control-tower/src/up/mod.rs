@@ -41,6 +41,7 @@ pub(crate) fn run(args: &UpArgs, file: Option<&Path>) -> anyhow::Result<()> {
 async fn up(args: &UpArgs, config: TowerConfig, file: Option<&Path>, started: Instant) -> anyhow::Result<()> {
     let shutdown = Shutdown::on_signals();
     let place = Place::open(&args.data_dir)?;
+    place.wait_for_predecessors().await;
     let plan = Plan::new(&place, args, &config, file)?;
     let (bootstrap, pool) = first_start::prepare(&plan, &config, &Clock::system()).await?;
     bootstrap.write(&place)?;

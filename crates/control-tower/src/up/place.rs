@@ -6,6 +6,11 @@ use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How long the roles of a tower that was killed may take to end: longer than they drain by default.
+const PREDECESSORS: Duration = Duration::from_secs(45);
+const POLL: Duration = Duration::from_millis(50);
 
 /// A data directory that is ours until this is dropped.
 #[derive(Debug)]
@@ -45,6 +50,33 @@ impl Place {
             Err(TryLockError::Error(error)) => {
                 Err(error).with_context(|| format!("{}: cannot be locked", path.display()))
             }
+        }
+    }
+
+    /// Waits until what a tower that was killed left behind has ended: its roles notice at once, but may have streams to
+    /// drain, and until then they hold ports and directories that ours need.
+    pub(crate) async fn wait_for_predecessors(&self) {
+        let own = std::env::current_exe().ok();
+        let lives = |pid: &u32| {
+            let process = Path::new("/proc").join(pid.to_string()).join("exe");
+            std::fs::read_link(process)
+                .is_ok_and(|exe| exe.file_name() == own.as_deref().and_then(Path::file_name))
+        };
+        let Some(pids) = read_pids(&self.dir) else { return };
+        let asked = Instant::now();
+        while asked.elapsed() < PREDECESSORS {
+            let left: Vec<&str> =
+                pids.iter().filter(|(_, pid)| lives(pid)).map(|(role, _)| role.as_str()).collect();
+            if left.is_empty() {
+                return;
+            }
+            if asked.elapsed() < POLL {
+                tracing::info!(
+                    roles = left.join(", "),
+                    "waiting for the last tower on this directory to end"
+                );
+            }
+            tokio::time::sleep(POLL).await;
         }
     }
 

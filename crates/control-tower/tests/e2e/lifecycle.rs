@@ -47,7 +47,7 @@ async fn a_second_start_keeps_everything_and_a_second_tower_is_refused() {
 
 #[tokio::test]
 async fn what_dies_is_started_again_and_nothing_outlives_up() {
-    let mut tower = Tower::start().await;
+    let tower = Tower::start().await;
     let before = tower.pids();
     let ready = [
         ("gateway", tower.gateway("/readyz")),
@@ -69,8 +69,11 @@ async fn what_dies_is_started_again_and_nothing_outlives_up() {
         }
         println!("{role} healed in {:?}", killed.elapsed());
     }
-    let pids = tower.pids();
-    tower.kill();
+    let (pids, base, credentials) = (tower.pids(), tower.port_base(), tower.bootstrap.clone());
+    let dir = tower.kill();
+    // The next tower takes over, on the same ports and the same data.
+    let tower = Tower::start_on(dir, base).await;
+    assert_eq!(tower.bootstrap, credentials);
     let killed = Instant::now();
     for (role, pid) in pids.as_object().unwrap() {
         while Path::new("/proc").join(pid.to_string()).exists() {
@@ -78,6 +81,7 @@ async fn what_dies_is_started_again_and_nothing_outlives_up() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
+    tower.stop().await;
 }
 
 async fn is_ok(tower: &Tower, url: &str) -> bool {

@@ -58,7 +58,12 @@ fn call(index: usize) -> (&'static str, Value, Manner) {
             with(chat("sim-reasoning"), json!({"stream": true, "stream_options": {"include_usage": true}})),
             Manner::Read,
         ),
-        10 | 11 => (CHAT, with(chat("sim-slow"), stream), Manner::Leave),
+        // Ten seconds of tokens: whoever leaves has left before the end.
+        10 | 11 => (
+            CHAT,
+            with(chat("sim-slow"), json!({"stream": true, "metadata": {"sim": "tokens-200"}})),
+            Manner::Leave,
+        ),
         12 => (CHAT, chat("sim-nousage"), Manner::Read),
         13 => (CHAT, with(chat("sim-nousage"), stream), Manner::Read),
         14 => (CHAT, chat("sim-error-500"), Manner::Read),
@@ -139,10 +144,15 @@ fn check_rows(rows: &[Value], log: &BTreeMap<String, Value>) {
     let (reported, estimated, partial) = (source("reported"), source("estimated"), source("partial"));
     assert_eq!(estimated.len() as u64, 2 * OF_EACH, "calls without usage");
     assert_eq!(partial.len() as u64, 2 * OF_EACH, "calls that were left");
-    assert_eq!(reported.len() as u64, 14 * OF_EACH + 2 * OF_EACH);
+    assert_eq!(reported.len() as u64, 14 * OF_EACH, "calls that were answered in full, with usage");
     for row in estimated.iter().chain(&partial) {
         assert!(picos(&text(row, "cost")) > 0, "{row}");
     }
+    let left: Vec<&Value> = log.values().filter(|record| record["model"] == "sim-slow").collect();
+    assert!(
+        left.iter().all(|record| record["outcome"] == "disconnected"),
+        "an upstream went on after its client had left"
+    );
     for row in rows.iter().filter(|row| row["http_status"] != 200) {
         assert_eq!(picos(&text(row, "cost")), 0, "{row}");
     }

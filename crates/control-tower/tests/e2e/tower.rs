@@ -71,10 +71,11 @@ impl Tower {
         std::mem::replace(&mut self.dir, tempfile::tempdir().unwrap())
     }
 
-    /// The end of `up` itself by kill -9.
-    pub(crate) fn kill(&mut self) {
+    /// Ends `up` itself by kill -9; gives the directory back.
+    pub(crate) fn kill(mut self) -> tempfile::TempDir {
         self.up.kill().unwrap();
         self.up.wait().unwrap();
+        std::mem::replace(&mut self.dir, tempfile::tempdir().unwrap())
     }
 
     /// A text of `bootstrap.json`, such as `/gateway_url`.
