@@ -17,15 +17,19 @@ impl Shutdown {
             (Ok(mut terminate), Ok(mut interrupt)) => {
                 let token = shutdown.token();
                 tokio::spawn(async move {
+                    // Only signals are counted: a service manager sends one to every process of a group, which may find us
+                    // stopping already because our parent got it first.
+                    let mut asked = false;
                     loop {
                         tokio::select! {
                             _ = terminate.recv() => {}
                             _ = interrupt.recv() => {}
                         }
-                        if token.is_cancelled() {
+                        if asked {
                             tracing::warn!("stopping at once: asked a second time");
                             std::process::exit(130);
                         }
+                        asked = true;
                         tracing::info!("stopping: asked by a signal");
                         token.cancel();
                     }
