@@ -1,11 +1,44 @@
 -- Values that the filters can take within a range, by how many calls have them, most frequent first: models, routes, keys.
--- Parameters: tenants; from_ms <= start < to_ms (milliseconds since the epoch); top (how many of each at most).
+-- Parameters: tenants; from_ms <= start < to_ms (milliseconds since the epoch; models and routes are those of its whole hours);
+-- top (how many of each at most).
 -- Units: names.
+WITH
+    fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC') AS first,
+    fromUnixTimestamp64Milli({to_ms:Int64}, 'UTC') AS last
 SELECT
-    topKIf({top:UInt32})(toString(request_model), request_model != '') AS models,
-    topKIf({top:UInt32})(toString(route), route != '') AS routes,
-    topKIf({top:UInt32})(toString(key_id), key_id != '') AS keys
-FROM calls
-WHERE tenant_id IN {tenants:Array(String)}
-  AND start_time >= fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC')
-  AND start_time < fromUnixTimestamp64Milli({to_ms:Int64}, 'UTC')
+    (
+        SELECT groupArray(toString(name))
+        FROM
+        (
+            SELECT request_model AS name
+            FROM usage_hour
+            WHERE tenant_id IN {tenants:Array(String)} AND start_time >= toStartOfHour(first) AND start_time < last AND name != ''
+            GROUP BY name
+            ORDER BY sum(calls) DESC, name
+            LIMIT {top:UInt32}
+        )
+    ) AS models,
+    (
+        SELECT groupArray(toString(name))
+        FROM
+        (
+            SELECT route AS name
+            FROM usage_hour
+            WHERE tenant_id IN {tenants:Array(String)} AND start_time >= toStartOfHour(first) AND start_time < last AND name != ''
+            GROUP BY name
+            ORDER BY sum(calls) DESC, name
+            LIMIT {top:UInt32}
+        )
+    ) AS routes,
+    (
+        SELECT groupArray(toString(name))
+        FROM
+        (
+            SELECT key_id AS name
+            FROM calls
+            WHERE tenant_id IN {tenants:Array(String)} AND start_time >= first AND start_time < last AND name != ''
+            GROUP BY name
+            ORDER BY count() DESC, name
+            LIMIT {top:UInt32}
+        )
+    ) AS keys

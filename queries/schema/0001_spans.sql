@@ -1,6 +1,7 @@
 -- Every span of every tenant: what is inserted, and all that the detail page shows. Spans are immutable.
 -- Units: *_ns nanoseconds, cost_* US dollars, *_tokens tokens. Texts that do not apply are empty, numbers zero.
 -- A day a partition: what a tenant's retention expires is rewritten in small parts, and whole days fall away at the end.
+-- The end of retention is clipped to 2106, where DateTime ends: past it, it would wrap around and expire at once.
 CREATE TABLE IF NOT EXISTS spans {on_cluster}
 (
     tenant_id             LowCardinality(String),
@@ -84,7 +85,7 @@ CREATE TABLE IF NOT EXISTS spans {on_cluster}
 ENGINE = {replicated}MergeTree
 PARTITION BY toYYYYMMDD(start_time)
 ORDER BY (tenant_id, start_time, trace_id, span_id)
-TTL toDateTime(start_time, 'UTC') + toIntervalDay(retention_days) DELETE
+TTL toDateTime(least(intDiv(toUnixTimestamp64Nano(start_time), 1000000000) + toInt64(retention_days) * 86400, 4294967295), 'UTC') DELETE
 SETTINGS non_replicated_deduplication_window = 10000,
          replicated_deduplication_window = 10000,
          merge_with_ttl_timeout = 86400;

@@ -54,7 +54,7 @@ CREATE TABLE IF NOT EXISTS calls {on_cluster}
 ENGINE = {replicated}MergeTree
 PARTITION BY toYYYYMM(start_time)
 ORDER BY (tenant_id, start_time, trace_id, span_id)
-TTL toDateTime(start_time, 'UTC') + toIntervalDay(retention_days) DELETE
+TTL toDateTime(least(intDiv(toUnixTimestamp64Nano(start_time), 1000000000) + toInt64(retention_days) * 86400, 4294967295), 'UTC') DELETE
 SETTINGS non_replicated_deduplication_window = 10000,
          replicated_deduplication_window = 10000,
          merge_with_ttl_timeout = 86400;

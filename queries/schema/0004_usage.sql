@@ -30,7 +30,7 @@ CREATE TABLE IF NOT EXISTS usage_minute {on_cluster}
 ENGINE = {replicated}AggregatingMergeTree
 PARTITION BY toYYYYMM(start_time)
 ORDER BY (tenant_id, start_time, request_model, route, provider, tier, operation, error_type)
-TTL start_time + toIntervalDay(retention_days) DELETE
+TTL toDateTime(least(toInt64(toUnixTimestamp(start_time)) + toInt64(retention_days) * 86400, 4294967295), 'UTC') DELETE
 SETTINGS non_replicated_deduplication_window = 10000,
          replicated_deduplication_window = 10000,
          merge_with_ttl_timeout = 86400;
@@ -94,7 +94,7 @@ CREATE TABLE IF NOT EXISTS usage_hour {on_cluster}
 ENGINE = {replicated}AggregatingMergeTree
 PARTITION BY toYYYYMM(start_time)
 ORDER BY (tenant_id, start_time, request_model, route, provider, tier, operation, error_type)
-TTL start_time + toIntervalDay(retention_days) DELETE
+TTL toDateTime(least(toInt64(toUnixTimestamp(start_time)) + toInt64(retention_days) * 86400, 4294967295), 'UTC') DELETE
 SETTINGS non_replicated_deduplication_window = 10000,
          replicated_deduplication_window = 10000,
          merge_with_ttl_timeout = 86400;

@@ -40,7 +40,7 @@ async fn main() {
     }
     let day = TimeRange { from_ms: month.to_ms - DAY_MS - 12_345, to_ms: month.to_ms - 12_345 };
     let failed = CallFilter { outcome: Some(Outcome::Error), ..CallFilter::default() };
-    let dear = CallFilter { min_cost: Some("0.0012".parse().expect("dollars")), ..CallFilter::default() };
+    let dear = CallFilter { min_cost: Some("0.0005".parse().expect("dollars")), ..CallFilter::default() };
     let key = CallFilter { keys: vec!["key-3-1".to_owned()], ..CallFilter::default() };
     let text = CallFilter { text: Some("order 4711".to_owned()), ..CallFilter::default() };
     println!("{:<42} {:>10} {:>10}", "read", "p50 ms", "max ms");
@@ -62,7 +62,7 @@ async fn main() {
         let facets = async || drop(warehouse.facets(scope, month).await.expect("read"));
         report(&format!("facets, {who}, 30 days"), facets).await;
     }
-    let page = warehouse.calls(&one, month, &dear, None, 50).await.expect("read");
+    let page = warehouse.calls(&one, month, &failed, None, 50).await.expect("read");
     let call = page.calls.last().expect("a call");
     for (what, near) in [("no hint", None), ("a hint", Some(call.start_ms))] {
         let detail = async || drop(warehouse.call(&one, &call.trace_id, None, near).await.expect("read"));

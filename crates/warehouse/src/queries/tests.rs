@@ -1,5 +1,7 @@
 //! Every file of `queries/` on the real engine: none is an orphan, each is understood, and the lists use the primary key.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "in a test, what cannot be had must end it")]
+
 use super::{LOAD_CALLS, MIGRATIONS, MIGRATIONS_TABLE, engine, read};
 use crate::client::{Warehouse, WarehouseConfig};
 use crate::SpanRow;

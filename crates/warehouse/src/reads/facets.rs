@@ -17,7 +17,7 @@ struct Columns {
 }
 
 impl Warehouse {
-    /// Values that filters can take within the range, most frequent first (from a sketch: the order of near-equals may vary).
+    /// Values that filters can take within the range, most frequent first.
     pub async fn facets(&self, scope: &TenantScope, range: TimeRange) -> Result<Facets, WarehouseError> {
         let query = self.read(read::FACETS, Limits::NARROW).tenants(scope).range(check_range(range)?).param("top", TOP);
         let row = within(query.fetch_one::<Columns>()).await.map_err(failed("read the values of the filters"))?;

@@ -1,7 +1,6 @@
 //! Rows by hand.
 
 #![expect(clippy::unwrap_used, reason = "in a test, what cannot be made must end it")]
-#![allow(dead_code, reason = "each test uses a part of it")]
 
 use contracts::TenantId;
 use contracts::reads::TenantScope;
