@@ -23,6 +23,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Wait for another writer, and mind the references between tables.
 const ON_EACH_SQLITE_CONNECTION: &str = "PRAGMA busy_timeout = 10000; PRAGMA foreign_keys = ON";
 
+/// Neither wait for ever for another writer, nor make others wait for one that died in the middle.
+const ON_EACH_POSTGRES_CONNECTION: &str = "SET lock_timeout = '10s'; SET statement_timeout = '30s'; SET idle_in_transaction_session_timeout = '60s'";
+
 /// Numbered, never edited once released: a changed text is refused at start by its checksum.
 const MIGRATIONS: &[(i64, &str, &str)] = &[(1, "control", include_str!("../migrations/0001_control.sql"))];
 
@@ -294,7 +297,16 @@ async fn open_postgres(url: &str) -> Result<Db, ControlError> {
     let options = any_options(url)?;
     let action = "connect to PostgreSQL";
     connect(&options, action).await?.close().await.map_err(|error| open_failed(action, error))?;
-    let pool = AnyPoolOptions::new().max_connections(8).acquire_timeout(PATIENCE).connect_lazy_with(options);
+    let pool = AnyPoolOptions::new()
+        .max_connections(8)
+        .acquire_timeout(PATIENCE)
+        .after_connect(|connection, _| {
+            Box::pin(async move {
+                sqlx::raw_sql(ON_EACH_POSTGRES_CONNECTION).execute(connection).await?;
+                Ok(())
+            })
+        })
+        .connect_lazy_with(options);
     migrate(&pool).await?;
     Ok(Db { pool, backend: Backend::Postgres })
 }

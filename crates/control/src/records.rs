@@ -12,7 +12,7 @@ pub use access::{
 };
 pub use patch::Patch;
 pub use pool::{
-    Model, ModelChange, NewModel, NewProvider, NewRoute, NewTenant, Provider, ProviderChange, ProviderView, Route,
-    SecretState, Tenant, TenantChange,
+    Model, ModelChange, NewModel, NewProvider, NewRoute, NewTenant, Provider, ProviderChange, ProviderView,
+    Route, SecretState, Tenant, TenantChange,
 };
 pub use time_text::{parse as parse_time, render as render_time};

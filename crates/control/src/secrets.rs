@@ -87,8 +87,8 @@ pub enum UnresolvedSecret {
     /// The variable is not set.
     #[error("environment variable {0} is not set")]
     EnvMissing(String),
-    /// The variable is empty or not text.
-    #[error("environment variable {0} is empty or not UTF-8")]
+    /// The variable holds nothing that an HTTP header could carry.
+    #[error("environment variable {0} is empty or holds blanks or characters outside ASCII")]
     EnvUnusable(String),
     /// The file cannot be read.
     #[error("file {path} cannot be read: {reason}")]
@@ -98,8 +98,8 @@ pub enum UnresolvedSecret {
         /// Why.
         reason: String,
     },
-    /// The file is empty or larger than a secret can be.
-    #[error("file {0} is empty or larger than 64 KiB")]
+    /// The file holds nothing that an HTTP header could carry.
+    #[error("file {0} is empty, larger than 64 KiB, or holds blanks or characters outside ASCII")]
     FileUnusable(String),
 }
 
@@ -126,10 +126,13 @@ impl SecretRef {
 /// The one read of the environment outside configuration: the name comes from the control database, at run time.
 fn from_environment(name: &str) -> Result<Secret, UnresolvedSecret> {
     let value = std::env::var_os(name).ok_or_else(|| UnresolvedSecret::EnvMissing(name.to_owned()))?;
-    match value.to_str().map(str::trim) {
-        Some(text) if !text.is_empty() => Ok(Secret::new(text)),
-        _ => Err(UnresolvedSecret::EnvUnusable(name.to_owned())),
-    }
+    let usable = value.to_str().map(str::trim).filter(|text| is_usable(text));
+    usable.map(Secret::new).ok_or_else(|| UnresolvedSecret::EnvUnusable(name.to_owned()))
+}
+
+/// Whether a text can be a credential: it goes into an HTTP header.
+fn is_usable(secret: &str) -> bool {
+    !secret.is_empty() && secret.bytes().all(|b| b.is_ascii_graphic())
 }
 
 fn from_file(path: &Path) -> Result<Secret, UnresolvedSecret> {
@@ -142,8 +145,8 @@ fn from_file(path: &Path) -> Result<Secret, UnresolvedSecret> {
     }
     let text = std::fs::read_to_string(path).map_err(unreadable)?;
     match text.trim() {
-        "" => Err(UnresolvedSecret::FileUnusable(shown())),
-        secret => Ok(Secret::new(secret)),
+        secret if is_usable(secret) => Ok(Secret::new(secret)),
+        _ => Err(UnresolvedSecret::FileUnusable(shown())),
     }
 }
 
@@ -198,6 +201,76 @@ impl FromStr for SecretRef {
                 Ok(Self::Literal(Secret::new(rest)))
             }
             _ => Err(InvalidSecretRef),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn keys_have_256_bits_and_are_recognised_by_their_hash() {
+        let (one, two) = (generate_key().unwrap(), generate_key().unwrap());
+        assert_ne!(one.secret, two.secret);
+        assert_eq!(one.secret.len(), 3 + 64);
+        assert_eq!(one.hash, hash(&one.secret));
+        assert_eq!(one.prefix, one.secret[..11]);
+        assert!(!format!("{one:?}").contains(&one.secret[11..]));
+        let admin = generate_admin_key().unwrap();
+        assert!(admin.secret.starts_with("ct-admin-") && admin.prefix.len() == 17);
+    }
+
+    #[test]
+    fn references_are_told_from_secrets() {
+        assert_eq!("env:OPENAI_API_KEY".parse(), Ok(SecretRef::Env("OPENAI_API_KEY".into())));
+        assert_eq!("file:/run/secrets/a b".parse(), Ok(SecretRef::File("/run/secrets/a b".into())));
+        assert_eq!("literal:sk:1".parse(), Ok(SecretRef::Literal(Secret::new("sk:1"))));
+        for bad in [
+            "",
+            "sk-123",
+            "env:",
+            "env:1A",
+            "env:A B",
+            "file:relative",
+            "file:",
+            "literal:",
+            "literal:a b",
+            "literal:(hidden)",
+            "literal:a\nb",
+            "vault:x",
+        ] {
+            assert_eq!(bad.parse::<SecretRef>(), Err(InvalidSecretRef), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_a_header_yields_no_secret() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("secret");
+        let reference: SecretRef = format!("file:{}", path.display()).parse().unwrap();
+        assert!(matches!(reference.resolve(), Err(UnresolvedSecret::FileUnreadable { .. })));
+        std::fs::write(&path, "sk-1\r\n").unwrap();
+        assert_eq!(reference.resolve().unwrap().expose(), "sk-1");
+        for bad in ["", " \n", "two\nlines", "sch\u{f6}n", &"x".repeat(70_000)] {
+            std::fs::write(&path, bad).unwrap();
+            assert!(matches!(reference.resolve(), Err(UnresolvedSecret::FileUnusable(_))), "{:.20}", bad);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_parsed_or_refused_and_a_literal_never_shows(text in ".*", literal in "[!-~]{4,40}") {
+            if let Ok(reference) = text.parse::<SecretRef>() {
+                prop_assert_eq!(reference.stored().parse::<SecretRef>(), Ok(reference));
+            }
+            prop_assume!(!"SecretRef(literal:(hidden))".contains(&literal));
+            let reference: SecretRef = format!("literal:{literal}").parse().unwrap();
+            let shown = format!("{reference} {reference:?}");
+            prop_assert!(!shown.contains(&literal));
+            prop_assert!(!serde_json::to_string(&reference).unwrap().contains(&literal));
+            prop_assert_eq!(reference.resolve(), Ok(Secret::new(&literal)));
         }
     }
 }

@@ -8,10 +8,9 @@ use axum::http::StatusCode;
 use contracts::{KeyId, TenantId};
 use control::records::{ApiKey, ApiKeyChange, CreatedKey, NewApiKey};
 use serde::Deserialize;
-use utoipa::IntoParams;
 
 /// Which keys to list.
-#[derive(Debug, Deserialize, IntoParams)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Filter {

@@ -10,10 +10,10 @@ use contracts::{ModelName, TenantId};
 use control::ControlError;
 use control::records::{NewRoute, Route};
 use serde::Deserialize;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
 /// Whose route is meant.
-#[derive(Debug, Deserialize, IntoParams)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Owner {
