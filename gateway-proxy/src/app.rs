@@ -5,6 +5,7 @@ use crate::emit::Recorder;
 use crate::identity::Ids;
 use crate::meter::Estimator;
 use crate::metrics::GatewayMetrics;
+use crate::relay::Watchman;
 use crate::upstream::Upstreams;
 use control::SnapshotHandle;
 use runtime::Clock;
@@ -16,6 +17,7 @@ pub(crate) struct App {
     pub(crate) upstreams: Upstreams,
     pub(crate) recorder: Recorder,
     pub(crate) estimator: Estimator,
+    pub(crate) watchman: Watchman,
     pub(crate) metrics: GatewayMetrics,
     pub(crate) limits: Limits,
     pub(crate) timeouts: Timeouts,

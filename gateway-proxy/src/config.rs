@@ -228,6 +228,11 @@ impl Timeouts {
         Duration::from_millis(self.client_body_ms)
     }
 
+    /// See [`Timeouts::client_stall_ms`].
+    pub fn client_stall(&self) -> Duration {
+        Duration::from_millis(self.client_stall_ms)
+    }
+
     /// See [`Timeouts::connect_ms`].
     pub fn connect(&self) -> Duration {
         Duration::from_millis(self.connect_ms)

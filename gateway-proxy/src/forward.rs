@@ -55,8 +55,8 @@ pub(crate) async fn forward(
                     .headers_mut()
                     .insert(header::TRAILER, HeaderValue::from_static("x-control-tower-cost-usd"));
             }
-            let stream = opening.into_stream(call, trailers, deadline);
-            Ok(response.map(|()| Body::Stream(Box::new(stream))))
+            let stream = app.watchman.watch(opening.into_stream(call, trailers, deadline));
+            Ok(response.map(|()| Body::Stream(stream)))
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Responses to clients. Errors become HTTP here and nowhere else.
 
 use crate::identity::Identity;
-use crate::relay::Stream;
+use crate::relay::Watched;
 use bytes::Bytes;
 use contracts::ApiError;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
@@ -26,7 +26,7 @@ pub(crate) enum Body {
     /// All of it, at once; `None` once it was taken.
     Whole(Option<Bytes>),
     /// An event stream as it comes.
-    Stream(Box<Stream>),
+    Stream(Watched),
     /// From the operational endpoints.
     Operations(axum::body::Body),
 }
@@ -41,7 +41,9 @@ impl HttpBody for Body {
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match self.get_mut() {
             Self::Whole(bytes) => Poll::Ready(bytes.take().map(|b| Ok(Frame::data(b)))),
-            Self::Stream(stream) => stream.poll_frame(cx).map(|frame| frame.map(Ok)),
+            Self::Stream(stream) => {
+                stream.poll_frame(cx).map(|frame| frame.map(|f| f.map_err(BoxError::from)))
+            }
             Self::Operations(body) => Pin::new(body).poll_frame(cx).map_err(BoxError::from),
         }
     }

@@ -6,6 +6,7 @@ use crate::emit::{Recorder, Shipper, ShipperOptions};
 use crate::identity::Ids;
 use crate::meter::Estimator;
 use crate::metrics::{GatewayMetrics, SpoolMetrics};
+use crate::relay::Watchman;
 use crate::stack::Gateway;
 use crate::upstream::Upstreams;
 use control::{Control, SnapshotHandle, Snapshots};
@@ -75,6 +76,7 @@ impl Server {
             upstreams: Upstreams::new(&config.upstream, &config.timeouts),
             policy: policy.clone(),
             estimator: Estimator::default(),
+            watchman: Watchman::default(),
             metrics,
             limits: config.limits.clone(),
             timeouts: config.timeouts.clone(),
@@ -86,6 +88,7 @@ impl Server {
         let stop_shipping = CancellationToken::new();
         let shipping = tokio::spawn(shipper.run(stop_shipping.clone(), LAST_RECORDS));
         let sweeping = tokio::spawn(shutdown.token().run_until_cancelled_owned(sweep(app.clone())));
+        let watching = tokio::spawn(shutdown.token().run_until_cancelled_owned(watch(app.clone())));
         let first_policy = health.component("policy");
         let loading = tokio::spawn(async move {
             policy.loaded().await;
@@ -105,6 +108,7 @@ impl Server {
 
         loading.abort();
         sweeping.abort();
+        watching.abort();
         writer.sync().await?;
         stop_shipping.cancel();
         shipping.await?;
@@ -123,6 +127,16 @@ fn spool_options(config: &Config) -> spool::Options {
             WhenFull::Refuse => FullPolicy::Refuse,
             WhenFull::Drop => FullPolicy::DropAndCount,
         },
+    }
+}
+
+/// Looks for stalled clients four times as often as they may stall, but not more often than there is need.
+async fn watch(app: Arc<App>) {
+    let limit = app.timeouts.client_stall();
+    let pause = (limit / 4).clamp(Duration::from_millis(20), Duration::from_secs(5));
+    loop {
+        tokio::time::sleep(pause).await;
+        app.watchman.look(limit);
     }
 }
 

@@ -108,7 +108,9 @@ impl Shipper {
     }
 
     async fn ship_rest(&mut self) {
-        while timeout(Duration::from_millis(200), self.ship_next(Duration::ZERO)).await.is_ok() {}
+        while self.reader.has_data() {
+            self.ship_next(Duration::ZERO).await;
+        }
     }
 
     async fn ship_next(&mut self, linger: Duration) {

@@ -1,7 +1,9 @@
 //! Bringing an upstream's answer to the client: whole, or as the stream that it is.
 
 mod stream;
+mod watch;
 mod whole;
 
 pub(crate) use stream::{Opening, Stream};
+pub(crate) use watch::{Watched, Watchman};
 pub(crate) use whole::{Whole, collect};

@@ -100,3 +100,23 @@ async fn a_client_that_stops_sending() {
     assert_eq!(collector.call().await.get("error.type"), "request_timeout");
     assert!(upstream.received().is_empty());
 }
+
+#[tokio::test]
+async fn a_client_that_does_not_read_its_stream() {
+    let large = CHUNK.replace("\"x\"", &format!("\"{}\"", "y".repeat(1 << 20)));
+    let mut steps = vec![sse_head()];
+    // More than the buffers of all sockets on the way.
+    steps.extend(std::iter::repeat_n(Step::Send(large.into_bytes()), 64));
+    let mut upstream = Upstream::always(steps).await;
+    let (gateway, collector) =
+        gateway(&upstream, Timeouts { client_stall_ms: 300, ..Timeouts::default() }).await;
+    let mut client = tokio::net::TcpStream::connect(gateway.addr).await.unwrap();
+    let body = chat(true);
+    let request = format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: g\r\nauthorization: Bearer {KEY}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    client.write_all(request.as_bytes()).await.unwrap();
+    upstream.closed().await;
+    assert_eq!(collector.call().await.get("error.type"), "client_disconnected");
+}
