@@ -26,7 +26,9 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 fn absent(reason: &str) -> String {
-    format!("pub(super) static FILES: &[File] = &[];\npub(super) static MANIFEST: Result<&str, &str> = Err({reason:?});\n")
+    format!(
+        "pub(super) static FILES: &[File] = &[];\npub(super) static MANIFEST: Result<&str, &str> = Err({reason:?});\n"
+    )
 }
 
 fn embedded(folder: &Path) -> Result<String, Box<dyn Error>> {
@@ -39,24 +41,38 @@ fn embedded(folder: &Path) -> Result<String, Box<dyn Error>> {
     }
     let manifest = folder.join("manifest.json");
     let Ok(text) = std::fs::read_to_string(&manifest) else {
-        return Ok(absent(&format!("{FOLDER} named a folder without manifest.json: run `cargo xtask console`")));
+        return Ok(absent(&format!(
+            "{FOLDER} named a folder without manifest.json: run `cargo xtask console`"
+        )));
     };
     if !text.contains(&fingerprint::fingerprint(root)?) {
-        println!("cargo:warning=the console's browser assets are older than its sources: pages will not hydrate");
+        println!(
+            "cargo:warning=the console's browser assets are older than its sources: pages will not hydrate"
+        );
         return Ok(absent("they were older than the server's sources: build again with `cargo xtask build`"));
     }
     let mut files = String::new();
     for entry in std::fs::read_dir(folder.join("assets"))? {
         let path = entry?.path();
-        let name = path.file_name().and_then(|name| name.to_str()).ok_or("an asset's name is not text")?.to_owned();
-        if name.ends_with(".br") {
+        let name =
+            path.file_name().and_then(|name| name.to_str()).ok_or("an asset's name is not text")?.to_owned();
+        if path.extension().is_some_and(|extension| extension == "br") {
             continue;
         }
         let packed = path.with_file_name(format!("{name}.br"));
-        let packed = if packed.is_file() { format!("Some(include_bytes!({packed:?}))") } else { String::from("None") };
-        writeln!(files, "    File {{ name: {name:?}, raw: include_bytes!({path:?}), brotli: {packed} }},")?;
+        let packed = if packed.is_file() {
+            format!("Some(include_bytes!({:?}))", packed.display().to_string())
+        } else {
+            String::from("None")
+        };
+        writeln!(
+            files,
+            "    File {{ name: {name:?}, raw: include_bytes!({:?}), brotli: {packed} }},",
+            path.display().to_string()
+        )?;
     }
     Ok(format!(
-        "pub(super) static FILES: &[File] = &[\n{files}];\npub(super) static MANIFEST: Result<&str, &str> = Ok(include_str!({manifest:?}));\n"
+        "pub(super) static FILES: &[File] = &[\n{files}];\npub(super) static MANIFEST: Result<&str, &str> = Ok(include_str!({:?}));\n",
+        manifest.display().to_string()
     ))
 }

@@ -9,8 +9,17 @@ use std::path::{Path, PathBuf};
 
 /// Folders whose sources both sides share, below the repository's root.
 pub const SHARED: [&str; 2] = ["web/src", "crates/contracts/src"];
-/// Folders and files among them that only the server has.
-const SERVER_ONLY: [&str; 3] = ["web/src/admin", "web/src/server", "web/src/server.rs"];
+/// Folders and files among them that only the server renders from.
+const SERVER_ONLY: [&str; 8] = [
+    "crates/contracts/src/attributes.rs",
+    "crates/contracts/src/policy.rs",
+    "crates/contracts/src/price",
+    "crates/contracts/src/price.rs",
+    "web/src/admin",
+    "web/src/admin.rs",
+    "web/src/server",
+    "web/src/server.rs",
+];
 
 /// The fingerprint of the sources below `root`, as hex.
 pub fn fingerprint(root: &Path) -> io::Result<String> {

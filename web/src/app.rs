@@ -63,7 +63,9 @@ pub fn shell(head: Head) -> impl IntoView {
     use leptos::nonce::use_nonce;
     use leptos_meta::MetaTags;
     let start = head.loader.clone().zip(head.wasm).map(|(loader, wasm)| {
-        let start = format!("import init,{{hydrate}} from \"{loader}\";await init({{module_or_path:\"{wasm}\"}});hydrate();");
+        let start = format!(
+            "import init,{{hydrate}} from \"{loader}\";await init({{module_or_path:\"{wasm}\"}});hydrate();"
+        );
         view! {
             <link rel="modulepreload" href=loader/>
             <link rel="preload" href=wasm r#as="fetch" r#type="application/wasm" crossorigin="anonymous"/>

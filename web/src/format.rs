@@ -19,7 +19,7 @@ pub fn grouped(n: u64) -> String {
     let digits = n.to_string();
     let mut out = String::with_capacity(digits.len() + digits.len() / 3);
     for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i) % 3 == 0 {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
             out.push(',');
         }
         out.push(digit);
@@ -65,9 +65,13 @@ pub fn duration(ms: f64) -> String {
     } else if ms < 999.5 {
         format!("{ms:.0} ms")
     } else if ms < 59_950.0 {
-        format!("{} s", significant(ms / 1e3))
+        format!("{} s", three_digits(ms / 1e3))
     } else {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "finite and positive, checked above")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "finite and positive, checked above"
+        )]
         let seconds = (ms / 1e3).round() as u64;
         format!("{} m {:02} s", seconds / 60, seconds % 60)
     }
@@ -93,10 +97,15 @@ pub fn percent(share: Option<f64>) -> String {
     }
 }
 
-/// Three significant digits without trailing zeros: `1.24`, `12.4`, `124`.
-fn significant(value: f64) -> String {
+/// Three significant digits: `1.20`, `12.4`, `124`. Columns of them line up.
+fn three_digits(value: f64) -> String {
     let decimals = if value < 9.995 { 2 } else { usize::from(value < 99.95) };
-    let text = format!("{value:.decimals$}");
+    format!("{value:.decimals$}")
+}
+
+/// The same without trailing zeros: `1.2`, `12`, `124`.
+fn significant(value: f64) -> String {
+    let text = three_digits(value);
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
 }
 
@@ -168,7 +177,7 @@ mod tests {
             (4.26, "4.3 ms"),
             (412.4, "412 ms"),
             (1_240.0, "1.24 s"),
-            (12_000.0, "12 s"),
+            (12_000.0, "12.0 s"),
             (125_000.0, "2 m 05 s"),
             (f64::NAN, "–"),
         ] {

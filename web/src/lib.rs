@@ -14,8 +14,10 @@
 pub mod admin;
 pub mod api;
 pub mod app;
+#[expect(clippy::needless_pass_by_value, reason = "a component owns its properties")]
 mod components;
 pub mod format;
+#[expect(clippy::needless_pass_by_value, reason = "a component owns its properties")]
 mod pages;
 pub mod query;
 #[cfg(feature = "ssr")]

@@ -99,8 +99,7 @@ impl Span {
 
 /// Width of a chart's buckets, so that a range has at most 96 of them: at least a minute, as the rollups are by minute.
 pub fn bucket_seconds(range: TimeRange) -> u32 {
-    const WIDTHS: [u32; 12] =
-        [60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 14_400, 28_800, 43_200, 86_400];
+    const WIDTHS: [u32; 12] = [60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 14_400, 28_800, 43_200, 86_400];
     let seconds = range.to_ms.saturating_sub(range.from_ms) / 1_000;
     WIDTHS.into_iter().find(|width| seconds / i64::from(*width) <= 96).unwrap_or(604_800)
 }
@@ -140,8 +139,11 @@ impl Query {
                 }
                 "min_cost" => query.filter.min_cost = Some(cost(name, value)?),
                 "min_ms" => {
-                    query.filter.min_duration_ms =
-                        Some(value.parse().map_err(|_| invalid(name, value, "whole milliseconds, such as 1500"))?);
+                    query.filter.min_duration_ms = Some(
+                        value
+                            .parse()
+                            .map_err(|_| invalid(name, value, "whole milliseconds, such as 1500"))?,
+                    );
                 }
                 "q" => query.filter.text = Some(text(name, value)?),
                 "cursor" => {
@@ -204,9 +206,9 @@ impl Query {
         pairs.extend(filter.routes.iter().map(|v| ("route", v.clone())));
         pairs.extend(filter.models.iter().map(|v| ("model", v.clone())));
         pairs.extend(filter.keys.iter().map(|v| ("key", v.clone())));
-        pairs.extend(filter.outcome.map(|o| {
-            ("status", String::from(if o == Outcome::Ok { "ok" } else { "error" }))
-        }));
+        pairs.extend(
+            filter.outcome.map(|o| ("status", String::from(if o == Outcome::Ok { "ok" } else { "error" }))),
+        );
         pairs.extend(filter.min_cost.map(|v| ("min_cost", v.to_string())));
         pairs.extend(filter.min_duration_ms.map(|v| ("min_ms", v.to_string())));
         pairs.extend(filter.text.clone().map(|v| ("q", v)));
@@ -279,8 +281,10 @@ pub fn is_hex(text: &str, digits: usize) -> bool {
 /// `?at=` of a call's URL: about when it started, milliseconds since the epoch. It only makes the read faster.
 pub fn near_ms(search: &str) -> Result<Option<i64>, InvalidQuery> {
     let search = search.strip_prefix('?').unwrap_or(search);
-    let at = form_urlencoded::parse(search.as_bytes()).find(|(name, value)| name == "at" && !value.is_empty());
-    at.map(|(_, value)| value.parse().map_err(|_| invalid("at", &value, "milliseconds since the epoch"))).transpose()
+    let at =
+        form_urlencoded::parse(search.as_bytes()).find(|(name, value)| name == "at" && !value.is_empty());
+    at.map(|(_, value)| value.parse().map_err(|_| invalid("at", &value, "milliseconds since the epoch")))
+        .transpose()
 }
 
 fn preset(value: &str) -> Result<Preset, InvalidQuery> {
@@ -308,8 +312,18 @@ fn fixed(from: Option<i64>, to: Option<i64>) -> Result<Option<Span>, InvalidQuer
     let (from_ms, to_ms) = match (from, to) {
         (None, None) => return Ok(None),
         (Some(from_ms), Some(to_ms)) => (from_ms, to_ms),
-        (Some(_), None) => return Err(InvalidQuery { param: "to".into(), message: "missing: expected both from and to".into() }),
-        (None, Some(_)) => return Err(InvalidQuery { param: "from".into(), message: "missing: expected both from and to".into() }),
+        (Some(_), None) => {
+            return Err(InvalidQuery {
+                param: "to".into(),
+                message: "missing: expected both from and to".into(),
+            });
+        }
+        (None, Some(_)) => {
+            return Err(InvalidQuery {
+                param: "from".into(),
+                message: "missing: expected both from and to".into(),
+            });
+        }
     };
     // Within what a `DateTime64(9)` can hold.
     let sane = 0..=9_000_000_000_000;
@@ -381,7 +395,7 @@ mod tests {
         for preset in PRESETS {
             let range = Span::Last(preset).resolve(1_795_356_449_120);
             let width = bucket_seconds(range);
-            assert!(width % 60 == 0 && preset.seconds / width <= 96);
+            assert!(width.is_multiple_of(60) && preset.seconds / width <= 96);
         }
     }
 

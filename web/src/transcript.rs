@@ -119,7 +119,9 @@ fn part(item: &Value) -> Part {
         "tool_call" | "tool_use" | "function_call" => Part::ToolCall {
             id: string(item.get("id").or_else(|| item.get("call_id")).unwrap_or(&Value::Null)),
             name: string(&item["name"]),
-            arguments: laid_out_value(item.get("arguments").or_else(|| item.get("input")).unwrap_or(&Value::Null)),
+            arguments: laid_out_value(
+                item.get("arguments").or_else(|| item.get("input")).unwrap_or(&Value::Null),
+            ),
         },
         "tool_call_response" | "tool_result" | "function_call_output" => {
             let content = ["response", "result", "content", "output"].iter().find_map(|key| item.get(*key));
@@ -145,7 +147,10 @@ fn media(kind: &str, source: &Value) -> Part {
     let detail = match source.as_str() {
         Some(url) if url.starts_with("http") => url.chars().take(200).collect(),
         Some(data) => {
-            let kind = data.strip_prefix("data:").and_then(|d| d.split_once([';', ','])).map_or("inline", |(k, _)| k);
+            let kind = data
+                .strip_prefix("data:")
+                .and_then(|d| d.split_once([';', ',']))
+                .map_or("inline", |(k, _)| k);
             format!("{kind}, {} kB", data.len() / 1024)
         }
         None => String::from("content not recorded"),
@@ -234,7 +239,12 @@ fn push_prose(blocks: &mut Vec<Block>, lines: &[&str]) {
 /// The span that carries the call's messages: its own, or else the first of the trace that has any.
 pub fn speaking_span(detail: &CallDetail) -> Option<&SpanView> {
     let speaks = |span: &&SpanView| !span.input_messages.is_empty() || !span.output_messages.is_empty();
-    detail.spans.iter().filter(|span| span.span_id == detail.call.span_id).find(speaks).or_else(|| detail.spans.iter().find(speaks))
+    detail
+        .spans
+        .iter()
+        .filter(|span| span.span_id == detail.call.span_id)
+        .find(speaks)
+        .or_else(|| detail.spans.iter().find(speaks))
 }
 
 /// A shell command that makes the call again, through the gateway at `gateway_url`. The key is the caller's to fill in.
@@ -248,7 +258,10 @@ pub fn curl(detail: &CallDetail, gateway_url: &str) -> String {
         _ => {
             let instructions = span.map(|s| s.system_instructions.as_str()).unwrap_or_default();
             let all = messages(instructions, "system").into_iter().chain(messages(recorded, "user"));
-            ("chat/completions", json!({ "model": model, "messages": all.flat_map(openai).collect::<Vec<_>>() }))
+            (
+                "chat/completions",
+                json!({ "model": model, "messages": all.flat_map(openai).collect::<Vec<_>>() }),
+            )
         }
     };
     if detail.call.stream {
@@ -321,7 +334,9 @@ mod tests {
     fn images_become_placeholders() {
         let recorded = r#"[{"role":"user","content":[{"type":"text","text":"what is it?"},
             {"type":"image_url","image_url":{"url":"data:image/png;base64,AAAA"}}]}]"#;
-        let Part::Media { kind, detail } = &messages(recorded, "user")[0].parts[1] else { panic!("no image") };
+        let Part::Media { kind, detail } = &messages(recorded, "user")[0].parts[1] else {
+            panic!("no image")
+        };
         assert_eq!((kind.as_str(), detail.as_str()), ("image", "image/png, 0 kB"));
     }
 

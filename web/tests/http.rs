@@ -1,11 +1,18 @@
 //! The console over HTTP: who gets in, what they see, what they may change, and what a wrong request is told.
 
-#![expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "prepared figures")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
+#![expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "prepared figures"
+)]
 
 mod support;
 
 use axum::body::Body;
-use axum::http::{Request, StatusCode, header};
+use axum::http::{HeaderMap, Request, StatusCode, header};
 use contracts::Timestamp;
 use http_body_util::BodyExt;
 use runtime::Clock;
@@ -23,12 +30,12 @@ fn clock() -> Clock {
 }
 
 async fn full() -> Stage {
-    stage(Figures::day(NOW_MS, 400), clock()).await
+    stage(Figures::days(NOW_MS, 400), clock()).await
 }
 
 struct Answer {
     status: StatusCode,
-    headers: axum::http::HeaderMap,
+    headers: HeaderMap,
     text: String,
 }
 
@@ -43,7 +50,7 @@ impl Answer {
 }
 
 async fn send(stage: &Stage, request: Request<Body>) -> Answer {
-    let response = web::server::router(stage.state.clone()).oneshot(request).await.unwrap();
+    let response = web::server::router(&stage.state).oneshot(request).await.unwrap();
     let (parts, body) = response.into_parts();
     let bytes = body.collect().await.unwrap().to_bytes();
     Answer { status: parts.status, headers: parts.headers, text: String::from_utf8(bytes.to_vec()).unwrap() }
@@ -126,7 +133,11 @@ async fn guessing_is_slowed_down() {
         assert!(answer.header(header::SET_COOKIE).is_empty());
     }
     let answer = sign_in(&stage, "ada", PASSWORD).await;
-    assert!(answer.header(header::LOCATION).contains("error=throttled"), "{}", answer.header(header::LOCATION));
+    assert!(
+        answer.header(header::LOCATION).contains("error=throttled"),
+        "{}",
+        answer.header(header::LOCATION)
+    );
 }
 
 #[tokio::test]
@@ -134,7 +145,8 @@ async fn forged_requests_change_nothing() {
     let stage = full().await;
     let cookie = session(&stage, "ada").await;
     let body = r#"{"tenant":"acme","name":"forged"}"#;
-    for origin in [None, Some("https://evil.example"), Some("null"), Some("http://console.test.evil.example")] {
+    for origin in [None, Some("https://evil.example"), Some("null"), Some("http://console.test.evil.example")]
+    {
         let answer = post(&stage, "/api/v1/keys", &cookie, origin, body).await;
         assert_eq!(answer.status, StatusCode::FORBIDDEN, "{origin:?}");
         assert_eq!(answer.json()["error"]["code"], "wrong_origin");
@@ -151,7 +163,7 @@ async fn forged_requests_change_nothing() {
 
 #[tokio::test]
 async fn a_viewer_of_one_tenant_never_sees_another() {
-    let figures = Figures::day(NOW_MS, 400);
+    let figures = Figures::days(NOW_MS, 400);
     let foreign = figures.one_of("globex");
     let stage = stage(figures, clock()).await;
     let cookie = session(&stage, "vera").await;
@@ -172,12 +184,16 @@ async fn a_viewer_of_one_tenant_never_sees_another() {
         }
     }
     let path = format!("calls/{}/{}", foreign.trace_id, foreign.span_id);
-    for path in [format!("/api/v1/{path}"), format!("/api/v1/{path}?at={}", foreign.start_ms), format!("/{path}")] {
+    for path in
+        [format!("/api/v1/{path}"), format!("/api/v1/{path}?at={}", foreign.start_ms), format!("/{path}")]
+    {
         let answer = get(&stage, &path, &cookie).await;
         assert_eq!(answer.status, StatusCode::NOT_FOUND, "{path}");
         assert!(!answer.text.contains(&foreign.request_id));
     }
-    for path in ["/", "/calls", "/keys", "/models", "/api/v1/keys", "/api/v1/me", "/api/v1/models", "/api/v1/facets"] {
+    for path in
+        ["/", "/calls", "/keys", "/models", "/api/v1/keys", "/api/v1/me", "/api/v1/models", "/api/v1/facets"]
+    {
         assert!(!get(&stage, path, &cookie).await.text.contains("globex"), "{path}");
     }
     let search = get(&stage, &format!("/api/v1/calls?q={}", foreign.trace_id), &cookie).await.json();
@@ -188,7 +204,15 @@ async fn a_viewer_of_one_tenant_never_sees_another() {
 async fn a_viewer_changes_nothing() {
     let stage = full().await;
     let cookie = session(&stage, "vera").await;
-    let key = stage.control.keys().list(None).await.unwrap().into_iter().find(|k| k.tenant.as_str() == "acme").unwrap();
+    let key = stage
+        .control
+        .keys()
+        .list(None)
+        .await
+        .unwrap()
+        .into_iter()
+        .find(|k| k.tenant.as_str() == "acme")
+        .unwrap();
     let create = post(&stage, "/api/v1/keys", &cookie, OURS, r#"{"tenant":"acme","name":"x"}"#).await;
     let revoke = post(&stage, &format!("/api/v1/keys/{}/revoke", key.id), &cookie, OURS, "").await;
     for answer in [create, revoke] {
@@ -233,13 +257,20 @@ async fn an_admin_creates_and_revokes_keys() {
 #[tokio::test]
 async fn programs_come_in_by_admin_key() {
     let stage = full().await;
-    let with = |key: &str| Request::get("/api/v1/calls?limit=1").header(header::AUTHORIZATION, format!("Bearer {key}")).body(Body::empty()).unwrap();
+    let with = |key: &str| {
+        Request::get("/api/v1/calls?limit=1")
+            .header(header::AUTHORIZATION, format!("Bearer {key}"))
+            .body(Body::empty())
+            .unwrap()
+    };
     let answer = send(&stage, with(&stage.admin_key)).await;
     assert_eq!(answer.status, StatusCode::OK);
     let first = answer.json();
     let next = first["next_cursor"].as_str().unwrap();
     let path = format!("/api/v1/calls?limit=1&cursor={next}");
-    let request = Request::get(path).header(header::AUTHORIZATION, format!("Bearer {}", stage.admin_key)).body(Body::empty());
+    let request = Request::get(path)
+        .header(header::AUTHORIZATION, format!("Bearer {}", stage.admin_key))
+        .body(Body::empty());
     let second = send(&stage, request.unwrap()).await.json();
     assert!(second["calls"][0]["start_ms"].as_i64() < first["calls"][0]["start_ms"].as_i64());
     assert_eq!(send(&stage, with("ct-admin-wrong")).await.status, StatusCode::UNAUTHORIZED);
@@ -247,11 +278,13 @@ async fn programs_come_in_by_admin_key() {
 
 #[tokio::test]
 async fn every_page_stands_with_data_and_without() {
-    let figures = Figures::day(NOW_MS, 400);
+    let figures = Figures::days(NOW_MS, 400);
     let call = figures.one_of("acme");
     let with = stage(figures, clock()).await;
     let cookie = session(&with, "ada").await;
-    for path in PAGES.into_iter().map(String::from).chain([format!("/calls/{}/{}", call.trace_id, call.span_id)]) {
+    for path in
+        PAGES.into_iter().map(String::from).chain([format!("/calls/{}/{}", call.trace_id, call.span_id)])
+    {
         let page = get(&with, &path, &cookie).await;
         assert_eq!(page.status, StatusCode::OK, "{path}");
         assert!(page.text.contains("</html>") && page.text.contains("<main"), "{path}");
@@ -273,9 +306,18 @@ async fn every_page_stands_with_data_and_without() {
 async fn bad_parameters_are_named() {
     let stage = full().await;
     let cookie = session(&stage, "ada").await;
-    for (search, param) in [("range=2y", "range"), ("min_cost=x", "min_cost"), ("cursor=1", "cursor"), ("modle=a", "modle"), ("from=5", "to")] {
+    for (search, param) in [
+        ("range=2y", "range"),
+        ("min_cost=x", "min_cost"),
+        ("cursor=1", "cursor"),
+        ("modle=a", "modle"),
+        ("from=5", "to"),
+    ] {
         let answer = get(&stage, &format!("/api/v1/calls?{search}"), &cookie).await;
-        assert_eq!((answer.status, &answer.json()["error"]["param"]), (StatusCode::BAD_REQUEST, &Value::from(param)));
+        assert_eq!(
+            (answer.status, &answer.json()["error"]["param"]),
+            (StatusCode::BAD_REQUEST, &Value::from(param))
+        );
         let page = get(&stage, &format!("/calls?{search}"), &cookie).await;
         assert_eq!(page.status, StatusCode::BAD_REQUEST, "{search}");
         assert!(page.text.contains(&format!("{param}: ")), "{search}");
@@ -288,7 +330,7 @@ async fn bad_parameters_are_named() {
 
 #[tokio::test]
 async fn a_store_that_is_down_is_said_so() {
-    let stage = stage(Figures { broken: true, ..Figures::none() }, clock()).await;
+    let stage = stage(Figures::down(), clock()).await;
     let cookie = session(&stage, "ada").await;
     let answer = get(&stage, "/api/v1/overview", &cookie).await;
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
@@ -305,14 +347,25 @@ async fn pages_and_assets_carry_their_headers() {
     let page = get(&stage, "/", &format!("{cookie}; ct_theme=dark")).await;
     let policy = page.header(header::CONTENT_SECURITY_POLICY);
     let nonce = policy.split("'nonce-").nth(1).unwrap().split('\'').next().unwrap();
-    assert!(page.text.contains(&format!("nonce=\"{nonce}\"")) && !policy.contains("script-src 'unsafe-inline'"), "{policy}");
+    assert!(
+        page.text.contains(&format!("nonce=\"{nonce}\"")) && !policy.contains("script-src 'unsafe-inline'"),
+        "{policy}"
+    );
     assert!(page.text.contains("data-theme=\"dark\""));
     assert_eq!(page.header(header::CACHE_CONTROL), "no-store");
     assert_eq!(page.header(header::X_CONTENT_TYPE_OPTIONS), "nosniff");
-    let style = page.text.split("href=\"").map(|rest| rest.split('"').next().unwrap()).find(|href| href.ends_with(".css")).unwrap();
+    let style = page
+        .text
+        .split("href=\"")
+        .map(|rest| rest.split('"').next().unwrap())
+        .find(|href| href.starts_with("/assets/console-"))
+        .unwrap();
     let asset = get(&stage, style, "").await;
     assert!(asset.header(header::CACHE_CONTROL).contains("immutable") && asset.text.contains("--ground"));
-    let again = Request::get(style).header(header::IF_NONE_MATCH, asset.header(header::ETAG)).body(Body::empty()).unwrap();
+    let again = Request::get(style)
+        .header(header::IF_NONE_MATCH, asset.header(header::ETAG))
+        .body(Body::empty())
+        .unwrap();
     assert_eq!(send(&stage, again).await.status, StatusCode::NOT_MODIFIED);
     assert_eq!(get(&stage, "/assets/none.js", "").await.status, StatusCode::NOT_FOUND);
 }
@@ -332,7 +385,9 @@ async fn the_document_lists_every_route() {
     let document = get(&stage, "/api/v1/openapi.json", "").await.json();
     let mut listed: Vec<String> = Vec::new();
     for (path, methods) in document["paths"].as_object().unwrap() {
-        listed.extend(methods.as_object().unwrap().keys().map(|method| format!("{} {path}", method.to_uppercase())));
+        listed.extend(
+            methods.as_object().unwrap().keys().map(|method| format!("{} {path}", method.to_uppercase())),
+        );
     }
     listed.sort();
     let mut routes: Vec<String> = include_str!("../src/server/api.rs")
@@ -340,7 +395,9 @@ async fn the_document_lists_every_route() {
         .filter_map(|line| line.trim().strip_prefix(".route(\""))
         .flat_map(|rest| {
             let (path, methods) = rest.split_once('"').unwrap();
-            let of = |name: &str| methods.contains(&format!("{name}(")).then(|| format!("{} {path}", name.to_uppercase()));
+            let of = |name: &str| {
+                methods.contains(&format!("{name}(")).then(|| format!("{} {path}", name.to_uppercase()))
+            };
             [of("get"), of("post")].into_iter().flatten()
         })
         .collect();

@@ -54,7 +54,8 @@ pub fn build(root: &Path, out_dir: &Path) -> Result<()> {
 fn compile(work: &Path) -> Result<PathBuf> {
     let target = work.with_file_name("wasm");
     let args = ["build", "--package", "web", "--lib", "--no-default-features", "--features", "hydrate"];
-    let args = args.into_iter().chain(["--target", "wasm32-unknown-unknown", "--profile", "wasm", "--locked"]);
+    let args =
+        args.into_iter().chain(["--target", "wasm32-unknown-unknown", "--profile", "wasm", "--locked"]);
     sh::run(sh::cargo().args(args).env("CARGO_TARGET_DIR", &target).env_remove("RUSTFLAGS"))?;
     Ok(target.join("wasm32-unknown-unknown/wasm/web.wasm"))
 }
@@ -66,6 +67,8 @@ fn bind(wasm: &Path, work: &Path) -> Result<(Vec<u8>, Vec<u8>)> {
         .input_path(wasm)
         .web(true)?
         .typescript(false)
+        .remove_name_section(true)
+        .remove_producers_section(true)
         .omit_default_module_path(true)
         .generate(&out)
         .with_context(|| format!("bind {}", wasm.display()))?;
@@ -89,7 +92,8 @@ fn publish(assets: &Path, stem: &str, extension: &str, content: &[u8]) -> Result
     let name = format!("{stem}-{:016x}.{extension}", hasher.finish());
     let mut packed = Vec::with_capacity(content.len() / 3);
     let params = brotli::enc::BrotliEncoderParams { quality: 11, lgwin: 22, ..Default::default() };
-    brotli::BrotliCompress(&mut &*content, &mut packed, &params).with_context(|| format!("compress {name}"))?;
+    brotli::BrotliCompress(&mut &*content, &mut packed, &params)
+        .with_context(|| format!("compress {name}"))?;
     fs::write(assets.join(&name), content)?;
     fs::write(assets.join(format!("{name}.br")), packed)?;
     Ok(name)

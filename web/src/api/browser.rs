@@ -64,13 +64,18 @@ fn sign_in_again() {
 }
 
 #[cfg(not(feature = "hydrate"))]
-async fn request<T: DeserializeOwned>(_method: &str, _path: &str, _body: Option<String>) -> Result<T, Problem> {
+async fn request<T: DeserializeOwned>(
+    _method: &str,
+    _path: &str,
+    _body: Option<String>,
+) -> Result<T, Problem> {
     // Neither side was chosen: the crate is only being checked.
     std::future::ready(Err(refusal(0, ""))).await
 }
 
 fn refusal(status: u16, text: &str) -> Problem {
     let body: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
-    let message = body["error"]["message"].as_str().map_or_else(|| format!("HTTP status {status}"), str::to_owned);
+    let message =
+        body["error"]["message"].as_str().map_or_else(|| format!("HTTP status {status}"), str::to_owned);
     Problem { status, message, param: body["error"]["param"].as_str().map(str::to_owned) }
 }

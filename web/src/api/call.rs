@@ -7,7 +7,9 @@ use contracts::reads::CallDetail;
 pub async fn call(trace_id: String, span_id: String, near_ms: Option<i64>) -> Result<CallDetail, Problem> {
     #[cfg(feature = "ssr")]
     {
-        crate::server::reads::call(&crate::server::page::viewer()?, &trace_id, &span_id, near_ms).await.map_err(Problem::from)
+        crate::server::reads::call(&crate::server::page::viewer()?, &trace_id, &span_id, near_ms)
+            .await
+            .map_err(Problem::from)
     }
     #[cfg(not(feature = "ssr"))]
     {

@@ -7,7 +7,9 @@ use super::types::{KeyCreated, KeyRequest};
 pub async fn create_key(request: KeyRequest) -> Result<KeyCreated, Problem> {
     #[cfg(feature = "ssr")]
     {
-        crate::server::reads::create_key(&crate::server::page::viewer()?, request).await.map_err(Problem::from)
+        crate::server::reads::create_key(&crate::server::page::viewer()?, request)
+            .await
+            .map_err(Problem::from)
     }
     #[cfg(not(feature = "ssr"))]
     {

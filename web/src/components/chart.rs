@@ -70,10 +70,8 @@ pub(crate) fn Chart(
     let times = starts_ms.iter().map(|ms| ms.div_euclid(1_000)).collect();
     let spec = serde_json::to_string(&Spec { unit, times, bucket, series: &series }).unwrap_or_default();
     let top = series.iter().map(|s| greatest(&s.values)).fold(0.0, f64::max);
-    let legend = series
-        .iter()
-        .map(|s| view! { <li><i class=swatch(s.color)></i>{s.label}</li> })
-        .collect_view();
+    let legend =
+        series.iter().map(|s| view! { <li><i class=swatch(s.color)></i>{s.label}</li> }).collect_view();
     let lines = series
         .iter()
         .map(|s| {

@@ -11,12 +11,18 @@ pub(crate) fn Failure(
 ) -> impl IntoView {
     answer_with(problem.status);
     let (title, advice) = match problem.status {
-        400 => ("This address asks for something unclear", "Correct the parameter, or start over from the page without it."),
+        400 => (
+            "This address asks for something unclear",
+            "Correct the parameter, or start over from the page without it.",
+        ),
         401 => ("You are signed out", "Sign in again to go on."),
         403 => ("Not yours to see", "Ask an administrator of this console for access."),
         404 => ("Not found", "It may have passed its retention, or belong to a tenant that you cannot see."),
         0 => ("No answer", "Check that the console is running, then try again."),
-        _ => ("The data cannot be read right now", "Nothing is lost: calls are kept until the store is back. Try again shortly."),
+        _ => (
+            "The data cannot be read right now",
+            "Nothing is lost: calls are kept until the store is back. Try again shortly.",
+        ),
     };
     view! {
         <section class="empty failure" role="alert">

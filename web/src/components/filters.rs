@@ -2,7 +2,6 @@
 //! a change applies at once.
 
 use super::icon::{self, Icon};
-use super::url::use_query;
 use crate::api::types::{FacetsAnswer, Me, TenantName};
 use crate::query::{Query, Span};
 use crate::{api, when};
@@ -14,13 +13,14 @@ use leptos::prelude::*;
 pub(crate) fn FilterBar(
     /// Path of the page.
     path: &'static str,
+    /// The question in its URL.
+    query: Memo<Query>,
     /// Who looks, and at which tenants.
     me: Me,
     /// Whether to offer text, cost and latency too, as Calls does.
     #[prop(optional)]
     full: bool,
 ) -> impl IntoView {
-    let query = use_query();
     let span = Memo::new(move |_| query.with(|q| Query { span: q.span, ..Query::default() }.to_search()));
     let facets = Resource::new(move || span.get(), api::facets);
     view! {
@@ -44,7 +44,9 @@ fn form(path: &'static str, full: bool, query: &Query, me: &Me, facets: &FacetsA
     let search = full.then(|| search_field(filter.text.clone()));
     let limits = full.then(|| limit_fields(query));
     let named = |ids: &[String], names: &[TenantName]| -> Vec<(String, String)> {
-        let name = |id: &String| names.iter().find(|n| n.id == *id && !n.name.is_empty()).map_or(id, |n| &n.name).clone();
+        let name = |id: &String| {
+            names.iter().find(|n| n.id == *id && !n.name.is_empty()).map_or(id, |n| &n.name).clone()
+        };
         ids.iter().map(|id| (id.clone(), name(id))).collect()
     };
     let tenants: Vec<String> = me.tenants.iter().map(|t| t.id.clone()).collect();
@@ -100,7 +102,8 @@ fn search_field(text: Option<String>) -> impl IntoView {
                 name="q"
                 value=text
                 maxlength="500"
-                placeholder="Search prompts and answers, or paste a request or trace id"
+                placeholder="Search text or id"
+                title="Text in prompts and answers, or an exact request, trace or response id"
                 aria-label="Search"
                 aria-keyshortcuts="/"
             />

@@ -69,7 +69,8 @@ fn Tab(href: &'static str, label: &'static str, path: &'static str) -> impl Into
     let location = use_location();
     let current = move || {
         let here = location.pathname.get();
-        let inside = if href == "/" { here == "/" } else { here == href || here.starts_with(&format!("{href}/")) };
+        let inside =
+            if href == "/" { here == "/" } else { here == href || here.starts_with(&format!("{href}/")) };
         inside.then_some("page")
     };
     view! {

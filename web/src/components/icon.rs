@@ -26,4 +26,5 @@ pub(crate) const SEARCH: &str = "M7 2.5a4.5 4.5 0 1 0 0 9 4.5 4.5 0 0 0 0-9zM10.
 pub(crate) const COPY: &str = "M5.5 5.5v-3h8v8h-3M2.5 5.5h8v8h-8z";
 pub(crate) const FILTER: &str = "M2 3.5h12M4.5 8h7M6.5 12.5h3";
 pub(crate) const IMAGE: &str = "M2.5 3h11v10h-11zM2.5 11l3.5-3.5 3 3 2-2 2.5 2.5M10.5 5.6v.1";
-pub(crate) const TOOL: &str = "M10 2.5a3.4 3.4 0 0 0-3.2 4.6L2.6 11.3l2.1 2.1 4.2-4.2A3.4 3.4 0 0 0 13.4 5L11.3 7 9 4.8l2-2.1z";
+pub(crate) const TOOL: &str =
+    "M10 2.5a3.4 3.4 0 0 0-3.2 4.6L2.6 11.3l2.1 2.1 4.2-4.2A3.4 3.4 0 0 0 13.4 5L11.3 7 9 4.8l2-2.1z";

@@ -1,7 +1,6 @@
 //! Choosing the stretch of time: six presets as links, and a fixed one as a form. Both work without scripts.
 
-use super::url::use_query;
-use crate::query::{PRESETS, Span};
+use crate::query::{PRESETS, Query, Span};
 use crate::when;
 use leptos::prelude::*;
 
@@ -10,8 +9,9 @@ use leptos::prelude::*;
 pub(crate) fn RangePicker(
     /// Path of the page.
     path: &'static str,
+    /// The question in its URL.
+    query: Memo<Query>,
 ) -> impl IntoView {
-    let query = use_query();
     let presets = PRESETS
         .into_iter()
         .map(|preset| {
@@ -39,7 +39,7 @@ pub(crate) fn RangePicker(
     .into_any()
 }
 
-fn fixed_form(path: &'static str, query: &crate::query::Query) -> impl IntoView + use<> {
+fn fixed_form(path: &'static str, query: &Query) -> impl IntoView + use<> {
     let value = |ms: Option<i64>| ms.map(|ms| when::rfc3339(ms).chars().take(16).collect::<String>());
     let (from, to) = match query.span {
         Span::Fixed(range) => (Some(range.from_ms), Some(range.to_ms)),

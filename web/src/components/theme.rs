@@ -22,9 +22,12 @@ pub(crate) fn ThemeToggle() -> impl IntoView {
 fn toggle() {
     use wasm_bindgen::JsCast;
     let Some(window) = web_sys::window() else { return };
-    let Some(document) = window.document().and_then(|d| d.dyn_into::<web_sys::HtmlDocument>().ok()) else { return };
+    let Some(document) = window.document().and_then(|d| d.dyn_into::<web_sys::HtmlDocument>().ok()) else {
+        return;
+    };
     let Some(root) = document.document_element() else { return };
-    let system = window.match_media("(prefers-color-scheme: dark)").ok().flatten().is_some_and(|m| m.matches());
+    let system =
+        window.match_media("(prefers-color-scheme: dark)").ok().flatten().is_some_and(|m| m.matches());
     let dark = root.get_attribute("data-theme").map_or(system, |theme| theme == "dark");
     let theme = if dark { "light" } else { "dark" };
     // Neither can fail in a page of our own; if it did, the theme would just stay.

@@ -21,7 +21,8 @@ pub(crate) struct Row {
 /// Spans depth-first, children by start, whatever order they came in. A span whose parent is missing, or that is its own
 /// ancestor, counts as a root.
 pub(crate) fn rows(spans: &[SpanView]) -> Vec<Row> {
-    let by_id: HashMap<&str, usize> = spans.iter().enumerate().map(|(i, s)| (s.span_id.as_str(), i)).collect();
+    let by_id: HashMap<&str, usize> =
+        spans.iter().enumerate().map(|(i, s)| (s.span_id.as_str(), i)).collect();
     let mut children: HashMap<Option<usize>, Vec<usize>> = HashMap::new();
     for (i, span) in spans.iter().enumerate() {
         let parent = by_id.get(span.parent_span_id.as_str()).copied().filter(|p| *p != i);

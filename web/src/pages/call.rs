@@ -27,9 +27,12 @@ pub(crate) fn CallPage() -> impl IntoView {
     let ids = Memo::new(move |_| {
         params.with(|p| (p.get("trace_id").unwrap_or_default(), p.get("span_id").unwrap_or_default()))
     });
-    let search = use_search();
+    let search = use_search(|path| path.starts_with("/calls/"));
     let near = move || search.with(|s| near_ms(s).ok().flatten());
-    let call = Resource::new(move || (ids.get(), near()), |((trace_id, span_id), at)| api::call(trace_id, span_id, at));
+    let call = Resource::new(
+        move || (ids.get(), near()),
+        |((trace_id, span_id), at)| api::call(trace_id, span_id, at),
+    );
     view! {
         <Title text="Call · Control Tower"/>
         {loaded(
@@ -99,7 +102,8 @@ fn said(detail: &CallDetail) -> Said {
 }
 
 fn head(call: &CallRow, curl: String) -> impl IntoView + use<> {
-    let title = if call.request_model.is_empty() { call.operation.clone() } else { call.request_model.clone() };
+    let title =
+        if call.request_model.is_empty() { call.operation.clone() } else { call.request_model.clone() };
     let status = if call.http_status == 0 { String::from("no status") } else { call.http_status.to_string() };
     view! {
         <header class="page-head">

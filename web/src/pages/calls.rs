@@ -20,7 +20,8 @@ use leptos_meta::Title;
 /// The Calls page.
 #[component]
 pub(crate) fn CallsPage() -> impl IntoView {
-    let (search, query, me) = (use_search(), use_query(), use_viewer());
+    let search = use_search(|path| path == "/calls");
+    let (query, me) = (use_query(search), use_viewer());
     let calls = Resource::new(move || search.get(), api::calls);
     let refresh = Callback::new(move |()| calls.refetch());
     view! {
@@ -29,10 +30,10 @@ pub(crate) fn CallsPage() -> impl IntoView {
             <h1>"Calls"</h1>
             <div class="page-tools">
                 <LiveSwitch refresh/>
-                <RangePicker path="/calls"/>
+                <RangePicker path="/calls" query/>
             </div>
         </header>
-        {loaded(me, |me| view! { <FilterBar path="/calls" me full=true/> }.into_any())}
+        {loaded(me, move |me| view! { <FilterBar path="/calls" query me full=true/> }.into_any())}
         {loaded(
             calls,
             move |answer| {
@@ -51,7 +52,8 @@ fn content(answer: CallsAnswer, query: &Query, me: &Me) -> AnyView {
     }
     let several = me.tenants.len() > 1;
     let first = query.cursor.is_some().then(|| format!("/calls{}", query.with_cursor(None).to_search()));
-    let next = answer.page.next.map(|cursor| format!("/calls{}", query.with_cursor(Some(cursor)).to_search()));
+    let next =
+        answer.page.next.map(|cursor| format!("/calls{}", query.with_cursor(Some(cursor)).to_search()));
     let shown = answer.page.calls.len();
     let rows = answer.page.calls.into_iter().map(|call| row(call, several)).collect_view();
     view! {
@@ -89,8 +91,9 @@ fn row(call: CallRow, several: bool) -> impl IntoView {
     let href = format!("/calls/{}/{}?at={}", call.trace_id, call.span_id, call.start_ms);
     let status = if call.http_status == 0 { String::from("–") } else { call.http_status.to_string() };
     let asked = call.request_model.clone();
-    let answered = (call.response_model != call.request_model && !call.response_model.is_empty())
-        .then(|| call.response_model.clone());
+    // A dated name of the same model says nothing new.
+    let answered =
+        (!call.response_model.starts_with(&call.request_model)).then(|| call.response_model.clone());
     let usage_note = (call.usage_source != "reported").then(|| format!("Usage is {}", call.usage_source));
     let tokens_class = if usage_note.is_some() { "right estimated" } else { "right" };
     view! {
@@ -98,11 +101,11 @@ fn row(call: CallRow, several: bool) -> impl IntoView {
             <td class="c-time"><a class="row-link" href=href><Time ms=call.start_ms/></a></td>
             <td class="c-status">
                 <Badge tone=Tone::of_status(call.http_status) text=status title=call.error_type.clone()/>
-                {(!call.error_type.is_empty()).then(|| view! { <small class="error-type clip">{call.error_type.clone()}</small> })}
             </td>
             <td class="c-model">
-                <span class="clip" title=format!("{asked} at {}", call.provider)>{asked.clone()}</span>
-                {answered.map(|model| view! { <small class="clip" title="Model that answered">{model}</small> })}
+                <span class="clip" title=format!("{asked}, answered by {} at {}", call.response_model, call.provider)>{asked.clone()}</span>
+                {(!call.error_type.is_empty()).then(|| view! { <small class="error-type clip">{call.error_type.clone()}</small> })}
+                {answered.filter(|model| !model.is_empty()).map(|model| view! { <small class="clip" title="Model that answered">{model}</small> })}
                 {call.stream.then(|| view! { <small class="tag" title="Streamed">"stream"</small> })}
                 {(call.attempts > 1).then(|| view! { <small class="tag">{format!("{} attempts", call.attempts)}</small> })}
             </td>

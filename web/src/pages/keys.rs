@@ -45,7 +45,11 @@ fn content(answer: KeysAnswer, admin: bool, reload: Callback<()>) -> AnyView {
         .into_any();
     }
     let now = answer.now_ms;
-    let rows = answer.keys.into_iter().map(|key| view! { <KeyRow key_info=key now_ms=now admin reload/> }).collect_view();
+    let rows = answer
+        .keys
+        .into_iter()
+        .map(|key| view! { <KeyRow key_info=key now_ms=now admin reload/> })
+        .collect_view();
     view! {
         <section class="card table-card">
             <div class="scroll-x" tabindex="0" role="region" aria-label="Keys">
@@ -114,7 +118,11 @@ fn RevokeKey(id: String, name: String, reload: Callback<()>) -> impl IntoView {
         }
     });
     let failure = move || {
-        revoke.value().get().flatten().map(|p: Problem| view! { <small class="bad" role="alert">{p.message}</small> })
+        revoke
+            .value()
+            .get()
+            .flatten()
+            .map(|p: Problem| view! { <small class="bad" role="alert">{p.message}</small> })
     };
     let question = format!("Revoke {name}? Its calls fail at once.");
     view! {
@@ -146,7 +154,8 @@ fn RevokeKey(id: String, name: String, reload: Callback<()>) -> impl IntoView {
 #[component]
 fn CreateKey(me: Me, reload: Callback<()>) -> impl IntoView {
     let tenant = RwSignal::new(me.tenants.first().map(|t| t.id.clone()).unwrap_or_default());
-    let (name, days, models) = (RwSignal::new(String::new()), RwSignal::new(String::new()), RwSignal::new(String::new()));
+    let (name, days, models) =
+        (RwSignal::new(String::new()), RwSignal::new(String::new()), RwSignal::new(String::new()));
     let create = Action::new(move |request: &KeyRequest| {
         let request = request.clone();
         async move {
@@ -173,11 +182,8 @@ fn CreateKey(me: Me, reload: Callback<()>) -> impl IntoView {
             allowed_models: (!names.is_empty()).then_some(names),
         });
     };
-    let options = me
-        .tenants
-        .into_iter()
-        .map(|t| view! { <option value=t.id>{t.name}</option> })
-        .collect_view();
+    let options =
+        me.tenants.into_iter().map(|t| view! { <option value=t.id>{t.name}</option> }).collect_view();
     let outcome = move || {
         create.value().get().map(|result: Result<KeyCreated, Problem>| match result {
             Ok(created) => secret(created),

@@ -82,7 +82,10 @@ fn content(answer: ModelsAnswer) -> AnyView {
 
 fn model(model: ModelInfo) -> impl IntoView {
     let unpriced = model.input_per_million.is_none() && model.output_per_million.is_none();
-    let calls = format!("/calls?model={}", form_urlencoded::byte_serialize(model.name.as_bytes()).collect::<String>());
+    let calls = format!(
+        "/calls?model={}",
+        form_urlencoded::byte_serialize(model.name.as_bytes()).collect::<String>()
+    );
     view! {
         <tr>
             <th scope="row"><a href=calls title="Calls of this model">{model.name}</a></th>
@@ -107,7 +110,10 @@ fn model(model: ModelInfo) -> impl IntoView {
 fn price(amount: Option<Usd>) -> impl IntoView {
     amount.map_or_else(
         || view! { <span class="quiet-note">"–"</span> }.into_any(),
-        |amount| view! { <span class="num" title=format::exact_usd(amount)>{format::usd(amount)}</span> }.into_any(),
+        |amount| {
+            view! { <span class="num" title=format::exact_usd(amount)>{format::usd(amount)}</span> }
+                .into_any()
+        },
     )
 }
 

@@ -20,7 +20,8 @@ use leptos_meta::Title;
 /// The Overview page.
 #[component]
 pub(crate) fn OverviewPage() -> impl IntoView {
-    let (search, query, me) = (use_search(), use_query(), use_viewer());
+    let search = use_search(|path| path == "/");
+    let (query, me) = (use_query(search), use_viewer());
     let overview = Resource::new(move || search.get(), api::overview);
     let refresh = Callback::new(move |()| overview.refetch());
     view! {
@@ -29,10 +30,10 @@ pub(crate) fn OverviewPage() -> impl IntoView {
             <h1>"Overview"</h1>
             <div class="page-tools">
                 <LiveSwitch refresh/>
-                <RangePicker path="/"/>
+                <RangePicker path="/" query/>
             </div>
         </header>
-        {loaded(me, |me| view! { <FilterBar path="/" me/> }.into_any())}
+        {loaded(me, move |me| view! { <FilterBar path="/" query me/> }.into_any())}
         {loaded(
             overview,
             move |answer| {
@@ -92,7 +93,8 @@ fn signal(name: &'static str, share: Option<f64>, title: &'static str) -> impl I
 
 #[expect(clippy::cast_precision_loss, reason = "counts as points of a chart")]
 fn kpis(now: &Totals, before: &Totals, series: &[Bucket]) -> impl IntoView + use<> {
-    let shape = |value: fn(&Totals) -> Option<f64>| series.iter().map(|b| value(&b.totals)).collect::<Vec<_>>();
+    let shape =
+        |value: fn(&Totals) -> Option<f64>| series.iter().map(|b| value(&b.totals)).collect::<Vec<_>>();
     let change = |value: fn(&Totals) -> Option<f64>| {
         value(now).zip(value(before)).and_then(|(now, before)| format::change(now, before))
     };
@@ -101,7 +103,8 @@ fn kpis(now: &Totals, before: &Totals, series: &[Bucket]) -> impl IntoView + use
     let cost = |t: &Totals| Some(t.cost.to_f64_for_display());
     let tokens = |t: &Totals| Some(t.usage.total() as f64);
     let exact = |ms: Option<f64>| ms.map(|ms| format!("{ms:.3} ms")).unwrap_or_default();
-    let token_title = format!("{} in, {} out", format::grouped(now.usage.input), format::grouped(now.usage.output));
+    let token_title =
+        format!("{} in, {} out", format::grouped(now.usage.input), format::grouped(now.usage.output));
     view! {
         <dl class="kpis">
             <Kpi label="Calls" value=format::count(now.calls) title=format::grouped(now.calls)

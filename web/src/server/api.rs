@@ -152,7 +152,10 @@ pub(crate) async fn keys(viewer: Viewer) -> Answer<KeysAnswer> {
 #[utoipa::path(post, path = "/keys", request_body = KeyRequest,
     responses((status = 200, description = "Creates a key; its secret is in this answer and nowhere else. Admins only.", body = KeyCreated), (status = "4XX", description = "The request is at fault", body = ErrorAnswer),
         (status = "5XX", description = "A store is at fault; try again", body = ErrorAnswer)))]
-pub(crate) async fn create_key(viewer: Viewer, body: Result<Json<KeyRequest>, JsonRejection>) -> Answer<KeyCreated> {
+pub(crate) async fn create_key(
+    viewer: Viewer,
+    body: Result<Json<KeyRequest>, JsonRejection>,
+) -> Answer<KeyCreated> {
     let Json(request) = body.map_err(|rejection| {
         let message = format!("body: {}", rejection.body_text());
         ApiError { status: rejection.status().as_u16(), ..ApiError::invalid("body", message) }

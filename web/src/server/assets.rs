@@ -122,13 +122,15 @@ pub(crate) async fn serve(
         return (StatusCode::NOT_FOUND, "there is no such file").into_response();
     };
     let tag = format!("\"{name}\"");
-    let mut response = if headers.get(header::IF_NONE_MATCH).is_some_and(|given| given.as_bytes() == tag.as_bytes()) {
-        StatusCode::NOT_MODIFIED.into_response()
-    } else {
-        asset.body(accepts_brotli(&headers))
-    };
+    let mut response =
+        if headers.get(header::IF_NONE_MATCH).is_some_and(|given| given.as_bytes() == tag.as_bytes()) {
+            StatusCode::NOT_MODIFIED.into_response()
+        } else {
+            asset.body(accepts_brotli(&headers))
+        };
     // Only names that carry a hash stay what they are.
-    let keep = if name == "icon.svg" { "public, max-age=3600" } else { "public, max-age=31536000, immutable" };
+    let keep =
+        if name == "icon.svg" { "public, max-age=3600" } else { "public, max-age=31536000, immutable" };
     let fields = response.headers_mut();
     fields.insert(header::CACHE_CONTROL, HeaderValue::from_static(keep));
     fields.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
@@ -150,7 +152,8 @@ impl Asset {
 }
 
 fn accepts_brotli(headers: &HeaderMap) -> bool {
-    let accepted = headers.get(header::ACCEPT_ENCODING).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let accepted =
+        headers.get(header::ACCEPT_ENCODING).and_then(|value| value.to_str().ok()).unwrap_or_default();
     accepted.split(',').any(|coding| coding.trim() == "br")
 }
 

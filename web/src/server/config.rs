@@ -57,7 +57,9 @@ impl Config {
 fn check_url(key: &str, url: &str) -> Result<(), String> {
     let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
     match rest {
-        Some(rest) if !rest.is_empty() && !rest.starts_with('/') && !rest.contains(char::is_whitespace) => Ok(()),
+        Some(rest) if !rest.is_empty() && !rest.starts_with('/') && !rest.contains(char::is_whitespace) => {
+            Ok(())
+        }
         _ => Err(format!("{key} {url:?} is not valid: expected http://host or https://host")),
     }
 }

@@ -41,7 +41,12 @@ pub(crate) fn signed_out() -> ApiError {
 pub(crate) fn not_admin() -> ApiError {
     ApiError {
         fault: Fault::Policy,
-        ..ApiError::client(403, "permission_error", Some("admin_only"), "role: \"viewer\" may only look, expected an admin")
+        ..ApiError::client(
+            403,
+            "permission_error",
+            Some("admin_only"),
+            "role: \"viewer\" may only look, expected an admin",
+        )
     }
 }
 
@@ -62,7 +67,10 @@ pub(crate) fn wrong_origin() -> ApiError {
 pub(crate) fn not_found(param: &str, value: &str) -> ApiError {
     let value: String = value.chars().take(160).collect();
     let message = format!("{param}: {value:?} does not exist or is not visible to you");
-    ApiError { param: Some(param.to_owned()), ..ApiError::client(404, "invalid_request_error", Some("not_found"), message) }
+    ApiError {
+        param: Some(param.to_owned()),
+        ..ApiError::client(404, "invalid_request_error", Some("not_found"), message)
+    }
 }
 
 /// An error of the control database.

@@ -28,7 +28,8 @@ impl Viewer {
     /// The tenants they may see that exist.
     pub(crate) async fn tenants(&self) -> Result<Vec<TenantName>, ApiError> {
         let all = self.state.parts.control.tenants().list().await.map_err(from_control)?;
-        let visible = all.into_iter().filter(|t| self.limited_to.as_ref().is_none_or(|ids| ids.contains(&t.id)));
+        let visible =
+            all.into_iter().filter(|t| self.limited_to.as_ref().is_none_or(|ids| ids.contains(&t.id)));
         Ok(visible.map(|t| TenantName { id: t.id.to_string(), name: t.name }).collect())
     }
 
@@ -57,7 +58,11 @@ pub(crate) async fn require_for_api(State(state): State<AppState>, request: Requ
 }
 
 /// Lets signed-in users through to the pages; everybody else is led to the sign-in and back.
-pub(crate) async fn require_for_pages(State(state): State<AppState>, request: Request, next: Next) -> Response {
+pub(crate) async fn require_for_pages(
+    State(state): State<AppState>,
+    request: Request,
+    next: Next,
+) -> Response {
     let here = request.uri().path_and_query().map_or("/", http::uri::PathAndQuery::as_str).to_owned();
     let is_get = request.method() == Method::GET;
     match identify(&state, request).await {
@@ -86,7 +91,12 @@ async fn viewer(state: &AppState, parts: &Parts) -> Result<Option<Viewer>, ApiEr
     let control = &state.parts.control;
     if let Some(secret) = bearer(parts) {
         let key = control.admin_keys().find_by_secret(secret).await.map_err(from_control)?;
-        return Ok(key.map(|key| Viewer { state: state.clone(), name: key.name, admin: true, limited_to: None }));
+        return Ok(key.map(|key| Viewer {
+            state: state.clone(),
+            name: key.name,
+            admin: true,
+            limited_to: None,
+        }));
     }
     let Some(token) = session::token(&parts.headers, state.parts.config.is_secure()) else { return Ok(None) };
     let session = control.sessions().find(token, state.parts.clock.now()).await.map_err(from_control)?;

@@ -4,7 +4,9 @@ use super::api;
 use axum::Json;
 use serde::Serialize;
 use utoipa::openapi::OpenApi as Document;
-use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::security::{
+    ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
+};
 use utoipa::{Modify, OpenApi, ToSchema};
 
 /// Every error of the API.
@@ -54,11 +56,13 @@ struct Credentials;
 impl Modify for Credentials {
     fn modify(&self, document: &mut Document) {
         let components = document.components.get_or_insert_default();
-        let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some("An admin key.")).build();
+        let bearer =
+            HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some("An admin key.")).build();
         components.add_security_scheme("admin_key", SecurityScheme::Http(bearer));
         let cookie = SecurityScheme::ApiKey(ApiKey::Cookie(ApiKeyValue::new("ct_session")));
         components.add_security_scheme("session", cookie);
-        let alternatives = ["admin_key", "session"].map(|name| SecurityRequirement::new(name, Vec::<String>::new()));
+        let alternatives =
+            ["admin_key", "session"].map(|name| SecurityRequirement::new(name, Vec::<String>::new()));
         document.security = Some(alternatives.to_vec());
     }
 }

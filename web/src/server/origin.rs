@@ -55,6 +55,9 @@ mod tests {
     fn behind_a_proxy_the_public_url_counts() {
         let behind = headers("https://console.example.com", "10.0.0.1:3000");
         assert!(is_ours(&behind, Some("https://console.example.com/")));
-        assert!(!is_ours(&headers("http://10.0.0.1:3000", "10.0.0.1:3000"), Some("https://console.example.com")));
+        assert!(!is_ours(
+            &headers("http://10.0.0.1:3000", "10.0.0.1:3000"),
+            Some("https://console.example.com")
+        ));
     }
 }

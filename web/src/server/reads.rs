@@ -6,13 +6,15 @@
 use super::errors::{self, from_control, from_read};
 use super::identity::Viewer;
 use crate::api::types::{
-    CallsAnswer, FacetsAnswer, KeyCreated, KeyInfo, KeyRequest, KeysAnswer, Me, ModelInfo, ModelsAnswer, OverviewAnswer,
-    RouteInfo, TenantName,
+    CallsAnswer, FacetsAnswer, KeyCreated, KeyInfo, KeyRequest, KeysAnswer, Me, ModelInfo, ModelsAnswer,
+    OverviewAnswer, RouteInfo, TenantName,
 };
 use crate::query::{DEFAULT_LIMIT, Query, bucket_seconds, cursor_text, is_hex};
 use contracts::policy::Snapshot;
 use contracts::price::ServiceTier;
-use contracts::reads::{CallCursor, CallDetail, CallFilter, CallPage, Facets, Overview, TenantScope, TimeRange};
+use contracts::reads::{
+    CallCursor, CallDetail, CallFilter, CallPage, Facets, Overview, TenantScope, TimeRange,
+};
 use contracts::{ApiError, KeyId, ModelName, TenantId, Timestamp, TokenUsage, Usd};
 use control::records::{ApiKey, NewApiKey};
 use std::future::Future;
@@ -69,7 +71,7 @@ pub enum ReadError {
 /// Who is signed in.
 pub async fn me(viewer: &Viewer) -> Result<Me, ApiError> {
     let mut tenants = viewer.tenants().await?;
-    tenants.sort_by(|a, b| a.name.to_lowercase().cmp(&b.name.to_lowercase()));
+    tenants.sort_by_key(|tenant| tenant.name.to_lowercase());
     Ok(Me {
         name: viewer.name.clone(),
         admin: viewer.admin,
@@ -106,13 +108,21 @@ pub async fn calls(viewer: &Viewer, search: &str) -> Result<CallsAnswer, ApiErro
 }
 
 /// One call with its trace.
-pub async fn call(viewer: &Viewer, trace_id: &str, span_id: &str, near_ms: Option<i64>) -> Result<CallDetail, ApiError> {
+pub async fn call(
+    viewer: &Viewer,
+    trace_id: &str,
+    span_id: &str,
+    near_ms: Option<i64>,
+) -> Result<CallDetail, ApiError> {
     let id = |param: &str, value: &str, digits: usize| {
         if is_hex(value, digits) {
             return Ok(value.to_ascii_lowercase());
         }
         let value: String = value.chars().take(80).collect();
-        Err(ApiError::invalid(param, format!("{param}: {value:?} is not valid: expected {digits} hex digits")))
+        Err(ApiError::invalid(
+            param,
+            format!("{param}: {value:?} is not valid: expected {digits} hex digits"),
+        ))
     };
     let (trace_id, span_id) = (id("trace_id", trace_id, 32)?, id("span_id", span_id, 16)?);
     let missing = || errors::not_found("call", &format!("{trace_id}/{span_id}"));
@@ -178,7 +188,8 @@ pub async fn keys(viewer: &Viewer) -> Result<KeysAnswer, ApiError> {
 pub async fn create_key(viewer: &Viewer, request: KeyRequest) -> Result<KeyCreated, ApiError> {
     viewer.require_admin()?;
     let tenant = visible_tenant(viewer, &request.tenant).await?;
-    let allowed_models = request.allowed_models.map(|names| names.into_iter().map(model_name).collect());
+    let allowed_models =
+        request.allowed_models.map(|names| names.iter().map(|name| model_name(name)).collect());
     let now = now(viewer);
     let new = NewApiKey {
         tenant,
@@ -186,7 +197,9 @@ pub async fn create_key(viewer: &Viewer, request: KeyRequest) -> Result<KeyCreat
         allowed_models: allowed_models.transpose()?,
         expires_at: request.expires_in_days.map(|days| {
             let lasts = Duration::from_secs(u64::from(days) * 86_400);
-            Timestamp::from_unix_nanos(now.unix_nanos().saturating_add(i64::try_from(lasts.as_nanos()).unwrap_or(i64::MAX)))
+            Timestamp::from_unix_nanos(
+                now.unix_nanos().saturating_add(i64::try_from(lasts.as_nanos()).unwrap_or(i64::MAX)),
+            )
         }),
     };
     let created = viewer.state.parts.control.keys().create(new, now).await.map_err(from_control)?;
@@ -254,12 +267,15 @@ async fn timed<T>(viewer: &Viewer, kind: &'static str, read: Reading<'_, T>) -> 
 
 fn price(snapshot: &Snapshot, model: &ModelName, usage: TokenUsage, at: Timestamp) -> Option<Usd> {
     let model = snapshot.models.get(model)?;
-    let cost = |name: &str| snapshot.prices.cost(&model.provider.price_as, name, ServiceTier::Standard, &usage, at);
+    let cost =
+        |name: &str| snapshot.prices.cost(&model.provider.price_as, name, ServiceTier::Standard, &usage, at);
     cost(&model.upstream_model).or_else(|| cost(model.name.as_str())).map(|cost| cost.total)
 }
 
-fn model_name(name: String) -> Result<ModelName, ApiError> {
-    name.parse().map_err(|error: contracts::ids::InvalidId| ApiError::invalid("allowed_models", format!("allowed_models: {error}")))
+fn model_name(name: &str) -> Result<ModelName, ApiError> {
+    name.parse().map_err(|error: contracts::ids::InvalidId| {
+        ApiError::invalid("allowed_models", format!("allowed_models: {error}"))
+    })
 }
 
 fn key_info(key: ApiKey) -> KeyInfo {

@@ -27,7 +27,12 @@ const MAX_BODY: usize = 256 * 1024;
 const PROBE: Duration = Duration::from_secs(5);
 
 /// Runs the console until `shutdown`.
-pub async fn run(config: Config, warehouse: WarehouseConfig, control_url: &str, shutdown: Shutdown) -> Result<()> {
+pub async fn run(
+    config: Config,
+    warehouse: WarehouseConfig,
+    control_url: &str,
+    shutdown: Shutdown,
+) -> Result<()> {
     config.validate().map_err(anyhow::Error::msg)?;
     let health = Health::new();
     let control = Control::open(control_url).await.context("open the control database")?;
@@ -44,11 +49,13 @@ pub async fn run(config: Config, warehouse: WarehouseConfig, control_url: &str, 
     let state = AppState::new(parts);
     match state.assets.missing() {
         None => tracing::info!("pages are served with hydration"),
-        Some(reason) => tracing::warn!("pages are served without hydration: there are no browser assets, {reason}"),
+        Some(reason) => {
+            tracing::warn!("pages are served without hydration: there are no browser assets, {reason}");
+        }
     }
     tracing::info!(address = %listener.local_addr()?, "the console listens");
     tokio::spawn(probe(state.clone(), health.clone(), shutdown.clone()));
-    let service = router(state).merge(runtime::health::router(health, metrics));
+    let service = router(&state).merge(runtime::health::router(health, metrics));
     let options = ServeOptions { drain_deadline, ..ServeOptions::default() };
     // What had to be cut is in the log already.
     let _ = runtime::serve(listener, service, shutdown, options).await;
@@ -56,18 +63,19 @@ pub async fn run(config: Config, warehouse: WarehouseConfig, control_url: &str, 
 }
 
 /// All routes of the console but health.
-pub fn router(state: AppState) -> Router {
-    let pages = pages(&state).layer(middleware::from_fn_with_state(state.clone(), identity::require_for_pages));
+pub fn router(state: &AppState) -> Router {
+    let pages =
+        pages(state).layer(middleware::from_fn_with_state(state.clone(), identity::require_for_pages));
     let open = Router::new()
         .route("/sign-in", post(sign_in::sign_in))
         .route("/sign-out", post(sign_in::sign_out))
         .route("/assets/{name}", get(assets::serve));
     let compression = CompressionLayer::new().quality(CompressionLevel::Fastest);
-    open.nest("/api/v1", api::router(&state))
+    open.nest("/api/v1", api::router(state))
         .with_state(state.clone())
-        .merge(sign_in_page(&state))
+        .merge(sign_in_page(state))
         .merge(pages)
-        .nest("/admin/v1", admin(&state))
+        .nest("/admin/v1", admin(state))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(compression)
         .layer(middleware::from_fn(headers::add))

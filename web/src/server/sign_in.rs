@@ -23,7 +23,11 @@ pub(crate) struct Credentials {
 }
 
 /// `POST /sign-in`.
-pub(crate) async fn sign_in(State(state): State<AppState>, headers: HeaderMap, Form(form): Form<Credentials>) -> Response {
+pub(crate) async fn sign_in(
+    State(state): State<AppState>,
+    headers: HeaderMap,
+    Form(form): Form<Credentials>,
+) -> Response {
     let now = state.parts.clock.now();
     // A forged sign-in would leave the victim working in the attacker's account.
     if !origin::is_ours(&headers, state.parts.config.public_url.as_deref()) {
@@ -121,7 +125,9 @@ mod tests {
     #[test]
     fn only_our_own_paths_are_followed() {
         assert_eq!(local_path("/calls?model=a"), "/calls?model=a");
-        for elsewhere in ["", "//evil.example", "/\\evil.example", "https://evil.example", "/sign-out", "/a\r\nb: c"] {
+        for elsewhere in
+            ["", "//evil.example", "/\\evil.example", "https://evil.example", "/sign-out", "/a\r\nb: c"]
+        {
             assert_eq!(local_path(elsewhere), "/", "{elsewhere:?}");
         }
     }

@@ -38,15 +38,17 @@ pub struct Inner {
     pub(crate) counts: Counts,
 }
 
+type Labels = Vec<(&'static str, &'static str)>;
+
 /// What the console counts about itself.
 #[derive(Clone)]
 pub(crate) struct Counts {
     /// Sign-ins, by outcome: `ok`, `refused`, `throttled`, `failed`.
-    pub(crate) sign_ins: Family<Vec<(&'static str, &'static str)>, Counter>,
+    pub(crate) sign_ins: Family<Labels, Counter>,
     /// Reads that failed, by kind of read.
-    pub(crate) failed_reads: Family<Vec<(&'static str, &'static str)>, Counter>,
+    pub(crate) failed_reads: Family<Labels, Counter>,
     /// Seconds that reads took, by kind.
-    pub(crate) read_seconds: Family<Vec<(&'static str, &'static str)>, Histogram, fn() -> Histogram>,
+    pub(crate) read_seconds: Family<Labels, Histogram, fn() -> Histogram>,
 }
 
 impl AppState {
@@ -75,8 +77,16 @@ impl Counts {
         };
         metrics.with_registry(|registry| {
             registry.register("control_tower_web_sign_ins", "Sign-ins by outcome", counts.sign_ins.clone());
-            registry.register("control_tower_web_failed_reads", "Reads that failed, by kind", counts.failed_reads.clone());
-            registry.register("control_tower_web_read_seconds", "Seconds a read took, by kind", counts.read_seconds.clone());
+            registry.register(
+                "control_tower_web_failed_reads",
+                "Reads that failed, by kind",
+                counts.failed_reads.clone(),
+            );
+            registry.register(
+                "control_tower_web_read_seconds",
+                "Seconds a read took, by kind",
+                counts.read_seconds.clone(),
+            );
         });
         counts
     }

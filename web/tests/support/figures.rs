@@ -1,9 +1,9 @@
-//! Prepared figures in place of a warehouse: two tenants, three models, one day, the same at every run. Scoped and
+//! Prepared figures in place of a warehouse: two tenants, three models, two days, the same at every run. Scoped and
 //! filtered as the warehouse's are, so that isolation can be tested on them.
 
 use contracts::reads::{
-    Bucket, CallCursor, CallDetail, CallFilter, CallPage, CallRow, Facets, GoldenSignals, Group, Outcome, Overview, SpanEvent,
-    SpanView, TenantScope, TimeRange, Totals,
+    Bucket, CallCursor, CallDetail, CallFilter, CallPage, CallRow, Facets, GoldenSignals, Group, Outcome,
+    Overview, SpanEvent, SpanView, TenantScope, TimeRange, Totals,
 };
 use contracts::{TokenUsage, Usd};
 use std::collections::BTreeMap;
@@ -13,7 +13,7 @@ use web::server::reads::{ReadError, Reading, Reads};
 pub struct Figures {
     calls: Vec<CallRow>,
     /// Every read fails, as when the store is down.
-    pub broken: bool,
+    broken: bool,
 }
 
 impl Figures {
@@ -22,11 +22,23 @@ impl Figures {
         Self { calls: Vec::new(), broken: false }
     }
 
-    /// `count` calls spread over the day before `now_ms`, of the tenants `acme` and `globex` in turn.
-    pub fn day(now_ms: i64, count: u64) -> Self {
-        let step = 86_400_000 / i64::try_from(count).unwrap();
-        let calls = (0..count).map(|i| call(i, now_ms - step * i64::try_from(i).unwrap() - 2_000)).collect();
-        Self { calls, broken: false }
+    /// A store that is down.
+    pub fn down() -> Self {
+        Self { calls: Vec::new(), broken: true }
+    }
+
+    /// `count` calls over the two days before `now_ms`, more by day than by night, of the tenants `acme` and `globex`.
+    pub fn days(now_ms: i64, count: u64) -> Self {
+        let mut back = 2_000.0;
+        let mean = 172_800_000.0 / count as f64;
+        let calls = (0..count).map(|i| {
+            let at = now_ms - back as i64;
+            let busy =
+                1.0 + 0.55 * ((at % 86_400_000) as f64 / 86_400_000.0 * std::f64::consts::TAU - 2.2).sin();
+            back += mean * (0.3 + 1.4 * noise(i * 31)) / busy * 0.85;
+            call(i, at)
+        });
+        Self { calls: calls.collect(), broken: false }
     }
 
     /// A call of the tenant, to ask for.
@@ -45,25 +57,40 @@ impl Figures {
                 && filter.outcome.is_none_or(|o| (o == Outcome::Ok) == call.error_type.is_empty())
                 && filter.min_cost.is_none_or(|least| call.cost >= least)
                 && filter.min_duration_ms.is_none_or(|least| call.duration_ms >= least as f64)
-                && filter.text.as_ref().is_none_or(|text| call.request_id.contains(text.as_str()) || call.trace_id == *text)
+                && filter
+                    .text
+                    .as_ref()
+                    .is_none_or(|text| call.request_id.contains(text.as_str()) || call.trace_id == *text)
         };
         self.calls.iter().filter(of).cloned().collect()
     }
 
     fn up(&self) -> Result<(), ReadError> {
-        if self.broken { Err(ReadError::Unavailable("the store cannot be reached right now: try again shortly".into())) } else { Ok(()) }
+        if self.broken {
+            Err(ReadError::Unavailable("the store cannot be reached right now: try again shortly".into()))
+        } else {
+            Ok(())
+        }
     }
 }
 
 impl Reads for Figures {
-    fn overview<'a>(&'a self, scope: &'a TenantScope, range: TimeRange, bucket_seconds: u32, filter: &'a CallFilter) -> Reading<'a, Overview> {
+    fn overview<'a>(
+        &'a self,
+        scope: &'a TenantScope,
+        range: TimeRange,
+        bucket_seconds: u32,
+        filter: &'a CallFilter,
+    ) -> Reading<'a, Overview> {
         Box::pin(async move {
             self.up()?;
             let calls = self.select(scope, range, filter);
-            let before = TimeRange { from_ms: range.from_ms - (range.to_ms - range.from_ms), to_ms: range.from_ms };
+            let before =
+                TimeRange { from_ms: range.from_ms - (range.to_ms - range.from_ms), to_ms: range.from_ms };
             let width = i64::from(bucket_seconds) * 1_000;
             let series = (range.from_ms / width..=(range.to_ms - 1) / width).map(|n| {
-                let inside: Vec<CallRow> = calls.iter().filter(|c| c.start_ms / width == n).cloned().collect();
+                let inside: Vec<CallRow> =
+                    calls.iter().filter(|c| c.start_ms / width == n).cloned().collect();
                 Bucket { start_ms: n * width, totals: totals(&inside) }
             });
             Ok(Overview {
@@ -73,28 +100,60 @@ impl Reads for Figures {
                 series: series.collect(),
                 by_model: groups(&calls, |c| c.request_model.clone()),
                 by_tenant: groups(&calls, |c| c.tenant_id.clone()),
-                by_error: groups(&calls, |c| c.error_type.clone()).into_iter().filter(|g| !g.name.is_empty()).collect(),
-                signals: GoldenSignals { error_rate: Some(0.02), tool_error_rate: Some(0.013), retrieval_hit_rate: None, cache_read_share: Some(0.41) },
+                by_error: groups(&calls, |c| c.error_type.clone())
+                    .into_iter()
+                    .filter(|g| !g.name.is_empty())
+                    .collect(),
+                signals: GoldenSignals {
+                    error_rate: Some(0.02),
+                    tool_error_rate: Some(0.013),
+                    retrieval_hit_rate: None,
+                    cache_read_share: Some(0.41),
+                },
             })
         })
     }
 
-    fn calls<'a>(&'a self, scope: &'a TenantScope, range: TimeRange, filter: &'a CallFilter, cursor: Option<&'a CallCursor>, limit: u32) -> Reading<'a, CallPage> {
+    fn calls<'a>(
+        &'a self,
+        scope: &'a TenantScope,
+        range: TimeRange,
+        filter: &'a CallFilter,
+        cursor: Option<&'a CallCursor>,
+        limit: u32,
+    ) -> Reading<'a, CallPage> {
         Box::pin(async move {
             self.up()?;
             let all = self.select(scope, range, filter);
-            let rest: Vec<CallRow> = all.into_iter().filter(|c| cursor.is_none_or(|from| c.start_ms * 1_000_000 < from.start_ns)).collect();
+            let rest: Vec<CallRow> = all
+                .into_iter()
+                .filter(|c| cursor.is_none_or(|from| c.start_ms * 1_000_000 < from.start_ns))
+                .collect();
             let more = rest.len() > limit as usize;
             let calls: Vec<CallRow> = rest.into_iter().take(limit as usize).collect();
-            let next = calls.last().filter(|_| more).map(|c| CallCursor { start_ns: c.start_ms * 1_000_000, trace_id: c.trace_id.clone(), span_id: c.span_id.clone() });
+            let next = calls.last().filter(|_| more).map(|c| CallCursor {
+                start_ns: c.start_ms * 1_000_000,
+                trace_id: c.trace_id.clone(),
+                span_id: c.span_id.clone(),
+            });
             Ok(CallPage { calls, next })
         })
     }
 
-    fn call<'a>(&'a self, scope: &'a TenantScope, trace_id: &'a str, span_id: &'a str, _near_ms: Option<i64>) -> Reading<'a, Option<CallDetail>> {
+    fn call<'a>(
+        &'a self,
+        scope: &'a TenantScope,
+        trace_id: &'a str,
+        span_id: &'a str,
+        _near_ms: Option<i64>,
+    ) -> Reading<'a, Option<CallDetail>> {
         Box::pin(async move {
             self.up()?;
-            let of = |c: &&CallRow| c.trace_id == trace_id && c.span_id == span_id && scope.tenants().iter().any(|t| t.as_str() == c.tenant_id);
+            let of = |c: &&CallRow| {
+                c.trace_id == trace_id
+                    && c.span_id == span_id
+                    && scope.tenants().iter().any(|t| t.as_str() == c.tenant_id)
+            };
             Ok(self.calls.iter().find(of).map(detail))
         })
     }
@@ -103,8 +162,18 @@ impl Reads for Figures {
         Box::pin(async move {
             self.up()?;
             let calls = self.select(scope, range, &CallFilter::default());
-            let values = |of: fn(&CallRow) -> &String| groups(&calls, |c| of(c).clone()).into_iter().map(|g| g.name).filter(|n| !n.is_empty()).collect();
-            Ok(Facets { models: values(|c| &c.request_model), routes: values(|c| &c.route), keys: values(|c| &c.key_id) })
+            let values = |of: fn(&CallRow) -> &String| {
+                groups(&calls, |c| of(c).clone())
+                    .into_iter()
+                    .map(|g| g.name)
+                    .filter(|n| !n.is_empty())
+                    .collect()
+            };
+            Ok(Facets {
+                models: values(|c| &c.request_model),
+                routes: values(|c| &c.route),
+                keys: values(|c| &c.key_id),
+            })
         })
     }
 
@@ -127,12 +196,12 @@ fn call(i: u64, start_ms: i64) -> CallRow {
         4 | 5 => ("claude-sonnet-4-5", "claude-sonnet-4-5", "anthropic", 15_000_000),
         _ => ("llama-3.3-70b", "llama-3.3-70b", "vllm-eu-1", 400_000),
     };
-    let failed = noise(i) < 0.03;
+    let failed = noise(i) < if i % 900 < 60 { 0.22 } else { 0.012 };
     let output = if failed { 0 } else { 20 + (noise(i + 1) * 900.0) as u64 };
     let input = 300 + (noise(i + 2) * 6_000.0) as u64;
     let first = 180.0 + noise(i + 3).powi(4) * 2_400.0;
     CallRow {
-        tenant_id: (if i % 3 == 0 { "globex" } else { "acme" }).into(),
+        tenant_id: (if i.is_multiple_of(3) { "globex" } else { "acme" }).into(),
         start_ms,
         trace_id: format!("{:032x}", 0x4bf9_2f35_77b3_4da6_u128.wrapping_mul(u128::from(i) + 7)),
         span_id: format!("{:016x}", 0x00f0_67aa_0ba9_02b7_u64.wrapping_mul(i + 3)),
@@ -144,14 +213,24 @@ fn call(i: u64, start_ms: i64) -> CallRow {
         response_model: if failed { String::new() } else { answered.into() },
         provider: provider.into(),
         tier: if i % 7 == 6 { "local".into() } else { "premium".into() },
-        stream: i % 2 == 0,
+        stream: i.is_multiple_of(2),
         http_status: if failed { [429, 502, 504][(i % 3) as usize] } else { 200 },
-        error_type: if failed { ["rate_limit_exceeded", "upstream_error", "timeout"][(i % 3) as usize].into() } else { String::new() },
+        error_type: if failed {
+            ["rate_limit_exceeded", "upstream_error", "timeout"][(i % 3) as usize].into()
+        } else {
+            String::new()
+        },
         finish_reason: if failed { String::new() } else { "stop".into() },
         duration_ms: first + output as f64 * 11.0,
-        ttft_ms: (!failed && i % 2 == 0).then_some(first),
-        usage: TokenUsage { input, output, cache_read: if i % 5 == 0 { input / 2 } else { 0 }, reasoning: if i % 7 == 5 { output / 3 } else { 0 }, ..TokenUsage::default() },
-        usage_source: if i % 29 == 0 { "estimated".into() } else { "reported".into() },
+        ttft_ms: (!failed && i.is_multiple_of(2)).then_some(first),
+        usage: TokenUsage {
+            input,
+            output,
+            cache_read: if i.is_multiple_of(5) { input / 2 } else { 0 },
+            reasoning: if i % 7 == 5 { output / 3 } else { 0 },
+            ..TokenUsage::default()
+        },
+        usage_source: if i.is_multiple_of(29) { "estimated".into() } else { "reported".into() },
         cost: Usd::from_picos(i128::from(output * per_million + input * per_million / 4)),
         cache_status: String::new(),
         attempts: if failed { 2 } else { 1 },
@@ -190,7 +269,8 @@ fn groups(calls: &[CallRow], name: impl Fn(&CallRow) -> String) -> Vec<Group> {
     for call in calls {
         by.entry(name(call)).or_default().push(call.clone());
     }
-    let mut groups: Vec<Group> = by.into_iter().map(|(name, calls)| Group { name, totals: totals(&calls) }).collect();
+    let mut groups: Vec<Group> =
+        by.into_iter().map(|(name, calls)| Group { name, totals: totals(&calls) }).collect();
     groups.sort_by_key(|g| std::cmp::Reverse(g.totals.cost));
     groups
 }
@@ -221,15 +301,34 @@ fn detail(call: &CallRow) -> CallDetail {
         ("http.response.status_code".into(), call.http_status.to_string()),
     ]);
     own.resource = BTreeMap::from([("service.name".into(), "control-tower-gateway".into())]);
-    own.events = vec![SpanEvent { time_ns: own.start_ns + 180_000_000, name: "gen_ai.first_chunk".into(), attributes: BTreeMap::new() }];
+    own.events = vec![SpanEvent {
+        time_ns: own.start_ns + 180_000_000,
+        name: "gen_ai.first_chunk".into(),
+        attributes: BTreeMap::new(),
+    }];
     let mut root = span("00000000000000aa", "", "answer_ticket", "internal", 0.0, 1.0);
     root.service = "support-app".into();
-    let mut retrieval = span("00000000000000ab", "00000000000000aa", "retrieval orders", "client", 0.01, 0.06);
+    let mut retrieval =
+        span("00000000000000ab", "00000000000000aa", "retrieval orders", "client", 0.01, 0.06);
     retrieval.service = "support-app".into();
-    let mut first = span("00000000000000ac", &call.span_id, &format!("chat {}", call.request_model), "client", 0.09, 0.12);
+    let mut first = span(
+        "00000000000000ac",
+        &call.span_id,
+        &format!("chat {}", call.request_model),
+        "client",
+        0.09,
+        0.12,
+    );
     first.status = "error".into();
     first.status_message = "connection refused".into();
-    let second = span("00000000000000ad", &call.span_id, &format!("chat {}", call.request_model), "client", 0.22, 0.75);
+    let second = span(
+        "00000000000000ad",
+        &call.span_id,
+        &format!("chat {}", call.request_model),
+        "client",
+        0.22,
+        0.75,
+    );
     let output = Usd::from_picos(call.cost.picos() * 7 / 10);
     CallDetail {
         call: call.clone(),

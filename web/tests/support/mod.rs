@@ -2,7 +2,6 @@
 
 pub mod figures;
 
-use contracts::Timestamp;
 use control::Control;
 use control::records::{NewApiKey, NewModel, NewProvider, NewTenant, NewUser, Role};
 use figures::Figures;
@@ -18,7 +17,6 @@ pub struct Stage {
     pub state: AppState,
     pub control: Control,
     pub admin_key: String,
-    pub now: Timestamp,
     _folder: tempfile::TempDir,
 }
 
@@ -32,19 +30,41 @@ pub async fn stage(figures: Figures, clock: Clock) -> Stage {
         let key = NewApiKey::new(id.parse().unwrap(), format!("{id} backend"));
         control.keys().create(key, now).await.unwrap();
     }
-    for (name, role, tenants) in [("ada", Role::Admin, None), ("vera", Role::Viewer, Some(vec!["acme".parse().unwrap()]))] {
+    for (name, role, tenants) in
+        [("ada", Role::Admin, None), ("vera", Role::Viewer, Some(vec!["acme".parse().unwrap()]))]
+    {
         let user = NewUser { username: name.into(), password: PASSWORD.into(), role, tenants };
         control.users().create(user, now).await.unwrap();
     }
-    for (id, url) in [("openai", "https://api.openai.com/v1"), ("anthropic", "https://api.anthropic.com/v1"), ("vllm-eu-1", "http://127.0.0.1:8000/v1")] {
-        let provider = NewProvider { id: id.parse().unwrap(), base_url: url.into(), secret: None, price_as: None };
+    for (id, url) in [
+        ("openai", "https://api.openai.com/v1"),
+        ("anthropic", "https://api.anthropic.com/v1"),
+        ("vllm-eu-1", "http://127.0.0.1:8000/v1"),
+    ] {
+        let provider =
+            NewProvider { id: id.parse().unwrap(), base_url: url.into(), secret: None, price_as: None };
         control.providers().create(provider, now).await.unwrap();
     }
-    for (name, provider, tier) in [("gpt-4o-mini", "openai", "mid"), ("claude-sonnet-4-5", "anthropic", "premium"), ("llama-3.3-70b", "vllm-eu-1", "local")] {
-        let model = NewModel { name: name.parse().unwrap(), provider: provider.parse().unwrap(), upstream_model: None, tier: Some(tier.into()) };
+    for (name, provider, tier) in [
+        ("gpt-4o-mini", "openai", "mid"),
+        ("claude-sonnet-4-5", "anthropic", "premium"),
+        ("llama-3.3-70b", "vllm-eu-1", "local"),
+    ] {
+        let model = NewModel {
+            name: name.parse().unwrap(),
+            provider: provider.parse().unwrap(),
+            upstream_model: None,
+            tier: Some(tier.into()),
+        };
         control.models().create(model, now).await.unwrap();
     }
     let admin_key = control.admin_keys().create("tests", now).await.unwrap().secret;
-    let parts = Parts { config: Config::default(), control: control.clone(), reads: Arc::new(figures), clock, metrics: Metrics::new() };
-    Stage { state: AppState::new(parts), control, admin_key, now, _folder: folder }
+    let parts = Parts {
+        config: Config::default(),
+        control: control.clone(),
+        reads: Arc::new(figures),
+        clock,
+        metrics: Metrics::new(),
+    };
+    Stage { state: AppState::new(parts), control, admin_key, _folder: folder }
 }
