@@ -255,7 +255,7 @@ mod tests {
         assert_eq!(reference.resolve().unwrap().expose(), "sk-1");
         for bad in ["", " \n", "two\nlines", "sch\u{f6}n", &"x".repeat(70_000)] {
             std::fs::write(&path, bad).unwrap();
-            assert!(matches!(reference.resolve(), Err(UnresolvedSecret::FileUnusable(_))), "{:.20}", bad);
+            assert!(matches!(reference.resolve(), Err(UnresolvedSecret::FileUnusable(_))), "{bad:.20}");
         }
     }
 
