@@ -17,7 +17,7 @@
   const digits = (value) => Number(value.toPrecision(3)).toLocaleString("en-US");
   const units = {
     count: (v) => (v >= 1e9 ? `${digits(v / 1e9)}B` : v >= 1e6 ? `${digits(v / 1e6)}M` : v >= 1e4 ? `${digits(v / 1e3)}k` : digits(v)),
-    usd: (v) => (v === 0 ? "$0" : v < 0.000001 ? "<$0.000001" : `$${v >= 1 ? v.toLocaleString("en-US", { minimumFractionDigits: 2, maximumFractionDigits: 2 }) : Number(v.toPrecision(3)).toFixed(Math.min(8, Math.max(2, 2 - Math.floor(Math.log10(v)))))}`),
+    usd: (v) => (v === 0 ? "$0" : v < 0.000001 ? "<$0.000001" : `$${Number(v >= 1 ? v : v.toPrecision(3)).toLocaleString("en-US", { minimumFractionDigits: 2, maximumFractionDigits: v >= 1 ? 2 : 8 })}`),
     ms: (v) => (v === 0 ? "0" : v < 1 ? `${digits(v * 1e3)} µs` : v < 1000 ? `${digits(v)} ms` : v < 60000 ? `${digits(v / 1e3)} s` : `${digits(v / 6e4)} min`),
   };
 
@@ -96,7 +96,7 @@
         select: { show: true },
         scales: { x: { time: true }, y: { range: (_, __, max) => [0, max > 0 ? max * 1.08 : 1] } },
         axes: [
-          { ...axis, grid: { show: false }, space: 64, size: 26, values: (_, splits, __, ___, step) => splits.map((s) => label(s, step)) },
+          { ...axis, grid: { show: false }, space: 64, size: 22, gap: 4, values: (_, splits, __, ___, step) => splits.map((s) => label(s, step)) },
           { ...axis, size: 58, space: 36, values: (_, splits) => splits.map((v) => (spec.unit === "count" && v % 1 ? "" : format(v))) },
         ],
         series: [{}, ...order(spec).map((s) => this.line(uPlot, s))],

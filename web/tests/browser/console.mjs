@@ -87,7 +87,7 @@ const steps = {
     await page.waitForURL(/model=/);
     await settled();
     assert.ok(new URL(page.url()).searchParams.get("range") === "30d", "the range was lost");
-    const shown = await page.$$eval(".c-model > .clip", (cells) => [...new Set(cells.map((c) => c.textContent))]);
+    const shown = await page.$$eval(".c-model > .clip:first-child", (cells) => [...new Set(cells.map((c) => c.textContent))]);
     assert.deepEqual(shown, [models[0]]);
     await page.goBack();
     await page.waitForFunction(() => !location.search.includes("model="));
