@@ -1,6 +1,7 @@
 //! The tower as its users meet it: the real binary, the real engine, the real protocols. Each test starts a tower of its own.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![expect(clippy::print_stdout, reason = "figures and logs of a run are shown with it")]
 
 mod bad_input;
 mod console;
