@@ -4,7 +4,11 @@
 //! Prints the time of the load and, for each read, the median and the worst of its runs in milliseconds. With a directory the data
 //! stays, and a second run measures without loading.
 
-#![expect(clippy::expect_used, clippy::print_stdout, reason = "a measuring tool: it prints, and ends on the first failure")]
+#![expect(
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a measuring tool: it prints, and ends on the first failure"
+)]
 
 use contracts::reads::{CallFilter, Outcome, TenantScope, TimeRange};
 use std::path::PathBuf;
@@ -50,7 +54,8 @@ async fn main() {
             report(&format!("overview, {who}, {what}"), overview).await;
         }
         for (what, filter) in [("failed", &failed), ("one key", &key)] {
-            let overview = async || drop(warehouse.overview(scope, month, 6 * 3600, filter).await.expect("read"));
+            let overview =
+                async || drop(warehouse.overview(scope, month, 6 * 3600, filter).await.expect("read"));
             report(&format!("overview, {who}, 30 days, {what}"), overview).await;
         }
         for (what, filter) in [("any", &any), ("failed", &failed), ("dear", &dear), ("one key", &key)] {

@@ -173,7 +173,9 @@ impl Limits {
 }
 
 /// Bounds a call in time even if ClickHouse never answers.
-pub(crate) async fn within<T>(call: impl Future<Output = clickhouse::error::Result<T>>) -> clickhouse::error::Result<T> {
+pub(crate) async fn within<T>(
+    call: impl Future<Output = clickhouse::error::Result<T>>,
+) -> clickhouse::error::Result<T> {
     match tokio::time::timeout(GIVE_UP, call).await {
         Ok(answer) => answer,
         Err(_elapsed) => Err(clickhouse::error::Error::TimedOut),

@@ -44,7 +44,9 @@ pub enum WarehouseError {
         failure: Failure,
     },
     /// A migration that was applied differs from the one this binary carries.
-    #[error("migration {version} ({name}) was changed after it was applied: expected checksum {expected}, the database has {found}")]
+    #[error(
+        "migration {version} ({name}) was changed after it was applied: expected checksum {expected}, the database has {found}"
+    )]
     ChangedMigration {
         /// Number of the migration.
         version: u32,
@@ -56,7 +58,9 @@ pub enum WarehouseError {
         found: String,
     },
     /// The database was migrated by a newer binary.
-    #[error("database {database} is at schema version {found}, this binary knows versions up to {known}: start the newer control-tower that migrated it")]
+    #[error(
+        "database {database} is at schema version {found}, this binary knows versions up to {known}: start the newer control-tower that migrated it"
+    )]
     NewerDatabase {
         /// Which database.
         database: String,
@@ -90,7 +94,9 @@ pub enum Failure {
     #[error("the disk of ClickHouse is full: free some space or add a disk; ClickHouse says: {0}")]
     DiskFull(String),
     /// ClickHouse, or the read, is at its memory limit.
-    #[error("ClickHouse is at its memory limit: narrow the time range, or raise store.memory; ClickHouse says: {0}")]
+    #[error(
+        "ClickHouse is at its memory limit: narrow the time range, or raise store.memory; ClickHouse says: {0}"
+    )]
     MemoryLimit(String),
     /// The read would touch more rows, bytes or time than a read may.
     #[error("the read is larger than allowed: narrow the time range or the filters; ClickHouse says: {0}")]
@@ -113,7 +119,11 @@ impl Failure {
     /// How long to wait before the same batch is sent again; `None` when that is useless.
     const fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Unreachable(_) | Self::TimedOut(_) | Self::Overloaded(_) | Self::MemoryLimit(_) | Self::Denied(_)
+            Self::Unreachable(_)
+            | Self::TimedOut(_)
+            | Self::Overloaded(_)
+            | Self::MemoryLimit(_)
+            | Self::Denied(_)
             | Self::NotMigrated(_) => Some(BACK_OFF),
             Self::DiskFull(_) => Some(BACK_OFF_FULL),
             Self::TooLarge(_) | Self::Other(_) => None,
@@ -157,7 +167,9 @@ fn classify(text: String) -> Failure {
         // NOT_ENOUGH_SPACE
         Some(243) => Failure::DiskFull(text),
         // Several codes wrap the errno of a full disk (CANNOT_WRITE_TO_FILE_DESCRIPTOR, CANNOT_FSYNC, std::exception…).
-        _ if text.contains("No space left on device") || text.contains("Disk quota exceeded") => Failure::DiskFull(text),
+        _ if text.contains("No space left on device") || text.contains("Disk quota exceeded") => {
+            Failure::DiskFull(text)
+        }
         // TIMEOUT_EXCEEDED, SOCKET_TIMEOUT, TOO_SLOW
         Some(159 | 209 | 160) => Failure::TimedOut(text),
         // TOO_MANY_ROWS, TOO_MANY_BYTES, TOO_MANY_ROWS_OR_BYTES
@@ -214,14 +226,20 @@ mod tests {
 
     #[test]
     fn exceptions_are_sorted_by_their_code() {
-        assert!(matches!(of("Code: 241. DB::Exception: Memory limit (total) exceeded"), Failure::MemoryLimit(_)));
+        assert!(matches!(
+            of("Code: 241. DB::Exception: Memory limit (total) exceeded"),
+            Failure::MemoryLimit(_)
+        ));
         assert!(matches!(of("Code: 243. DB::Exception: Cannot reserve 1.00 MiB"), Failure::DiskFull(_)));
         assert!(matches!(
             of("Code: 75. DB::Exception: Cannot write: , errno: 28, strerror: No space left on device"),
             Failure::DiskFull(_)
         ));
         assert!(matches!(of("Code: 159. DB::Exception: Timeout exceeded"), Failure::TimedOut(_)));
-        assert!(matches!(of("Code: 516. DB::Exception: control_tower: Authentication failed"), Failure::Denied(_)));
+        assert!(matches!(
+            of("Code: 516. DB::Exception: control_tower: Authentication failed"),
+            Failure::Denied(_)
+        ));
         assert!(matches!(of("503 Service Unavailable"), Failure::Overloaded(_)));
         assert!(matches!(of("Code: 62. DB::Exception: Syntax error"), Failure::Other(_)));
     }

@@ -23,7 +23,8 @@ impl Warehouse {
     /// database that a newer binary migrated, or one whose migrations differ from ours.
     pub async fn migrate(&self) -> Result<(), WarehouseError> {
         self.config().validate()?;
-        let create = format!("CREATE DATABASE IF NOT EXISTS {} {}", self.config().database, on_cluster(self.config()));
+        let create =
+            format!("CREATE DATABASE IF NOT EXISTS {} {}", self.config().database, on_cluster(self.config()));
         within(self.server().query_raw(&create).execute())
             .await
             .map_err(failed(format!("create database {}", self.config().database)))?;
@@ -83,7 +84,12 @@ impl Warehouse {
     async fn apply(&self, migration: &Migration, checksum: String) -> Result<(), WarehouseError> {
         self.run(migration.sql, migration.name).await?;
         self.note(Applied { version: migration.version, name: migration.name.to_owned(), checksum }).await?;
-        tracing::info!(migration.version, migration.name, database = self.config().database, "applied a migration");
+        tracing::info!(
+            migration.version,
+            migration.name,
+            database = self.config().database,
+            "applied a migration"
+        );
         Ok(())
     }
 

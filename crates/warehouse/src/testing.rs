@@ -220,7 +220,10 @@ fn binary() -> PathBuf {
     let candidates = test.ancestors().skip(1).take(2).map(|dir| dir.join("warehouse-engine"));
     let Some(found) = candidates.clone().find(|path| path.is_file()) else {
         build(&test);
-        return candidates.clone().find(|path| path.is_file()).expect("cargo built warehouse-engine beside the tests");
+        return candidates
+            .clone()
+            .find(|path| path.is_file())
+            .expect("cargo built warehouse-engine beside the tests");
     };
     found
 }
@@ -228,7 +231,16 @@ fn binary() -> PathBuf {
 fn build(test: &Path) {
     let target = test.ancestors().nth(3).expect("a test lies in TARGET/PROFILE/deps");
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["build", "--quiet", "--package", "warehouse", "--features", "testing", "--bin", "warehouse-engine"]);
+    cargo.args([
+        "build",
+        "--quiet",
+        "--package",
+        "warehouse",
+        "--features",
+        "testing",
+        "--bin",
+        "warehouse-engine",
+    ]);
     if test.ancestors().nth(2).is_some_and(|profile| profile.ends_with("release")) {
         cargo.arg("--release");
     }

@@ -46,7 +46,10 @@ async fn nothing_but_our_databases_can_be_reached_through_it() {
         "SYSTEM SHUTDOWN",
     ] {
         let answer = post(&engine, user, password, statement);
-        assert!(answer.contains("ACCESS_DENIED") || answer.contains("Not enough privileges"), "{statement}: {answer}");
+        assert!(
+            answer.contains("ACCESS_DENIED") || answer.contains("Not enough privileges"),
+            "{statement}: {answer}"
+        );
     }
     // The engine has no programs to run at all, and says so before it asks for a grant.
     let answer = post(&engine, user, password, "SELECT * FROM executable('id', 'LineAsString', 'x String')");
@@ -56,7 +59,12 @@ async fn nothing_but_our_databases_can_be_reached_through_it() {
         assert!(!answer.starts_with("HTTP/1.0 200") && answer.contains("Code: "), "{user}: {answer}");
     }
     // No system log grows on the disk.
-    let logs = post(&engine, &engine.config().user, &engine.config().password, "SELECT count() FROM system.tables WHERE database = 'system' AND name LIKE '%_log' AND engine LIKE '%MergeTree'");
+    let logs = post(
+        &engine,
+        &engine.config().user,
+        &engine.config().password,
+        "SELECT count() FROM system.tables WHERE database = 'system' AND name LIKE '%_log' AND engine LIKE '%MergeTree'",
+    );
     assert!(logs.ends_with("\r\n0\n"), "{logs}");
 }
 
@@ -108,7 +116,8 @@ async fn bad_rows_and_far_times_do_not_harm_their_neighbours() {
     let error = warehouse.insert_spans(&[uneven], "uneven").await.unwrap_err();
     assert!(!error.is_retryable(), "{error}");
     // 1970, 2100, and a batch over more days than a part may have partitions by default.
-    let mut spans: Vec<_> = (0..150).map(|n| call("acme", n, -i64::try_from(n).unwrap() * 86_400_000)).collect();
+    let mut spans: Vec<_> =
+        (0..150).map(|n| call("acme", n, -i64::try_from(n).unwrap() * 86_400_000)).collect();
     spans.push(warehouse::SpanRow { start_time: 0, retention_days: 65_535, ..call("acme", 900, 0) });
     spans.push(warehouse::SpanRow { start_time: 4_102_444_800_000_000_000, ..call("acme", 901, 0) });
     warehouse.insert_spans(&spans, "far").await.unwrap();

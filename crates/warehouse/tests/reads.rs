@@ -51,7 +51,8 @@ async fn filled(engine: &Engine) -> Warehouse {
         attempt: 2,
         ..call("acme", 4, 30_000)
     };
-    let mut spans = vec![call("acme", 1, 0), call("acme", 2, 10_000), failed, other, call("acme", 5, HOUR + 5)];
+    let mut spans =
+        vec![call("acme", 1, 0), call("acme", 2, 10_000), failed, other, call("acme", 5, HOUR + 5)];
     spans.extend([call("acme", 6, -1), call("acme", 7, -HOUR)]);
     spans.push(call("globex", 8, 15_000));
     spans.extend(spans.clone().iter().map(attempt));
@@ -122,13 +123,17 @@ async fn rollups_and_single_calls_agree_whatever_the_range() {
 async fn an_empty_database_answers_with_empty_buckets() {
     let engine = Engine::start().await;
     let warehouse = engine.warehouse("control_tower").await;
-    let overview = warehouse.overview(&scope("acme"), two_hours(), 600, &CallFilter::default()).await.unwrap();
+    let overview =
+        warehouse.overview(&scope("acme"), two_hours(), 600, &CallFilter::default()).await.unwrap();
     assert_eq!(overview.series.len(), 12);
     assert_eq!(overview.totals, contracts::reads::Totals::default());
     assert!(overview.by_model.is_empty() && overview.signals.error_rate.is_none());
     let page = warehouse.calls(&scope("acme"), two_hours(), &CallFilter::default(), None, 10).await.unwrap();
     assert!(page.calls.is_empty() && page.next.is_none());
-    assert_eq!(warehouse.facets(&scope("acme"), two_hours()).await.unwrap(), contracts::reads::Facets::default());
+    assert_eq!(
+        warehouse.facets(&scope("acme"), two_hours()).await.unwrap(),
+        contracts::reads::Facets::default()
+    );
     assert_eq!(warehouse.call(&scope("acme"), &"a".repeat(32), None, None).await.unwrap(), None);
 }
 
@@ -169,7 +174,8 @@ async fn pages_follow_one_another_without_gap_or_overlap() {
     let engine = Engine::start().await;
     let warehouse = engine.warehouse("control_tower").await;
     // Several calls share each instant, so that the order within it matters.
-    let spans: Vec<SpanRow> = (0..500).map(|n| call("acme", n, i64::try_from(n / 7).unwrap() * 100)).collect();
+    let spans: Vec<SpanRow> =
+        (0..500).map(|n| call("acme", n, i64::try_from(n / 7).unwrap() * 100)).collect();
     insert(&warehouse, &spans).await;
     let (mut seen, mut cursor) = (Vec::new(), None);
     loop {
@@ -226,7 +232,8 @@ async fn a_call_comes_with_its_trace_and_its_text_is_found() {
         ..call("acme", 1, 0)
     };
     // Ten megabytes in the answer of the attempt: stored whole, and found.
-    let client = SpanRow { output_messages: format!("{}needle at the end", "x".repeat(10 << 20)), ..attempt(&server) };
+    let client =
+        SpanRow { output_messages: format!("{}needle at the end", "x".repeat(10 << 20)), ..attempt(&server) };
     let tool = SpanRow {
         trace_id: server.trace_id.clone(),
         span_id: "d".repeat(16),
@@ -244,7 +251,8 @@ async fn a_call_comes_with_its_trace_and_its_text_is_found() {
         record: String::new(),
         ..call("acme", n, 50)
     };
-    let spans = vec![server, client, tool, retrieval(20, r#"[{"id":"1"}]"#), retrieval(21, "[]"), call("acme", 2, 1)];
+    let spans =
+        vec![server, client, tool, retrieval(20, r#"[{"id":"1"}]"#), retrieval(21, "[]"), call("acme", 2, 1)];
     insert(&warehouse, &spans).await;
 
     let detail = warehouse.call(&scope("acme"), &spans[0].trace_id, None, None).await.unwrap().unwrap();
@@ -259,13 +267,16 @@ async fn a_call_comes_with_its_trace_and_its_text_is_found() {
     assert_eq!((view.events[0].name.as_str(), view.events[0].attributes["n"].as_str()), ("first chunk", "1"));
     assert_eq!(detail.spans[2].output_messages.len(), (10 << 20) + 17);
 
-    for (text, expected) in [("LIEGT", 1), ("straße\" 東京", 1), ("Needle at", 1), ("🗼", 1), ("nowhere", 0), ("%", 0)] {
+    for (text, expected) in
+        [("LIEGT", 1), ("straße\" 東京", 1), ("Needle at", 1), ("🗼", 1), ("nowhere", 0), ("%", 0)]
+    {
         let filter = CallFilter { text: Some(text.to_owned()), ..CallFilter::default() };
         let page = warehouse.calls(&scope("acme"), two_hours(), &filter, None, 10).await.unwrap();
         assert_eq!(page.calls.len(), expected, "{text}");
         assert!(page.calls.iter().all(|call| call.request_id == "req-1"));
     }
-    let overview = warehouse.overview(&scope("acme"), two_hours(), 3600, &CallFilter::default()).await.unwrap();
+    let overview =
+        warehouse.overview(&scope("acme"), two_hours(), 3600, &CallFilter::default()).await.unwrap();
     assert_eq!(overview.signals.tool_error_rate, Some(1.0));
     assert_eq!(overview.signals.retrieval_hit_rate, Some(0.5));
 }

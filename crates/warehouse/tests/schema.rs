@@ -37,12 +37,17 @@ async fn a_database_of_another_binary_is_refused_with_a_reason() {
 #[tokio::test]
 async fn only_our_own_databases_are_within_reach() {
     let engine = Engine::start().await;
-    let error = Warehouse::connect(engine.client_config("elsewhere")).migrate().await.unwrap_err().to_string();
+    let error =
+        Warehouse::connect(engine.client_config("elsewhere")).migrate().await.unwrap_err().to_string();
     assert!(error.contains("elsewhere") && error.contains("denies access"), "{error}");
-    let config = warehouse::WarehouseConfig { password: "wrong".to_owned(), ..engine.client_config("control_tower") };
+    let config =
+        warehouse::WarehouseConfig { password: "wrong".to_owned(), ..engine.client_config("control_tower") };
     let error = Warehouse::connect(config).ping().await.unwrap_err().to_string();
     assert!(error.contains("denies access"), "{error}");
-    let config = warehouse::WarehouseConfig { url: "http://127.0.0.1:1".to_owned(), ..engine.client_config("control_tower") };
+    let config = warehouse::WarehouseConfig {
+        url: "http://127.0.0.1:1".to_owned(),
+        ..engine.client_config("control_tower")
+    };
     let error = Warehouse::connect(config).ping().await.unwrap_err().to_string();
     assert!(error.contains("not reachable"), "{error}");
 }

@@ -26,7 +26,8 @@ pub fn searched_places(
     }
     let beside = binary.and_then(Path::parent).map(|dir| dir.join(FILE_NAME));
     let in_data = data_dir.map(|dir| dir.join("engine").join(FILE_NAME));
-    let in_cache = cache_home.map(|dir| dir.join("control-tower/engine").join(ENGINE_VERSION).join(FILE_NAME));
+    let in_cache =
+        cache_home.map(|dir| dir.join("control-tower/engine").join(ENGINE_VERSION).join(FILE_NAME));
     [beside, in_data, in_cache].into_iter().flatten().collect()
 }
 
@@ -78,7 +79,8 @@ pub(super) struct Library {
 impl Library {
     /// Loads the file and checks its version.
     pub(super) fn load(path: &Path) -> Result<Self, EngineError> {
-        let failed = |error: libloading::Error| EngineError::Load { path: path.to_owned(), reason: error.to_string() };
+        let failed =
+            |error: libloading::Error| EngineError::Load { path: path.to_owned(), reason: error.to_string() };
         // SAFETY: loading runs the library's initialisers. The file is the engine that the operator installed; its
         // initialisers set up static data and touch nothing of ours. The machine was checked for the CPU features it needs.
         let library = unsafe { libloading::Library::new(path) }.map_err(failed)?;
@@ -91,7 +93,8 @@ impl Library {
             return Err(EngineError::WrongVersion { path: path.to_owned(), found: version });
         }
         // SAFETY: `void chdb_set_signal_handlers_enabled(int)`.
-        let signals = unsafe { library.get::<SetSignalHandlers>(b"chdb_set_signal_handlers_enabled\0") }.map_err(failed)?;
+        let signals = unsafe { library.get::<SetSignalHandlers>(b"chdb_set_signal_handlers_enabled\0") }
+            .map_err(failed)?;
         // SAFETY: called before the engine starts, as it demands; signals stay with us.
         unsafe { signals(0) };
         // SAFETY: each type is the C declaration of the symbol in version 26.7.3, which was checked above.
@@ -108,8 +111,11 @@ impl Library {
 
     /// Runs the engine with this command line until its last query ends; an error is what the engine says.
     pub(super) fn run_command_line(&self, line: &[String]) -> Result<(), String> {
-        let line: Vec<CString> =
-            line.iter().map(|word| CString::new(word.as_str())).collect::<Result<_, _>>().map_err(|e| e.to_string())?;
+        let line: Vec<CString> = line
+            .iter()
+            .map(|word| CString::new(word.as_str()))
+            .collect::<Result<_, _>>()
+            .map_err(|e| e.to_string())?;
         let mut words: Vec<*mut c_char> = line.iter().map(|word| word.as_ptr().cast_mut()).collect();
         let count = c_int::try_from(words.len()).map_err(|e| e.to_string())?;
         // The C convention ends argv with a null that argc does not count.

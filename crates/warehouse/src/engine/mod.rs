@@ -63,7 +63,9 @@ pub const MEMORY_MIN: u64 = 512 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
     /// This machine cannot run it.
-    #[error("the embedded ClickHouse engine cannot run here: {reason}. Set store.clickhouse_url to a ClickHouse server instead")]
+    #[error(
+        "the embedded ClickHouse engine cannot run here: {reason}. Set store.clickhouse_url to a ClickHouse server instead"
+    )]
     Unsupported {
         /// What is missing.
         reason: String,
@@ -163,21 +165,37 @@ impl EngineConfig {
                 && value.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
                 && value != "default";
             let expected = "1 to 64 of A-Z a-z 0-9 and _, and not default";
-            if valid { Ok(()) } else { Err(EngineError::Invalid { field, value: value.to_owned(), expected }) }
+            if valid {
+                Ok(())
+            } else {
+                Err(EngineError::Invalid { field, value: value.to_owned(), expected })
+            }
         };
         name("user", &self.user)?;
         name("database", &self.database)?;
         if self.password.len() < 16 {
             let value = format!("({} characters)", self.password.chars().count());
-            return Err(EngineError::Invalid { field: "password", value, expected: "at least 16 characters" });
+            return Err(EngineError::Invalid {
+                field: "password",
+                value,
+                expected: "at least 16 characters",
+            });
         }
         if self.memory_bytes < MEMORY_MIN {
             let value = self.memory_bytes.to_string();
-            return Err(EngineError::Invalid { field: "memory", value, expected: "at least 536870912 bytes (512 MiB)" });
+            return Err(EngineError::Invalid {
+                field: "memory",
+                value,
+                expected: "at least 536870912 bytes (512 MiB)",
+            });
         }
         for (field, port) in [("http_port", self.http_port), ("tcp_port", self.tcp_port)] {
             if port == 0 {
-                return Err(EngineError::Invalid { field, value: "0".to_owned(), expected: "a port from 1 to 65535" });
+                return Err(EngineError::Invalid {
+                    field,
+                    value: "0".to_owned(),
+                    expected: "a port from 1 to 65535",
+                });
             }
         }
         Ok(())
@@ -193,7 +211,11 @@ pub fn run(config: &EngineConfig) -> Result<(), EngineError> {
     let path = find_library(&config.library)?;
     let _lock = lock::acquire(&config.path)?;
     for (key, port) in [("http_port", config.http_port), ("tcp_port", config.tcp_port)] {
-        std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map_err(|source| EngineError::Port { key, port, source })?;
+        std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map_err(|source| EngineError::Port {
+            key,
+            port,
+            source,
+        })?;
     }
     let config_file = files::prepare(config)?;
     let library = library::Library::load(&path)?;
@@ -213,8 +235,12 @@ pub fn run(config: &EngineConfig) -> Result<(), EngineError> {
             tracing::info!(engine.seconds = started.elapsed().as_secs(), "the ClickHouse engine stopped");
             Ok(())
         }
-        Ok(()) => Err(EngineError::Failed { reason: "it gave no reason; see its log lines above".to_owned() }),
-        Err(reason) if reason.contains("No space left on device") => Err(EngineError::DiskFull { path: config.path.clone() }),
+        Ok(()) => {
+            Err(EngineError::Failed { reason: "it gave no reason; see its log lines above".to_owned() })
+        }
+        Err(reason) if reason.contains("No space left on device") => {
+            Err(EngineError::DiskFull { path: config.path.clone() })
+        }
         Err(reason) => Err(EngineError::Failed { reason }),
     }
 }
@@ -226,7 +252,10 @@ fn watch_until_ready(port: u16) -> std::thread::JoinHandle<bool> {
         let started = Instant::now();
         while started.elapsed() < Duration::from_mins(2) {
             if TcpStream::connect_timeout(&address, Duration::from_millis(200)).is_ok() {
-                tracing::info!(engine.start_ms = started.elapsed().as_millis(), "the ClickHouse engine is ready");
+                tracing::info!(
+                    engine.start_ms = started.elapsed().as_millis(),
+                    "the ClickHouse engine is ready"
+                );
                 return true;
             }
             std::thread::park_timeout(Duration::from_millis(20));

@@ -32,7 +32,9 @@ fn a_missing_library_says_where_it_was_looked_for_and_how_to_get_it() {
     let dir = tempfile::tempdir().unwrap();
     let error = run(&config(dir.path())).unwrap_err().to_string();
     let place = dir.path().join("libchdb.so").display().to_string();
-    for part in [place.as_str(), "cargo xtask engine", "CONTROL_TOWER__STORE__ENGINE_LIBRARY", "clickhouse_url"] {
+    for part in
+        [place.as_str(), "cargo xtask engine", "CONTROL_TOWER__STORE__ENGINE_LIBRARY", "clickhouse_url"]
+    {
         assert!(error.contains(part), "{error}");
     }
 }

@@ -3,8 +3,8 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "in a test, what cannot be had must end it")]
 
 use super::{LOAD_CALLS, MIGRATIONS, MIGRATIONS_TABLE, engine, read};
-use crate::client::{Warehouse, WarehouseConfig};
 use crate::SpanRow;
+use crate::client::{Warehouse, WarehouseConfig};
 use crate::migrate::{render, statements};
 use crate::testing::{Engine, Load};
 use clickhouse::query::Query;
@@ -43,7 +43,11 @@ fn bind(query: Query, sql: &str) -> Query {
     })
 }
 
-async fn explain(warehouse: &Warehouse, how: &str, sql: &str) -> Result<Vec<String>, clickhouse::error::Error> {
+async fn explain(
+    warehouse: &Warehouse,
+    how: &str,
+    sql: &str,
+) -> Result<Vec<String>, clickhouse::error::Error> {
     bind(warehouse.database().query_raw(&format!("EXPLAIN {how} {sql}")), sql).fetch_all::<String>().await
 }
 
@@ -52,8 +56,10 @@ fn no_file_of_the_folder_is_forgotten_and_each_tells_what_it_is() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../queries");
     let texts = read::ALL.iter().map(|(_, sql)| *sql);
     let migrations = MIGRATIONS.iter().map(|migration| migration.sql);
-    let embedded: BTreeSet<&str> =
-        texts.chain(migrations).chain([MIGRATIONS_TABLE, LOAD_CALLS, engine::SERVE, engine::SYSTEM]).collect();
+    let embedded: BTreeSet<&str> = texts
+        .chain(migrations)
+        .chain([MIGRATIONS_TABLE, LOAD_CALLS, engine::SERVE, engine::SYSTEM])
+        .collect();
     let mut files = 0;
     for folder in std::fs::read_dir(root).unwrap() {
         for file in std::fs::read_dir(folder.unwrap().path()).unwrap() {
@@ -101,10 +107,14 @@ async fn the_engine_understands_every_file_and_lists_use_the_primary_key() {
 
     for (name, sql) in read::ALL {
         let plan = explain(&warehouse, "indexes = 1", sql).await.unwrap_or_else(|e| panic!("{name}: {e}"));
-        let rows = bind(warehouse.database().query_raw(sql), sql).fetch_bytes("Null").unwrap().collect().await;
+        let rows =
+            bind(warehouse.database().query_raw(sql), sql).fetch_bytes("Null").unwrap().collect().await;
         rows.unwrap_or_else(|e| panic!("{name}: {e}"));
         if parameters(sql).iter().any(|(parameter, _)| *parameter == "tenants") {
-            assert!(plan.iter().any(|line| line.contains("PrimaryKey")), "{name} uses no primary key: {plan:#?}");
+            assert!(
+                plan.iter().any(|line| line.contains("PrimaryKey")),
+                "{name} uses no primary key: {plan:#?}"
+            );
         }
     }
     for (name, sql) in [
@@ -140,12 +150,17 @@ fn granules(plan: &[String]) -> (u64, u64) {
 #[tokio::test]
 async fn the_clustered_schema_parses() {
     let engine = Engine::start().await;
-    let config = WarehouseConfig { cluster: Some("main".to_owned()), ..engine.client_config("control_tower") };
+    let config =
+        WarehouseConfig { cluster: Some("main".to_owned()), ..engine.client_config("control_tower") };
     let warehouse = engine.warehouse("control_tower").await;
     for template in MIGRATIONS.iter().map(|migration| migration.sql).chain([MIGRATIONS_TABLE]) {
         let sql = render(template, &config);
         for statement in statements(&sql) {
-            let tree = warehouse.database().query_raw(&format!("EXPLAIN AST {statement}")).fetch_all::<String>().await;
+            let tree = warehouse
+                .database()
+                .query_raw(&format!("EXPLAIN AST {statement}"))
+                .fetch_all::<String>()
+                .await;
             tree.unwrap_or_else(|e| panic!("{statement}: {e}"));
             assert!(statement.contains("ON CLUSTER main"), "{statement}");
             assert!(statement.contains("VIEW") || statement.contains("ENGINE = Replicated"), "{statement}");

@@ -98,7 +98,8 @@ impl Warehouse {
             .param("after_ns", after_ns)
             .param("until_ns", until_ns)
             .param("rows", MAX_SPANS);
-        let spans = within(query.fetch_all::<SpanColumns>()).await.map_err(failed("read the trace of the call"))?;
+        let spans =
+            within(query.fetch_all::<SpanColumns>()).await.map_err(failed("read the trace of the call"))?;
         Ok(Some(CallDetail {
             cost_input: Usd::from_picos(call.cost_input),
             cost_output: Usd::from_picos(call.cost_output),

@@ -28,8 +28,10 @@ impl Warehouse {
             check_hex("cursor.span_id", &cursor.span_id, 16)?;
         }
         let limit = limit.clamp(1, MAX_LIMIT);
-        let end_ms = cursor.map_or(range.to_ms, |cursor| range.to_ms.min(cursor.start_ns.div_euclid(1_000_000) + 1));
-        let newest = TimeRange { from_ms: end_ms - (range.to_ms - range.from_ms) / FIRST_TRY, to_ms: range.to_ms };
+        let end_ms =
+            cursor.map_or(range.to_ms, |cursor| range.to_ms.min(cursor.start_ns.div_euclid(1_000_000) + 1));
+        let newest =
+            TimeRange { from_ms: end_ms - (range.to_ms - range.from_ms) / FIRST_TRY, to_ms: range.to_ms };
         let full = limit as usize + 1;
         let mut rows = Vec::new();
         if newest.from_ms > range.from_ms {

@@ -44,7 +44,11 @@ pub struct Consistency {
 
 impl Warehouse {
     /// Compares every table that follows from `spans` with it. Start and end of the range must be whole hours.
-    pub async fn consistency(&self, scope: &TenantScope, range: TimeRange) -> Result<Consistency, WarehouseError> {
+    pub async fn consistency(
+        &self,
+        scope: &TenantScope,
+        range: TimeRange,
+    ) -> Result<Consistency, WarehouseError> {
         let range = check_range(range)?;
         if range.from_ms % 3_600_000 != 0 || range.to_ms % 3_600_000 != 0 {
             return Err(WarehouseError::Invalid {

@@ -19,8 +19,13 @@ struct Columns {
 impl Warehouse {
     /// Values that filters can take within the range, most frequent first.
     pub async fn facets(&self, scope: &TenantScope, range: TimeRange) -> Result<Facets, WarehouseError> {
-        let query = self.read(read::FACETS, Limits::NARROW).tenants(scope).range(check_range(range)?).param("top", TOP);
-        let row = within(query.fetch_one::<Columns>()).await.map_err(failed("read the values of the filters"))?;
+        let query = self
+            .read(read::FACETS, Limits::NARROW)
+            .tenants(scope)
+            .range(check_range(range)?)
+            .param("top", TOP);
+        let row =
+            within(query.fetch_one::<Columns>()).await.map_err(failed("read the values of the filters"))?;
         Ok(Facets { models: row.models, routes: row.routes, keys: row.keys })
     }
 }

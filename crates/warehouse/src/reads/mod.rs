@@ -62,7 +62,8 @@ const LATEST_MS: i64 = 4_294_967_295_000;
 
 /// A range that the reads can work with: not empty, clipped to the years that the engine's types hold.
 fn check_range(range: TimeRange) -> Result<TimeRange, WarehouseError> {
-    let clipped = TimeRange { from_ms: range.from_ms.clamp(0, LATEST_MS), to_ms: range.to_ms.clamp(0, LATEST_MS) };
+    let clipped =
+        TimeRange { from_ms: range.from_ms.clamp(0, LATEST_MS), to_ms: range.to_ms.clamp(0, LATEST_MS) };
     if clipped.from_ms < clipped.to_ms {
         return Ok(clipped);
     }

@@ -85,7 +85,8 @@ impl Question<'_> {
             || filter.min_cost.is_some()
             || filter.min_duration_ms.is_some()
             || searched_text(filter).is_some();
-        let fits = |unit: &i64| self.bucket_s % unit == 0 && self.range.to_ms - self.range.from_ms >= 2000 * unit;
+        let fits =
+            |unit: &i64| self.bucket_s % unit == 0 && self.range.to_ms - self.range.from_ms >= 2000 * unit;
         if by_call { None } else { [3600, 60].into_iter().find(fits) }
     }
 
@@ -97,7 +98,8 @@ impl Question<'_> {
             .param("bucket_s", self.bucket_s)
             .param("previous_ms", self.previous_ms());
         let Some(unit) = self.unit() else { return query };
-        let (down, up) = (|ms: i64| ms / 1000 / unit * unit, |ms: i64| (ms + 1000 * unit - 1) / 1000 / unit * unit);
+        let (down, up) =
+            (|ms: i64| ms / 1000 / unit * unit, |ms: i64| (ms + 1000 * unit - 1) / 1000 / unit * unit);
         let grain = if unit == 3600 { "hour" } else { "minute" };
         query
             .param("usage", format!("usage_{grain}"))
@@ -152,7 +154,11 @@ impl Warehouse {
         within(query.fetch_all()).await.map_err(failed("sum up calls"))
     }
 
-    async fn latency(&self, question: Question<'_>, calls: u64) -> Result<Vec<LatencyColumns>, WarehouseError> {
+    async fn latency(
+        &self,
+        question: Question<'_>,
+        calls: u64,
+    ) -> Result<Vec<LatencyColumns>, WarehouseError> {
         let sql = match question.unit() {
             Some(_) if calls > MERGE_FROM_CALLS => read::OVERVIEW_LATENCY,
             _ => read::OVERVIEW_LATENCY_FILTERED,
@@ -269,7 +275,12 @@ fn share(part: u64, whole: u64) -> Option<f64> {
 mod tests {
     use super::*;
 
-    fn with<T>(range: TimeRange, bucket_s: i64, filter: &CallFilter, see: impl FnOnce(Question<'_>) -> T) -> T {
+    fn with<T>(
+        range: TimeRange,
+        bucket_s: i64,
+        filter: &CallFilter,
+        see: impl FnOnce(Question<'_>) -> T,
+    ) -> T {
         let scope = TenantScope::one("acme".parse().unwrap());
         see(Question { scope: &scope, range, bucket_s, filter })
     }
@@ -292,7 +303,9 @@ mod tests {
     #[test]
     fn buckets_cover_the_range_and_nothing_else() {
         let any = CallFilter::default();
-        let of = |from_ms, to_ms| with(TimeRange { from_ms, to_ms }, 60, &any, |q| q.buckets().collect::<Vec<_>>());
+        let of = |from_ms, to_ms| {
+            with(TimeRange { from_ms, to_ms }, 60, &any, |q| q.buckets().collect::<Vec<_>>())
+        };
         assert_eq!(of(60_000, 180_000), [60, 120]);
         assert_eq!(of(59_999, 180_001), [0, 60, 120, 180]);
         assert_eq!(of(61_000, 61_001), [60]);
