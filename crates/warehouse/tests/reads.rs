@@ -7,7 +7,7 @@ mod common;
 use common::{T0_MS, attempt, call, scope, tenant};
 use contracts::Usd;
 use contracts::reads::{CallFilter, Outcome, Overview, TenantScope, TimeRange};
-use warehouse::testing::Engine;
+use warehouse::testing::{Engine, overview_by_rollups};
 use warehouse::{SpanRow, Warehouse};
 
 const HOUR: i64 = 3_600_000;
@@ -113,6 +113,8 @@ async fn rollups_and_single_calls_agree_whatever_the_range() {
         let range = TimeRange { from_ms: T0_MS + from, to_ms: T0_MS + to };
         let rolled = warehouse.overview(&scope("acme"), range, bucket, &any).await.unwrap();
         let single = warehouse.overview(&scope("acme"), range, bucket, &raw).await.unwrap();
+        let merged = overview_by_rollups(&warehouse, &scope("acme"), range, bucket).await.unwrap();
+        assert_eq!(merged, rolled, "{from} {to} {bucket}");
         let sum: u64 = rolled.series.iter().map(|bucket| bucket.totals.calls).sum();
         assert_eq!(sum, rolled.totals.calls, "{from} {to} {bucket}");
         assert_eq!(comparable(rolled), comparable(single), "{from} {to} {bucket}");

@@ -132,6 +132,18 @@ impl Warehouse {
         bucket_seconds: u32,
         filter: &CallFilter,
     ) -> Result<Overview, WarehouseError> {
+        self.overview_merging(scope, range, bucket_seconds, filter, MERGE_FROM_CALLS).await
+    }
+
+    /// The Overview, with the latencies of more than `merge_from` calls taken from the rollups.
+    pub(crate) async fn overview_merging(
+        &self,
+        scope: &TenantScope,
+        range: TimeRange,
+        bucket_seconds: u32,
+        filter: &CallFilter,
+        merge_from: u64,
+    ) -> Result<Overview, WarehouseError> {
         let range = check_range(range)?;
         let bucket_s = i64::from(bucket_seconds);
         if bucket_s == 0 || (range.to_ms - range.from_ms) / 1000 / bucket_s >= MAX_BUCKETS {
@@ -143,8 +155,8 @@ impl Warehouse {
         }
         let question = Question { scope, range, bucket_s, filter };
         let (usage, signals) = tokio::try_join!(self.usage(question), self.signals(scope, range))?;
-        let calls = usage.iter().filter(|row| row.kind == "total").map(|row| row.calls).sum();
-        let latency = self.latency(question, calls).await?;
+        let calls: u64 = usage.iter().filter(|row| row.kind == "total").map(|row| row.calls).sum();
+        let latency = self.latency(question, calls > merge_from).await?;
         Ok(answer(question, usage, latency, &signals))
     }
 
@@ -157,10 +169,10 @@ impl Warehouse {
     async fn latency(
         &self,
         question: Question<'_>,
-        calls: u64,
+        merge: bool,
     ) -> Result<Vec<LatencyColumns>, WarehouseError> {
         let sql = match question.unit() {
-            Some(_) if calls > MERGE_FROM_CALLS => read::OVERVIEW_LATENCY,
+            Some(_) if merge => read::OVERVIEW_LATENCY,
             _ => read::OVERVIEW_LATENCY_FILTERED,
         };
         let query = question.bind(self.read(sql, question.limits()));
