@@ -73,7 +73,7 @@ impl Server {
                 &config.instance,
                 config.spool.when_full == WhenFull::Refuse,
             )?,
-            upstreams: Upstreams::new(&config.upstream, &config.timeouts),
+            upstreams: Upstreams::new(&config.upstream, &config.timeouts)?,
             policy: policy.clone(),
             estimator: Estimator::default(),
             watchman: Watchman::default(),

@@ -76,24 +76,24 @@ pub(crate) enum SendError {
 }
 
 impl Upstreams {
-    pub(crate) fn new(config: &UpstreamConfig, timeouts: &Timeouts) -> Self {
+    pub(crate) fn new(config: &UpstreamConfig, timeouts: &Timeouts) -> Result<Self, rustls::Error> {
         let mut http = HttpConnector::new();
         http.set_nodelay(true);
         http.enforce_http(false);
         http.set_keepalive(Some(Duration::from_mins(1)));
         let connector = HttpsConnectorBuilder::new()
-            .with_webpki_roots()
+            .with_provider_and_webpki_roots(rustls::crypto::ring::default_provider())?
             .https_or_http()
             .enable_http1()
             .enable_http2()
             .wrap_connector(http);
-        Self {
+        Ok(Self {
             targets: RwLock::default(),
             pools: Mutex::default(),
             connector,
             config: config.clone(),
             connect_timeout: timeouts.connect(),
-        }
+        })
     }
 
     /// Where `provider` is; read from its settings when it is new or has changed.
