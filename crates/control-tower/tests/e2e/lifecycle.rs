@@ -36,9 +36,9 @@ async fn a_second_start_keeps_everything_and_a_second_tower_is_refused() {
     let asked = json!({"model": "sim-small", "messages": [{"role": "user", "content": "Remember me."}]});
     let key = tower.text("/tenant_key").to_owned();
     assert_eq!(tower.http.call(&tower.gateway("/v1/chat/completions"), &key, &asked).await.status, 200);
-    let (before, base) = (tower.bootstrap.clone(), tower.port_base());
+    let before = tower.bootstrap.clone();
     // The stop flushes: the call must be there although nobody waited for it.
-    let tower = Tower::start_on(tower.stop().await, base).await;
+    let tower = Tower::start_on(tower.stop().await).await;
     assert_eq!(tower.bootstrap, before);
     assert_eq!(tower.http.call(&tower.gateway("/v1/chat/completions"), &key, &asked).await.status, 200);
     tower.wait_for("SELECT count() AS n FROM calls", 2, Duration::from_secs(30)).await;
@@ -69,10 +69,10 @@ async fn what_dies_is_started_again_and_nothing_outlives_up() {
         }
         println!("{role} healed in {:?}", killed.elapsed());
     }
-    let (pids, base, credentials) = (tower.pids(), tower.port_base(), tower.bootstrap.clone());
-    let dir = tower.kill();
+    let (pids, credentials) = (tower.pids(), tower.bootstrap.clone());
+    let site = tower.kill();
     // The next tower takes over, on the same ports and the same data.
-    let tower = Tower::start_on(dir, base).await;
+    let tower = Tower::start_on(site).await;
     assert_eq!(tower.bootstrap, credentials);
     let killed = Instant::now();
     for (role, pid) in pids.as_object().unwrap() {

@@ -7,6 +7,7 @@ use std::fs::File;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_control-tower");
@@ -21,27 +22,35 @@ pub(crate) struct Tower {
     pub(crate) http: Http,
     pub(crate) bootstrap: Value,
     up: Child,
-    dir: tempfile::TempDir,
+    site: Site,
+}
+
+/// Where a tower stands: its directory and its ports. The next tower may take them over.
+#[derive(Debug, Clone)]
+pub(crate) struct Site {
+    dir: Arc<tempfile::TempDir>,
+    ports: Arc<Ports>,
 }
 
 impl Tower {
     /// Starts one on a new directory, and waits until it is ready.
     pub(crate) async fn start() -> Self {
-        Self::start_on(tempfile::tempdir().unwrap(), free_port_base()).await
+        Self::start_on(Site { dir: Arc::new(tempfile::tempdir().unwrap()), ports: Arc::new(Ports::take()) })
+            .await
     }
 
-    /// Starts one on `dir`.
-    pub(crate) async fn start_on(dir: tempfile::TempDir, port_base: u16) -> Self {
-        let log = File::create(dir.path().join("up.log")).unwrap();
+    /// Starts one where another one stood.
+    pub(crate) async fn start_on(site: Site) -> Self {
+        let log = File::create(site.dir.path().join("up.log")).unwrap();
         let up = Command::new(BINARY)
-            .args(["up", "--port-base", &port_base.to_string(), "--data-dir"])
-            .arg(dir.path())
+            .args(["up", "--port-base", &site.ports.base.to_string(), "--data-dir"])
+            .arg(site.dir.path())
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
             .spawn()
             .unwrap();
-        let mut tower = Self { http: Http::new(), bootstrap: Value::Null, up, dir };
+        let mut tower = Self { http: Http::new(), bootstrap: Value::Null, up, site };
         let started = Instant::now();
         while !tower.read("up.log").contains("ready in ") {
             if let Some(status) = tower.up.try_wait().unwrap() {
@@ -56,8 +65,8 @@ impl Tower {
         tower
     }
 
-    /// Asks it to stop, as Ctrl-C does; gives the directory back.
-    pub(crate) async fn stop(mut self) -> tempfile::TempDir {
+    /// Asks it to stop, as Ctrl-C does; says where it stood.
+    pub(crate) async fn stop(mut self) -> Site {
         signal(self.up.id(), Signal::INT);
         let asked = Instant::now();
         let status = loop {
@@ -68,14 +77,14 @@ impl Tower {
             tokio::time::sleep(Duration::from_millis(50)).await;
         };
         assert!(status.success(), "control-tower up ended with {status}");
-        std::mem::replace(&mut self.dir, tempfile::tempdir().unwrap())
+        self.site.clone()
     }
 
-    /// Ends `up` itself by kill -9; gives the directory back.
-    pub(crate) fn kill(mut self) -> tempfile::TempDir {
+    /// Ends `up` itself by kill -9; says where it stood.
+    pub(crate) fn kill(mut self) -> Site {
         self.up.kill().unwrap();
         self.up.wait().unwrap();
-        std::mem::replace(&mut self.dir, tempfile::tempdir().unwrap())
+        self.site.clone()
     }
 
     /// A text of `bootstrap.json`, such as `/gateway_url`.
@@ -97,13 +106,7 @@ impl Tower {
     }
 
     pub(crate) fn dir(&self) -> &Path {
-        self.dir.path()
-    }
-
-    /// The port base that puts a tower where this one is.
-    pub(crate) fn port_base(&self) -> u16 {
-        let port = self.text("/console_url").rsplit(':').next().unwrap().parse::<u16>().unwrap();
-        port - 3000
+        self.site.dir.path()
     }
 
     /// Processes by role.
@@ -113,7 +116,8 @@ impl Tower {
 
     /// A file of the data directory; empty when there is none.
     pub(crate) fn read(&self, name: &str) -> String {
-        String::from_utf8_lossy(&std::fs::read(self.dir.path().join(name)).unwrap_or_default()).into_owned()
+        String::from_utf8_lossy(&std::fs::read(self.site.dir.path().join(name)).unwrap_or_default())
+            .into_owned()
     }
 
     /// Asks the API of the console with the admin key.
@@ -152,7 +156,7 @@ impl Tower {
 
     fn show_logs(&self) {
         let mut names = vec![PathBuf::from("up.log")];
-        let logs = std::fs::read_dir(self.dir.path().join("logs")).into_iter().flatten().flatten();
+        let logs = std::fs::read_dir(self.site.dir.path().join("logs")).into_iter().flatten().flatten();
         names.extend(logs.map(|entry| Path::new("logs").join(entry.file_name())));
         for name in names {
             let text = self.read(&name.display().to_string());
@@ -190,15 +194,35 @@ pub(crate) fn signal(pid: u32, signal: Signal) {
     kill_process(pid, signal).unwrap();
 }
 
-/// A shift by which all ports of a tower are free, below the range from which the system takes ports by itself. Tests are
-/// processes of their own, so the process id keeps them apart.
-pub(crate) fn free_port_base() -> u16 {
-    let start = u16::try_from(std::process::id() % 11_000).unwrap();
-    let free =
-        |base: &u16| PORTS.iter().all(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port + base)).is_ok());
-    (0..11_000)
-        .step_by(7)
-        .map(|step| 11_000 + (start + step) % 11_000)
-        .find(free)
-        .expect("a block of free ports")
+/// A block of ports that no other test takes as long as this is held, in whatever process it runs.
+#[derive(Debug)]
+struct Ports {
+    base: u16,
+    _taken: File,
+}
+
+impl Ports {
+    /// Bases are so far apart that no two towers share a port, and below the range from which the system takes ports itself.
+    const BASES: std::ops::Range<u16> = 0..52;
+    const STEP: u16 = 211;
+
+    fn take() -> Self {
+        let locks = std::env::temp_dir().join("control-tower-test-ports");
+        std::fs::create_dir_all(&locks).unwrap();
+        let free = |base: u16| {
+            PORTS.iter().all(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port + base)).is_ok())
+        };
+        let started = Instant::now();
+        loop {
+            for index in Self::BASES {
+                let base = 11_000 + index * Self::STEP;
+                let lock = File::create(locks.join(base.to_string())).unwrap();
+                if lock.try_lock().is_ok() && free(base) {
+                    return Self { base, _taken: lock };
+                }
+            }
+            assert!(started.elapsed() < STARTED_WITHIN, "no block of ports is free");
+            std::thread::park_timeout(Duration::from_millis(200));
+        }
+    }
 }
