@@ -35,6 +35,8 @@ pub(crate) fn Kpi(
     let delta = match change {
         Some(change) if change.abs() >= 0.0005 => {
             let tone = match (better, change > 0.0) {
+                // A drift this small is no news, good or bad.
+                _ if change.abs() < 0.02 => "delta",
                 (Better::Neither, _) => "delta",
                 (Better::Lower, false) => "delta good",
                 (Better::Lower, true) => "delta bad",
