@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 /// Checks `args.file`, or else what a role would be started with.
-pub(crate) fn run(args: &CheckArgs, file: Option<&Path>) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: &CheckArgs, file: Option<&Path>) -> ExitCode {
     let file = args.file.as_deref().or(file);
     let problems = match runtime::config::load::<TowerConfig>(file) {
         Ok(config) => config.problems(),
@@ -25,5 +25,5 @@ pub(crate) fn run(args: &CheckArgs, file: Option<&Path>) -> anyhow::Result<ExitC
             output::say(problem);
         }
     }
-    Ok(if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

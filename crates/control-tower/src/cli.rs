@@ -9,7 +9,7 @@ use std::path::PathBuf;
 #[derive(Debug, Parser)]
 #[command(name = "control-tower", version, propagate_version = true)]
 pub(crate) struct Cli {
-    /// Configuration file (TOML). Each key can be overridden by the environment: CONTROL_TOWER__SECTION__KEY.
+    /// Configuration file (TOML). Each key can be overridden by the environment: `CONTROL_TOWER__SECTION__KEY`.
     #[arg(long, global = true, value_name = "FILE", env = "CONTROL_TOWER_CONFIG")]
     pub(crate) config: Option<PathBuf>,
     #[command(subcommand)]

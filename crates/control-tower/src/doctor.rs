@@ -105,7 +105,7 @@ async fn examine(report: &mut Report, dir: &Path, file: Option<&Path>) {
     match Bootstrap::read(dir) {
         Ok(Some(bootstrap)) => reach(report, &bootstrap).await,
         Ok(None) => {
-            report.note("bootstrap.json", Err("missing: no tower was ever up on this directory".to_owned()))
+            report.note("bootstrap.json", Err("missing: no tower was ever up on this directory".to_owned()));
         }
         Err(error) => report.note("bootstrap.json", Err(format!("{error:#}"))),
     }

@@ -40,7 +40,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Sim(args) => roles::sim(args, file)?,
         Command::Admin(command) => admin::run(command, file)?,
         Command::Migrate => roles::migrate(file)?,
-        Command::Check(args) => return check::run(&args, file),
+        Command::Check(args) => return Ok(check::run(&args, file)),
         Command::Doctor(args) => return doctor::run(&args, file),
     }
     Ok(ExitCode::SUCCESS)

@@ -24,9 +24,8 @@ impl Probe {
     pub(crate) async fn get(&self, url: &str, patience: Duration) -> Result<(StatusCode, Bytes), String> {
         let uri = url.parse().map_err(|error| format!("{url} is not a URL: {error}"))?;
         let exchange = async {
-            let response = self.0.get(uri).await.map_err(|error| match error.is_connect() {
-                true => "nothing listens there".to_owned(),
-                false => error.to_string(),
+            let response = self.0.get(uri).await.map_err(|error| {
+                if error.is_connect() { "nothing listens there".to_owned() } else { error.to_string() }
             })?;
             let status = response.status();
             let body = Limited::new(response.into_body(), MOST_BYTES).collect().await;

@@ -28,7 +28,7 @@ use supervisor::{Board, Child};
 use warehouse::Warehouse;
 
 /// How long the whole start may take; an engine that repairs a large data directory takes the longest.
-const START_DEADLINE: Duration = Duration::from_secs(180);
+const START_DEADLINE: Duration = Duration::from_mins(3);
 
 /// Starts a tower and keeps it up until it is told to stop.
 pub(crate) fn run(args: &UpArgs, file: Option<&Path>) -> anyhow::Result<()> {
@@ -46,7 +46,7 @@ async fn up(args: &UpArgs, config: TowerConfig, file: Option<&Path>, started: In
     let (bootstrap, pool) = first_start::prepare(&plan, &config, &Clock::system()).await?;
     bootstrap.write(&place)?;
     let specs = plan.specs(&config, &bootstrap, pool)?;
-    let board = Board::new(&place)?;
+    let board = Board::new(&place);
     let mut tower = Tower { children: Vec::new(), board: board.clone(), probe: Probe::new() };
     let outcome = tokio::select! {
         ready = tower.start(specs, &bootstrap, config.store.cluster.clone()) => ready,

@@ -53,6 +53,12 @@ impl Plan {
         config: &TowerConfig,
         file: Option<&Path>,
     ) -> anyhow::Result<Self> {
+        if config.collector.tls.is_some() {
+            bail!(
+                "collector.tls: `up` reaches its own collector over plain HTTP: expected none here, or roles that are \
+                 started one by one"
+            );
+        }
         let port = |key: &str, port: u16| match port.checked_add(args.port_base) {
             Some(shifted) => Ok(shifted),
             None => bail!(

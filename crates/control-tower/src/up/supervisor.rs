@@ -52,12 +52,12 @@ struct RoleState {
 
 impl Board {
     /// Nobody runs but us.
-    pub(crate) fn new(place: &Place) -> anyhow::Result<Self> {
+    pub(crate) fn new(place: &Place) -> Self {
         let board =
             Self(Arc::new(BoardState { path: place.dir().join("run.json"), roles: Mutex::default() }));
         let pid = Some(std::process::id());
         board.change("up", |state| state.pid = pid);
-        Ok(board)
+        board
     }
 
     /// Nobody runs any more.

@@ -10,6 +10,11 @@ use std::time::Duration;
 
 const JSON: (&str, &str) = ("content-type", "application/json");
 
+/// What it is, its headers, its body, the status it gets, and what the message names.
+type Request<'a> = (&'a str, Vec<(&'a str, &'a str)>, Vec<u8>, u16, &'a str);
+/// What it is, its headers, its body, and the statuses it may get.
+type Batch<'a> = (&'a str, Vec<(&'a str, &'a str)>, Vec<u8>, &'a [u16]);
+
 fn chat(model: &str) -> Value {
     json!({"model": model, "messages": [{"role": "user", "content": "Hi"}]})
 }
@@ -32,8 +37,7 @@ async fn the_gateway_refuses_bad_requests_in_openais_shape() {
         body.to_string().into_bytes()
     };
     let valid = chat("sim-small").to_string().into_bytes();
-    type Case<'a> = (&'a str, Vec<(&'a str, &'a str)>, Vec<u8>, u16, &'a str);
-    let cases: Vec<Case<'_>> = vec![
+    let cases: Vec<Request<'_>> = vec![
         ("no key", vec![JSON], valid.clone(), 401, "authorization"),
         ("wrong key", vec![JSON, ("authorization", "Bearer ct-wrong")], valid.clone(), 401, "authorization"),
         ("not a bearer", vec![JSON, ("authorization", "Basic Zm9v")], valid.clone(), 401, "authorization"),
@@ -98,8 +102,7 @@ async fn the_collector_refuses_bad_batches_and_keeps_the_neighbours() {
     let bomb = bomb.finish().unwrap();
     let now = u64::try_from(std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos()).unwrap();
     let neighbour = span("neighbour", now, 10).to_string();
-    type Case<'a> = (&'a str, Vec<(&'a str, &'a str)>, Vec<u8>, &'a [u16]);
-    let cases: Vec<Case<'_>> = vec![
+    let cases: Vec<Batch<'_>> = vec![
         ("no key", vec![JSON], neighbour.clone().into_bytes(), &[401]),
         (
             "wrong key",
