@@ -1,6 +1,14 @@
 //! Who sends: a service of ours, a tenant, or nobody we know.
 //!
-//! The answer comes from the headers and the policy snapshot alone, before a byte of the body is read.
+//! The answer comes from the connection's certificate, the headers and the policy snapshot alone, before a byte of the body
+//! is read. A tenant is known by its key, by its certificate, or by both, which then must agree. The service key makes a
+//! service whatever the certificate: it opens more than any of them.
+
+mod certificate;
+mod tenants;
+
+pub use certificate::ClientCertificate;
+pub use tenants::Tenants;
 
 use contracts::policy::{Snapshot, TenantPolicy};
 use contracts::{TenantId, Timestamp};
@@ -28,7 +36,7 @@ pub enum Principal {
 }
 
 /// Why a request is refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AuthError {
     /// No key at all.
     #[error("no API key: expected `Authorization: Bearer <key>` or `x-api-key: <key>`")]
@@ -45,6 +53,18 @@ pub enum AuthError {
     /// A wrong service key.
     #[error("the key in x-control-tower-service-key is not that of [collector] service_key")]
     Service,
+    /// A certificate that verifies, but names no tenant, and no key.
+    #[error(
+        "the client certificate names no tenant, and there is no API key: expected {}",
+        certificate::EXPECTED
+    )]
+    Nameless,
+    /// A certificate of a tenant that is not there.
+    #[error("the client certificate names the tenant {:?}, which is not known or has no key yet", .0.as_str())]
+    UnknownTenant(TenantId),
+    /// A key and a certificate of two tenants.
+    #[error("the API key belongs to another tenant than the client certificate")]
+    OtherTenant,
     /// The policy has not been read yet: nobody can be known.
     #[error("the collector is starting: its policy is not loaded yet")]
     NotLoaded,
@@ -52,13 +72,16 @@ pub enum AuthError {
 
 impl AuthError {
     /// As a metric's label.
-    pub const fn as_str(self) -> &'static str {
+    pub const fn as_str(&self) -> &'static str {
         match self {
             Self::Missing => "missing_key",
             Self::Unknown => "unknown_key",
             Self::Revoked => "revoked_key",
             Self::Expired => "expired_key",
             Self::Service => "wrong_service_key",
+            Self::Nameless => "nameless_certificate",
+            Self::UnknownTenant(_) => "unknown_tenant",
+            Self::OtherTenant => "other_tenant",
             Self::NotLoaded => "not_loaded",
         }
     }
@@ -69,6 +92,10 @@ impl AuthError {
 pub struct Authenticator {
     /// Policy in force.
     pub snapshots: SnapshotHandle,
+    /// Tenants by id.
+    pub tenants: Tenants,
+    /// What the client of this connection showed; none without TLS.
+    pub certificate: Option<ClientCertificate>,
     /// SHA-256 of the service key: comparing digests takes the same time whatever the lengths.
     pub service_key: Option<[u8; 32]>,
     /// Tenant of keyless requests; set only where the listener is bound to loopback.
@@ -92,14 +119,29 @@ impl Authenticator {
             return if right { Ok(Principal::Service) } else { Err(AuthError::Service) };
         }
         let snapshot = self.snapshots.load();
-        let found = match presented_key(headers) {
-            Some(secret) => self.tenant_of(&snapshot, secret),
-            None => self.loopback(&snapshot).ok_or(AuthError::Missing),
-        };
-        match found {
-            // A key that is not known yet is not a wrong key.
-            Err(AuthError::Unknown) if !self.snapshots.status().loaded => Err(AuthError::NotLoaded),
+        match self.tenant(&snapshot, headers) {
+            // Who is not known yet is not unknown.
+            Err(AuthError::Unknown | AuthError::UnknownTenant(_)) if !self.snapshots.status().loaded => {
+                Err(AuthError::NotLoaded)
+            }
             found => found.map(Principal::Tenant),
+        }
+    }
+
+    fn tenant(&self, snapshot: &Snapshot, headers: &HeaderMap) -> Result<Arc<TenantPolicy>, AuthError> {
+        let by_key = presented_key(headers).map(|secret| self.tenant_of(snapshot, secret)).transpose()?;
+        let by_certificate = match &self.certificate {
+            Some(ClientCertificate::Tenant(id)) => {
+                let tenant = self.tenants.get(snapshot, id);
+                Some(tenant.ok_or_else(|| AuthError::UnknownTenant(id.clone()))?)
+            }
+            Some(ClientCertificate::Nameless) | None => None,
+        };
+        match (by_certificate, by_key) {
+            (Some(certified), Some(tenant)) if certified.id != tenant.id => Err(AuthError::OtherTenant),
+            (Some(tenant), _) | (None, Some(tenant)) => Ok(tenant),
+            (None, None) if self.certificate.is_some() => Err(AuthError::Nameless),
+            (None, None) => self.loopback(snapshot).ok_or(AuthError::Missing),
         }
     }
 
@@ -117,8 +159,7 @@ impl Authenticator {
 
     fn loopback(&self, snapshot: &Snapshot) -> Option<Arc<TenantPolicy>> {
         let id = self.loopback_tenant.as_ref()?;
-        let known = snapshot.keys.values().map(|key| &key.tenant).find(|tenant| tenant.id == *id);
-        Some(known.cloned().unwrap_or_else(|| {
+        Some(self.tenants.get(snapshot, id).unwrap_or_else(|| {
             Arc::new(TenantPolicy {
                 id: id.clone(),
                 retention_days: self.default_retention_days,
@@ -172,6 +213,8 @@ mod tests {
         }
         Authenticator {
             snapshots: SnapshotHandle::fixed(snapshot),
+            tenants: Tenants::default(),
+            certificate: None,
             service_key: Some(Authenticator::digest("the-service-key")),
             loopback_tenant: None,
             default_retention_days: 30,
@@ -226,5 +269,29 @@ mod tests {
         let principal = open.authenticate(&HeaderMap::new()).unwrap();
         assert!(matches!(principal, Principal::Tenant(tenant) if tenant.retention_days == 7));
         assert_eq!(open.authenticate(&headers("x-api-key", "ct-other")).unwrap_err(), AuthError::Unknown);
+    }
+
+    #[test]
+    fn a_certificate_and_a_key_must_agree() {
+        let of = |certificate| Authenticator { certificate: Some(certificate), ..authenticator() };
+        let acme = of(ClientCertificate::Tenant("acme".parse().unwrap()));
+        for headers in [HeaderMap::new(), headers("x-api-key", "ct-good")] {
+            let principal = acme.authenticate(&headers).unwrap();
+            assert!(matches!(principal, Principal::Tenant(tenant) if tenant.id.as_str() == "acme"));
+        }
+        // A certificate does not mend a bad key.
+        assert_eq!(acme.authenticate(&headers("x-api-key", "ct-revoked")).unwrap_err(), AuthError::Revoked);
+        let other = of(ClientCertificate::Tenant("globex".parse().unwrap()));
+        for headers in [HeaderMap::new(), headers("x-api-key", "ct-good")] {
+            let error = other.authenticate(&headers).unwrap_err();
+            assert!(error.to_string().contains("\"globex\""), "{error}");
+        }
+        let nameless = of(ClientCertificate::Nameless);
+        assert!(nameless.authenticate(&headers("x-api-key", "ct-good")).is_ok());
+        assert_eq!(nameless.authenticate(&HeaderMap::new()).unwrap_err(), AuthError::Nameless);
+        assert!(matches!(
+            other.authenticate(&headers(SERVICE_KEY_HEADER, "the-service-key")),
+            Ok(Principal::Service)
+        ));
     }
 }

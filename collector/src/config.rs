@@ -2,6 +2,7 @@
 
 use contracts::TenantId;
 use runtime::config::{ByteSize, duration};
+use runtime::tls::TlsConfig;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -15,6 +16,9 @@ pub struct Config {
     pub grpc_listen: SocketAddr,
     /// Where OTLP over HTTP is served, and `/healthz`, `/readyz`, `/metrics`.
     pub http_listen: SocketAddr,
+    /// Listeners that are not on loopback speak TLS, or this says that they need not, because something else encrypts: a
+    /// service mesh around a Kubernetes pod, or a proxy before it.
+    pub allow_plaintext: bool,
     /// Shared secret of the gateway and other services of ours, sent as `x-control-tower-service-key`: whoever has it names
     /// the tenant of each span itself. At least 32 characters; without it no service is trusted.
     pub service_key: Option<String>,
@@ -57,6 +61,12 @@ pub struct Config {
     /// How long requests and the last batch may take at shutdown.
     #[serde(with = "duration")]
     pub drain_deadline: Duration,
+    /// TLS on both listeners, and with `client_ca` the certificates of tenants: one that comes from there names its tenant,
+    /// by the URI `control-tower://tenant/<id>` among its subject alternative names, or, where it has no such URI, by its one
+    /// DNS name. That tenant must have at least one key, if only a revoked one, and a key sent along must be the tenant's.
+    /// Where probes ask for `/readyz` without a certificate, `client_auth` is to be `optional`: spans still need a
+    /// certificate or a key. Changed files are read at the next start.
+    pub tls: Option<TlsConfig>,
 }
 
 impl Default for Config {
@@ -64,6 +74,7 @@ impl Default for Config {
         Self {
             grpc_listen: SocketAddr::from(([127, 0, 0, 1], 4317)),
             http_listen: SocketAddr::from(([127, 0, 0, 1], 4318)),
+            allow_plaintext: false,
             service_key: None,
             loopback_tenant: None,
             default_retention_days: 30,
@@ -82,6 +93,7 @@ impl Default for Config {
             dedup_clock_skew: Duration::from_mins(10),
             retry_after: Duration::from_secs(5),
             drain_deadline: Duration::from_secs(10),
+            tls: None,
         }
     }
 }
@@ -101,9 +113,7 @@ pub struct InvalidConfig {
 impl Config {
     /// Checks what types cannot say.
     pub fn validate(&self) -> Result<(), InvalidConfig> {
-        let check = |holds: bool, key: &'static str, value: String, expected: &'static str| {
-            if holds { Ok(()) } else { Err(InvalidConfig { key, value, expected }) }
-        };
+        self.validate_listeners()?;
         let secret = self.service_key.as_deref();
         check(
             secret.is_none_or(|key| key.len() >= 32 && key.bytes().all(|b| b.is_ascii_graphic())),
@@ -160,6 +170,36 @@ impl Config {
             "1s to 1h",
         )
     }
+
+    fn validate_listeners(&self) -> Result<(), InvalidConfig> {
+        for (key, addr) in [("grpc_listen", self.grpc_listen), ("http_listen", self.http_listen)] {
+            check(
+                self.tls.is_some() || self.allow_plaintext || addr.ip().to_canonical().is_loopback(),
+                key,
+                addr.to_string(),
+                "an address of loopback, or cert and key in [collector.tls], or collector.allow_plaintext = true where \
+                 something else encrypts, such as a service mesh",
+            )?;
+        }
+        let Some(tls) = &self.tls else { return Ok(()) };
+        check(
+            tls.client_auth.is_none() || tls.client_ca.is_some(),
+            "tls.client_auth",
+            format!("{:?}", tls.client_auth).to_lowercase(),
+            "none without collector.tls.client_ca, the file to verify clients with",
+        )?;
+        check(
+            (Duration::from_millis(100)..=Duration::from_mins(5)).contains(&tls.handshake_timeout),
+            "tls.handshake_timeout",
+            format!("{:?}", tls.handshake_timeout),
+            "100ms to 5m",
+        )?;
+        check(tls.max_handshakes > 0, "tls.max_handshakes", "0".to_owned(), "1 to 65535")
+    }
+}
+
+fn check(holds: bool, key: &'static str, value: String, expected: &'static str) -> Result<(), InvalidConfig> {
+    if holds { Ok(()) } else { Err(InvalidConfig { key, value, expected }) }
 }
 
 #[cfg(test)]
@@ -183,5 +223,50 @@ mod tests {
         assert_eq!(config.validate().unwrap_err().key, "batch_rows");
         let config = Config { dedup_ids: 1, ..Config::default() };
         assert_eq!(config.validate().unwrap_err().key, "dedup_ids");
+    }
+
+    #[test]
+    fn off_loopback_it_takes_tls_or_a_word_that_plaintext_is_meant() {
+        let open = Config { http_listen: "0.0.0.0:4318".parse().unwrap(), ..Config::default() };
+        let error = open.validate().unwrap_err().to_string();
+        for part in ["collector.http_listen", "0.0.0.0:4318", "[collector.tls]", "collector.allow_plaintext"]
+        {
+            assert!(error.contains(part), "{error}");
+        }
+        let open = Config { grpc_listen: "[::]:4317".parse().unwrap(), ..Config::default() };
+        assert_eq!(open.validate().unwrap_err().key, "grpc_listen");
+        Config { allow_plaintext: true, ..open.clone() }.validate().unwrap();
+        Config { tls: Some(tls("")), ..open }.validate().unwrap();
+        for inside in ["[::1]:1", "127.1.2.3:1", "[::ffff:127.0.0.1]:1"] {
+            let config = Config { grpc_listen: inside.parse().unwrap(), ..Config::default() };
+            config.validate().unwrap();
+        }
+    }
+
+    #[test]
+    fn settings_of_tls_must_fit_together() {
+        for (more, key) in [
+            ("client_auth = \"optional\"", "tls.client_auth"),
+            ("handshake_timeout = \"0s\"", "tls.handshake_timeout"),
+            ("max_handshakes = 0", "tls.max_handshakes"),
+        ] {
+            let config = Config { tls: Some(tls(more)), ..Config::default() };
+            assert_eq!(config.validate().unwrap_err().key, key);
+        }
+        let both = tls("client_ca = \"ca.pem\"\nclient_auth = \"required\"");
+        Config { tls: Some(both), ..Config::default() }.validate().unwrap();
+    }
+
+    /// The section with `more` in it, read as a file is.
+    fn tls(more: &str) -> TlsConfig {
+        #[derive(Deserialize)]
+        struct File {
+            collector: Config,
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("control-tower.toml");
+        let text = format!("[collector.tls]\ncert = \"cert.pem\"\nkey = \"key.pem\"\n{more}\n");
+        std::fs::write(&file, text).unwrap();
+        runtime::config::load::<File>(Some(&file)).unwrap().collector.tls.unwrap()
     }
 }

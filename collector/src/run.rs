@@ -1,6 +1,6 @@
 //! Puts the parts together and takes them down in order: first the listeners, then what their requests left in the spool.
 
-use crate::auth::Authenticator;
+use crate::auth::{Authenticator, ClientCertificate, Tenants};
 use crate::config::Config;
 use crate::ingest::Ingest;
 use crate::metrics::Metrics;
@@ -9,7 +9,8 @@ use crate::receive::{InFlight, Receiver, Sizes, grpc_router, http_router};
 use crate::writer::{self, Store, Writer};
 use anyhow::Context;
 use control::{SnapshotHandle, Snapshots};
-use runtime::{Clock, Health, HealthHandle, ServeOptions, Shutdown};
+use runtime::tls::CertificateDer;
+use runtime::{Clock, Health, HealthHandle, ServeOptions, Shutdown, Tls};
 use spool::{FullPolicy, Spool};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -39,6 +40,7 @@ pub async fn run(
     warehouse.validate()?;
     let snapshots = Snapshots::open(control_url, POLICY_POLL, shutdown.token());
     let snapshots = snapshots.await.context("open the control database")?;
+    let tls = config.tls.is_some();
     let collector = Collector::start(
         &config,
         Warehouse::connect(warehouse),
@@ -49,6 +51,7 @@ pub async fn run(
     tracing::info!(
         collector.grpc = %collector.grpc_addr,
         collector.http = %collector.http_addr,
+        collector.tls = tls,
         "the collector takes OTLP traces"
     );
     collector.finished().await;
@@ -80,9 +83,13 @@ impl Collector {
         shutdown: Shutdown,
     ) -> anyhow::Result<Self> {
         config.validate()?;
+        let tls = config.tls.as_ref().map(|tls| Tls::load("collector.tls", tls)).transpose()?;
         let own = runtime::Metrics::new();
         let metrics = own.with_registry(|registry| {
             snapshots.register(registry);
+            if let Some(tls) = &tls {
+                tls.register("collector", registry);
+            }
             Metrics::new(registry)
         });
         let health = Health::new();
@@ -104,13 +111,18 @@ impl Collector {
             metrics.clone(),
         ));
 
-        let receiver = |addr: SocketAddr| receiver(config, addr, snapshots, &spool, &metrics, clock);
-        let http_routes = http_router(receiver(http_addr)).merge(runtime::health::router(health, own));
-        let grpc_routes = grpc_router(receiver(grpc_addr));
+        let tenants = Tenants::default();
+        let receiver =
+            |addr: SocketAddr| receiver(config, addr, snapshots, &tenants, &spool, &metrics, clock);
+        let (over_http, over_grpc) = (receiver(http_addr), receiver(grpc_addr));
+        let own_routes = runtime::health::router(health, own);
+        let http_routes =
+            move |client| http_router(over_http.clone().for_client(client)).merge(own_routes.clone());
+        let grpc_routes = move |client| grpc_router(over_grpc.clone().for_client(client));
         let options = ServeOptions { drain_deadline: config.drain_deadline, ..ServeOptions::default() };
         let servers = [
-            tokio::spawn(serve(grpc, grpc_routes, shutdown.clone(), options.clone())),
-            tokio::spawn(serve(http, http_routes, shutdown, options)),
+            tokio::spawn(serve(grpc, tls.clone(), grpc_routes, shutdown.clone(), options.clone())),
+            tokio::spawn(serve(http, tls, http_routes, shutdown, options)),
         ];
         Ok(Self {
             grpc_addr,
@@ -159,8 +171,24 @@ async fn no_use_in_waiting(metrics: &Metrics, deadline: Duration) {
     }
 }
 
-async fn serve(listener: TcpListener, routes: axum::Router, shutdown: Shutdown, options: ServeOptions) {
-    let drained = runtime::serve(listener, routes, shutdown, options).await;
+/// Serves `routes`, which are made for each connection behind TLS, for whatever its client is by its certificate, and once
+/// for all without.
+async fn serve(
+    listener: TcpListener,
+    tls: Option<Tls>,
+    routes: impl Fn(Option<ClientCertificate>) -> axum::Router + Clone + Send + 'static,
+    shutdown: Shutdown,
+    options: ServeOptions,
+) {
+    let drained = match tls {
+        None => runtime::serve(listener, routes(None), shutdown, options).await,
+        Some(tls) => {
+            let routes = move |certificate: Option<&CertificateDer<'static>>| {
+                routes(certificate.map(ClientCertificate::read))
+            };
+            runtime::serve_tls(listener, tls, routes, shutdown, options).await
+        }
+    };
     if drained.cut > 0 {
         tracing::warn!(
             connections = drained.cut,
@@ -179,6 +207,7 @@ fn receiver(
     config: &Config,
     addr: SocketAddr,
     snapshots: &SnapshotHandle,
+    tenants: &Tenants,
     spool: &spool::Writer,
     metrics: &Metrics,
     clock: &Clock,
@@ -187,8 +216,11 @@ fn receiver(
     Receiver {
         authenticator: Authenticator {
             snapshots: snapshots.clone(),
+            tenants: tenants.clone(),
+            certificate: None,
             service_key: config.service_key.as_deref().map(Authenticator::digest),
-            // Whoever reaches a listener on loopback is on this machine.
+            // Whoever reaches a listener on loopback is on this machine. The address of the peer says less: behind a mesh
+            // or a proxy on this machine everybody comes from loopback.
             loopback_tenant: config.loopback_tenant.clone().filter(|_| addr.ip().is_loopback()),
             default_retention_days: config.default_retention_days,
             clock: clock.clone(),

@@ -37,7 +37,7 @@ async fn export(State(receiver): State<Receiver>, request: Request) -> Response 
     let principal = match authenticated {
         Ok(principal) => principal,
         Err(error) => {
-            let refusal = Refusal::auth(error, retry_after);
+            let refusal = Refusal::auth(&error, retry_after);
             receiver.count("grpc", refusal.label);
             return respond(refusal.grpc().into_http());
         }

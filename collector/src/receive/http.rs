@@ -105,7 +105,7 @@ async fn export(
 ) -> Result<ExportTraceServiceResponse, Refusal> {
     let retry_after = receiver.ingest.retry_after();
     let principal =
-        receiver.authenticator.authenticate(headers).map_err(|error| Refusal::auth(error, retry_after))?;
+        receiver.authenticator.authenticate(headers).map_err(|error| Refusal::auth(&error, retry_after))?;
     let encoding = encoding?;
     let compression = compression(headers)?;
     let weight = weight(headers, compression, receiver.sizes.max_request)?;

@@ -14,7 +14,7 @@ pub use http::router as http_router;
 pub use in_flight::InFlight;
 pub use wire::TraceRequest;
 
-use crate::auth::Authenticator;
+use crate::auth::{Authenticator, ClientCertificate};
 use crate::ingest::Ingest;
 use crate::metrics::Metrics;
 
@@ -43,6 +43,12 @@ pub struct Sizes {
 }
 
 impl Receiver {
+    /// The same, for a connection whose client showed a certificate, or could have.
+    pub fn for_client(mut self, certificate: Option<ClientCertificate>) -> Self {
+        self.authenticator.certificate = certificate;
+        self
+    }
+
     /// Counts a request.
     fn count(&self, protocol: &'static str, outcome: &'static str) {
         self.metrics.requests.get_or_create(&[("protocol", protocol), ("outcome", outcome)]).inc();

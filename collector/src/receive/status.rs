@@ -87,7 +87,7 @@ impl Refusal {
     }
 
     /// Of a refused key.
-    pub fn auth(error: AuthError, retry_after: Duration) -> Self {
+    pub fn auth(error: &AuthError, retry_after: Duration) -> Self {
         match error {
             AuthError::NotLoaded => Self::pressure(error.to_string(), retry_after),
             _ => Self::client(

@@ -2,6 +2,7 @@
 
 mod over_grpc;
 mod over_http;
+mod over_tls;
 
 use crate::Config;
 use crate::auth::SERVICE_KEY_HEADER;

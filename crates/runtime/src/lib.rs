@@ -12,11 +12,13 @@ mod metrics;
 pub mod serve;
 mod shutdown;
 pub mod telemetry;
+pub mod tls;
 
 pub use clock::Clock;
 pub use health::{Health, HealthHandle};
 pub use listen::{ListenError, listen};
 pub use metrics::Metrics;
-pub use serve::{ServeOptions, serve};
+pub use serve::{ServeOptions, serve, serve_tls};
 pub use shutdown::Shutdown;
 pub use telemetry::LogFormat;
+pub use tls::Tls;

@@ -2,7 +2,7 @@
 //!
 //! What it defends against: clients that are slow to send a head, heads that are too big or have too many fields, and the
 //! 40 ms of Nagle's algorithm. On shutdown it stops accepting, lets requests in flight finish, and at the deadline drops
-//! what is left, which cancels it.
+//! what is left, which cancels it. [`serve_tls`] does the same behind TLS, where ALPN says which HTTP it is.
 
 use http_body::Body;
 use hyper::body::Incoming;
@@ -10,14 +10,19 @@ use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use std::error::Error as StdError;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::Shutdown;
+pub use tls::serve_tls;
+
+mod tls;
 
 /// What a client that speaks HTTP/2 with prior knowledge sends first (RFC 9113, section 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -95,16 +100,30 @@ where
     B::Error: Into<Box<dyn StdError + Send + Sync>>,
 {
     let server = Server::new(&options);
+    let connection = |stream, _peer, end| server.clone().connection(stream, service.clone(), end);
+    accept(listener, shutdown, options.drain_deadline, connection).await
+}
+
+/// Gives each connection a task until `shutdown`, then waits for them until the deadline and cuts the rest.
+async fn accept<F>(
+    listener: TcpListener,
+    shutdown: Shutdown,
+    drain_deadline: Duration,
+    connection: impl Fn(TcpStream, SocketAddr, End) -> F,
+) -> Drained
+where
+    F: Future<Output = ()> + Send + 'static,
+{
     let connections = TaskTracker::new();
     let stop = shutdown.token();
     // Cancelled at the deadline: whatever still runs is dropped.
     let cut = CancellationToken::new();
     loop {
-        let stream = tokio::select! {
+        let (stream, peer) = tokio::select! {
             biased;
             () = stop.cancelled() => break,
             accepted = listener.accept() => match accepted {
-                Ok((stream, _peer)) => stream,
+                Ok(accepted) => accepted,
                 Err(error) => {
                     accept_failed(&error).await;
                     continue;
@@ -112,11 +131,11 @@ where
             },
         };
         let end = End { stop: stop.child_token(), cut: cut.clone() };
-        connections.spawn(server.clone().connection(stream, service.clone(), end));
+        connections.spawn(connection(stream, peer, end));
     }
     drop(listener);
     connections.close();
-    let in_time = tokio::time::timeout(options.drain_deadline, connections.wait()).await.is_ok();
+    let in_time = tokio::time::timeout(drain_deadline, connections.wait()).await.is_ok();
     let left = if in_time { 0 } else { connections.len() };
     cut.cancel();
     connections.wait().await;
@@ -195,13 +214,28 @@ impl Server {
             protocol = detect(&stream, Instant::now() + self.header_read_timeout) => protocol,
             () = end.stop.cancelled() => None,
         };
+        if let Some(protocol) = protocol {
+            self.speak(protocol, stream, service, end).await;
+        }
+    }
+
+    /// Answers requests on `stream`, which may be a TCP connection or what TLS makes of one.
+    async fn speak<I, S, B>(self, protocol: Protocol, stream: I, service: S, end: End)
+    where
+        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        S: hyper::service::Service<http::Request<Incoming>, Response = http::Response<B>> + Send + 'static,
+        S::Future: Send + 'static,
+        S::Error: Into<Box<dyn StdError + Send + Sync>>,
+        B: Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<Box<dyn StdError + Send + Sync>>,
+    {
         let served = match protocol {
-            None => return,
-            Some(Protocol::Http1) => {
+            Protocol::Http1 => {
                 let connection = self.http1.serve_connection(TokioIo::new(stream), service);
                 drive(connection, http1::Connection::graceful_shutdown, end).await
             }
-            Some(Protocol::Http2) => {
+            Protocol::Http2 => {
                 let connection = self.http2.serve_connection(TokioIo::new(stream), service);
                 drive(connection, http2::Connection::graceful_shutdown, end).await
             }
