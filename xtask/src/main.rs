@@ -44,9 +44,6 @@ enum Command {
     },
     /// Prove it: tidy, format, lints, licences, unit and property tests, end-to-end tests with real parts.
     Test {
-        /// Run the long forms as well: more kill -9 rounds, more load.
-        #[arg(long)]
-        long: bool,
         /// Only these steps, comma-separated, such as tidy,fmt,clippy.
         #[arg(long, value_delimiter = ',')]
         only: Vec<String>,
@@ -78,7 +75,7 @@ fn run(command: Command) -> Result<()> {
     match command {
         Command::Up { debug, rest } => build::up(debug, &rest),
         Command::Build { debug } => build::build(debug).map(drop),
-        Command::Test { long, only } => test::run(long, &only),
+        Command::Test { only } => test::run(&only),
         Command::Tidy => tidy::run(),
         Command::Engine => engine::fetch().map(drop),
         Command::Console => build::console_assets().map(drop),

@@ -7,20 +7,15 @@ use std::process::Command;
 use std::time::Instant;
 
 /// One named step of the proof.
-type Step = (&'static str, fn(&Plan) -> Result<()>);
-
-/// What the steps share.
-struct Plan {
-    long: bool,
-}
+type Step = (&'static str, fn() -> Result<()>);
 
 const STEPS: [Step; 7] = [
-    ("tidy", |_| tidy::run()),
-    ("fmt", |_| sh::run(sh::cargo().args(["fmt", "--all", "--check"]))),
-    ("clippy", |_| clippy()),
-    ("deny", |_| deny()),
-    ("parts", |_| parts()),
-    ("console", |_| build::console_assets().map(drop)),
+    ("tidy", tidy::run),
+    ("fmt", || sh::run(sh::cargo().args(["fmt", "--all", "--check"]))),
+    ("clippy", clippy),
+    ("deny", deny),
+    ("parts", parts),
+    ("console", || build::console_assets().map(drop)),
     ("tests", tests),
 ];
 
@@ -29,19 +24,18 @@ const DEBIAN: [(&str, &[&str]); 2] =
     [("chromium", &["/usr/bin/chromium"]), ("postgresql", &["/usr/lib/postgresql/*/bin/initdb"])];
 
 /// Runs every step, or those named in `only`.
-pub fn run(long: bool, only: &[String]) -> Result<()> {
+pub fn run(only: &[String]) -> Result<()> {
     if let Some(unknown) = only.iter().find(|name| !STEPS.iter().any(|(step, _)| step == name)) {
         let known: Vec<_> = STEPS.iter().map(|(step, _)| *step).collect();
         bail!("--only {unknown:?}: expected one of {}", known.join(", "));
     }
-    let plan = Plan { long };
     let begun = Instant::now();
     let mut times = Vec::new();
     for (name, step) in
         STEPS.iter().filter(|(name, _)| only.is_empty() || only.iter().any(|wanted| wanted == name))
     {
         let start = Instant::now();
-        step(&plan).with_context(|| format!("step {name} failed"))?;
+        step().with_context(|| format!("step {name} failed"))?;
         times.push(format!("{name} {:.0} s", start.elapsed().as_secs_f64()));
     }
     eprintln!("all good in {:.0} s: {}", begun.elapsed().as_secs_f64(), times.join(", "));
@@ -130,13 +124,13 @@ fn node_modules(folder: &Path) -> Result<()> {
     std::fs::write(&stamp, wanted).with_context(|| format!("could not write {}", stamp.display()))
 }
 
-fn tests(plan: &Plan) -> Result<()> {
+fn tests() -> Result<()> {
     let nextest = tool("cargo-nextest", "0.9.143")?;
     let mut command = sh::command(nextest);
-    command.args(["nextest", "run", "--workspace", "--no-fail-fast"]);
+    // `--run-ignored all`: the long forms of tests are part of the proof.
+    command.args(["nextest", "run", "--workspace", "--no-fail-fast", "--run-ignored", "all"]);
     command.env(build::CONSOLE_DIR, sh::target().join("console"));
     command.env("CONTROL_TOWER_TEST_PYTHON", venv().join("bin/python"));
-    command.env("CONTROL_TOWER_TEST_LONG", if plan.long { "1" } else { "0" });
     sh::run(&mut command)
 }
 
