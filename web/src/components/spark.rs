@@ -14,6 +14,12 @@ pub(crate) fn line_path(values: &[Option<f64>], top: f64, width: f64, height: f6
             continue;
         };
         let (x, y) = point(i, *value, values.len(), top, width, height);
+        let alone = !pen_down && !matches!(values.get(i + 1), Some(Some(_)));
+        if alone {
+            // A line of one point would not be seen.
+            let _ = write!(path, "M{:.1} {y:.1}h3", x - 1.5);
+            continue;
+        }
         // Writing to a `String` cannot fail.
         let _ = write!(path, "{}{x:.1} {y:.1}", if pen_down { 'L' } else { 'M' });
         pen_down = true;
@@ -59,12 +65,12 @@ mod tests {
     #[test]
     fn a_line_spans_the_box_and_breaks_at_gaps() {
         let path = line_path(&[Some(0.0), Some(10.0), None, Some(5.0)], 10.0, 30.0, 12.0);
-        assert_eq!(path, "M0.0 11.0L10.0 1.0M30.0 6.0");
+        assert_eq!(path, "M0.0 11.0L10.0 1.0M28.5 6.0h3");
     }
 
     #[test]
     fn odd_values_stay_inside() {
         assert!(greatest(&[None, Some(f64::NAN), Some(f64::INFINITY)]).abs() < f64::EPSILON);
-        assert_eq!(line_path(&[Some(3.0)], 0.0, 10.0, 10.0), "M5.0 9.0");
+        assert_eq!(line_path(&[Some(3.0)], 0.0, 10.0, 10.0), "M3.5 9.0h3");
     }
 }
