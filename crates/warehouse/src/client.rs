@@ -1,6 +1,7 @@
 //! The connection: where ClickHouse is, and the settings that every statement carries.
 
 use crate::error::{WarehouseError, failed};
+use crate::queries::read;
 use clickhouse::Client;
 use clickhouse::query::Query;
 use serde::{Deserialize, Serialize};
@@ -116,13 +117,13 @@ impl Warehouse {
 
     /// Whether ClickHouse answers and lets us in.
     pub async fn ping(&self) -> Result<(), WarehouseError> {
-        let answer = self.server().query_raw("SELECT 1").fetch_one::<u8>();
+        let answer = self.server().query_raw(read::PING).fetch_one::<u8>();
         within(answer).await.map(|_| ()).map_err(failed("ping ClickHouse"))
     }
 
     /// The version that the engine or server reports, such as `26.7.3.1`.
     pub async fn server_version(&self) -> Result<String, WarehouseError> {
-        let answer = self.server().query_raw("SELECT version()").fetch_one::<String>();
+        let answer = self.server().query_raw(read::SERVER_VERSION).fetch_one::<String>();
         within(answer).await.map_err(failed("ask ClickHouse for its version"))
     }
 

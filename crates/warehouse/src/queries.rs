@@ -24,6 +24,8 @@ pub(crate) mod read {
         OVERVIEW_LATENCY_FILTERED = "overview_latency_filtered.sql",
         OVERVIEW_USAGE = "overview_usage.sql",
         OVERVIEW_USAGE_FILTERED = "overview_usage_filtered.sql",
+        PING = "ping.sql",
+        SERVER_VERSION = "server_version.sql",
         SIGNALS = "signals.sql",
     }
 }
