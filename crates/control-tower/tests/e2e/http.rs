@@ -60,6 +60,13 @@ impl Http {
             .unwrap_or_else(|error| panic!("{url}: {error:?}"))
     }
 
+    /// Whether `GET url` answers 200 within a second.
+    pub(crate) async fn is_ok(&self, url: &str) -> bool {
+        let request = Request::get(url).body(Full::default()).unwrap();
+        let answer = tokio::time::timeout(Duration::from_secs(1), self.0.request(request)).await;
+        matches!(answer, Ok(Ok(answer)) if answer.status() == 200)
+    }
+
     pub(crate) async fn get(&self, url: &str, headers: &[(&str, &str)]) -> Answer {
         collect(self.open(Method::GET, url, headers, Bytes::new()).await).await
     }

@@ -63,7 +63,7 @@ async fn what_dies_is_started_again_and_nothing_outlives_up() {
             assert!(killed.elapsed() < Duration::from_secs(30), "{role} is not started again");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        while !is_ok(&tower, &url).await {
+        while !tower.http.is_ok(&url).await {
             assert!(killed.elapsed() < Duration::from_secs(30), "{role} is not ready again");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
@@ -82,12 +82,6 @@ async fn what_dies_is_started_again_and_nothing_outlives_up() {
         }
     }
     tower.stop().await;
-}
-
-async fn is_ok(tower: &Tower, url: &str) -> bool {
-    // A connection that is refused is a panic in the client, so it is asked in a task of its own.
-    let (http, url) = (tower.http.clone(), url.to_owned());
-    tokio::spawn(async move { http.get(&url, &[]).await.status == 200 }).await.unwrap_or(false)
 }
 
 #[tokio::test]
