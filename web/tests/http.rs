@@ -150,7 +150,17 @@ async fn forged_requests_change_nothing() {
         assert_eq!(answer.status, StatusCode::FORBIDDEN, "{origin:?}");
         assert_eq!(answer.json()["error"]["code"], "wrong_origin");
     }
+    let basic = Request::post("/api/v1/keys")
+        .header(header::HOST, HOST)
+        .header(header::COOKIE, &cookie)
+        .header(header::ORIGIN, "https://evil.example")
+        .header(header::AUTHORIZATION, "Basic YWRhOmFkYQ==")
+        .header(header::CONTENT_TYPE, "application/json")
+        .body(Body::from(body));
+    assert_eq!(send(&stage, basic.unwrap()).await.status, StatusCode::FORBIDDEN);
     assert!(stage.control.keys().list(None).await.unwrap().iter().all(|key| key.name != "forged"));
+    post(&stage, "/sign-out", &cookie, Some("https://evil.example"), "").await;
+    assert_eq!(get(&stage, "/api/v1/me", &cookie).await.status, StatusCode::OK);
     let form = Request::post("/sign-in")
         .header(header::HOST, HOST)
         .header(header::ORIGIN, "https://evil.example")

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use contracts::{ApiError, TenantId};
 use control::records::Role;
 use http::request::Parts;
-use http::{Method, header};
+use http::{HeaderMap, Method, header};
 
 /// Somebody who got in, and what they may see.
 #[derive(Clone)]
@@ -89,7 +89,7 @@ async fn identify(state: &AppState, request: Request) -> Result<(Request, bool),
 
 async fn viewer(state: &AppState, parts: &Parts) -> Result<Option<Viewer>, ApiError> {
     let control = &state.parts.control;
-    if let Some(secret) = bearer(parts) {
+    if let Some(secret) = bearer(&parts.headers) {
         let key = control.admin_keys().find_by_secret(secret).await.map_err(from_control)?;
         return Ok(key.map(|key| Viewer {
             state: state.clone(),
@@ -108,8 +108,9 @@ async fn viewer(state: &AppState, parts: &Parts) -> Result<Option<Viewer>, ApiEr
     }))
 }
 
-fn bearer(parts: &Parts) -> Option<&str> {
-    let value = parts.headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+/// The secret of an `Authorization: Bearer` header. Where there is one, the cookie is not looked at.
+pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, secret) = value.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then_some(secret.trim())
 }

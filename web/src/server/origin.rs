@@ -1,11 +1,13 @@
 //! Protection against forged requests: whoever changes something with a cookie must say where the request comes from, and
 //! it must be here.
 //!
-//! Browsers send `Origin` with every POST and scripts cannot forge it. Programs that use an admin key carry no cookie, so
-//! there is nothing to forge.
+//! Browsers send `Origin` with every POST and scripts cannot forge it. A request with an admin key as bearer is judged by
+//! that key alone, whatever cookie it carries, so there is nothing to forge. Any other `Authorization`, such as the one that
+//! browsers add behind a proxy with HTTP Basic, changes nothing.
 
 use super::AppState;
 use super::errors::{Refusal, wrong_origin};
+use super::identity::bearer;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -14,7 +16,7 @@ use http::{HeaderMap, Method, header};
 /// Refuses changes from elsewhere.
 pub(crate) async fn require(State(state): State<AppState>, request: Request, next: Next) -> Response {
     let reads = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
-    let by_key = request.headers().contains_key(header::AUTHORIZATION);
+    let by_key = bearer(request.headers()).is_some();
     if reads || by_key || is_ours(request.headers(), state.parts.config.public_url.as_deref()) {
         return next.run(request).await;
     }

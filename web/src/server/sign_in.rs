@@ -62,6 +62,10 @@ pub(crate) async fn sign_in(
 
 /// `POST /sign-out`.
 pub(crate) async fn sign_out(State(state): State<AppState>, headers: HeaderMap) -> Response {
+    // Signing somebody out from elsewhere is a nuisance, no more; it is refused all the same.
+    if !origin::is_ours(&headers, state.parts.config.public_url.as_deref()) {
+        return Redirect::to("/").into_response();
+    }
     let secure = state.parts.config.is_secure();
     if let Some(token) = session::token(&headers, secure)
         && let Err(error) = state.parts.control.sessions().delete(token).await
