@@ -1,7 +1,7 @@
 //! `POST /v1/chat/completions`.
 
 use super::{Endpoint, EventKind, done_style_error};
-use crate::meter::{Answer, Text, UsageFields};
+use crate::meter::{Answer, Text, usage};
 use crate::request::{Field, Kind};
 use crate::sse::Event;
 use bytes::Bytes;
@@ -62,8 +62,8 @@ struct Completion<'a> {
     service_tier: Option<Text<'a>>,
     #[serde(borrow)]
     choices: Vec<Choice<'a>>,
-    #[serde(default)]
-    usage: Option<UsageFields>,
+    #[serde(borrow, default)]
+    usage: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -77,7 +77,7 @@ struct Choice<'a> {
 fn read_answer(body: &Bytes) -> Option<Answer> {
     let completion: Completion<'_> = serde_json::from_slice(body).ok()?;
     let mut answer = Answer::named(completion.id, completion.model, completion.service_tier.as_ref());
-    answer.usage = completion.usage.map(UsageFields::usage);
+    answer.usage = completion.usage.and_then(usage);
     for choice in completion.choices {
         answer.finish_reasons.extend(choice.finish_reason.map(|reason| reason.0.into_owned()));
         answer.output.push_raw(choice.message.map(|raw| body.slice_ref(raw.get().as_bytes())));
@@ -95,8 +95,8 @@ struct Chunk<'a> {
     service_tier: Option<Text<'a>>,
     #[serde(borrow, default)]
     choices: Option<Vec<ChunkChoice<'a>>>,
-    #[serde(default)]
-    usage: Option<UsageFields>,
+    #[serde(borrow, default)]
+    usage: Option<&'a RawValue>,
     #[serde(borrow, default)]
     error: Option<&'a RawValue>,
 }
@@ -117,9 +117,11 @@ struct Delta<'a> {
     content: Option<Text<'a>>,
     #[serde(borrow, default)]
     refusal: Option<Text<'a>>,
-    /// Not OpenAI's, but what servers of open models send.
-    #[serde(borrow, default, alias = "reasoning")]
+    /// Not OpenAI's, but what servers of open models send: under one name, the other, or both.
+    #[serde(borrow, default)]
     reasoning_content: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    reasoning: Option<Text<'a>>,
     #[serde(borrow, default)]
     tool_calls: Option<Vec<ToolCallDelta<'a>>>,
 }
@@ -157,9 +159,7 @@ fn read_event(answer: &mut Answer, event: &Event<'_>) -> EventKind {
     }
     let has_usage = chunk.usage.is_some();
     answer.learn(chunk.id, chunk.model, chunk.service_tier.as_ref());
-    if let Some(usage) = chunk.usage {
-        answer.usage = Some(usage.usage());
-    }
+    answer.usage = chunk.usage.and_then(usage).or(answer.usage);
     let choices = chunk.choices.unwrap_or_default();
     if choices.is_empty() {
         return if has_usage { EventKind::UsageOnly } else { EventKind::Other };
@@ -171,7 +171,7 @@ fn read_event(answer: &mut Answer, event: &Event<'_>) -> EventKind {
         for (into, text) in [
             (&mut said.content, delta.content),
             (&mut said.refusal, delta.refusal),
-            (&mut said.reasoning, delta.reasoning_content),
+            (&mut said.reasoning, delta.reasoning_content.or(delta.reasoning)),
         ] {
             let text = text.unwrap_or_default().0;
             content |= !text.is_empty();
@@ -240,5 +240,21 @@ mod tests {
         assert_eq!(read_event(&mut answer, &Event::from_data("{\"choices\":7}")), EventKind::Malformed);
         let error = r#"{"error":{"message":"overloaded"}}"#;
         assert_eq!(read_event(&mut answer, &Event::from_data(error)), EventKind::Error);
+    }
+
+    #[test]
+    fn a_usage_that_cannot_be_read_rejects_neither_answer_nor_chunk() {
+        let body = Bytes::from_static(
+            br#"{"choices":[{"message":{"role":"assistant","content":"Hi"},"finish_reason":"stop"}],"usage":{"prompt_tokens":-9}}"#,
+        );
+        assert_eq!(read_answer(&body).unwrap().usage, None);
+
+        let mut answer = Answer::default();
+        let both = r#"{"choices":[{"index":0,"delta":{"reasoning":"hm","reasoning_content":"hm"}}]}"#;
+        assert_eq!(read_event(&mut answer, &Event::from_data(both)), EventKind::Content);
+        assert_eq!(answer.output.choice(0).reasoning, "hm");
+        let odd = r#"{"choices":[],"usage":{"prompt_tokens":"many"}}"#;
+        assert_eq!(read_event(&mut answer, &Event::from_data(odd)), EventKind::UsageOnly);
+        assert_eq!(answer.usage, None);
     }
 }

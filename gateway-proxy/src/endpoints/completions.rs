@@ -1,7 +1,7 @@
 //! `POST /v1/completions`.
 
 use super::{Endpoint, EventKind, done_style_error};
-use crate::meter::{Answer, Text, UsageFields};
+use crate::meter::{Answer, Text, usage};
 use crate::request::{Field, Kind};
 use crate::sse::Event;
 use bytes::Bytes;
@@ -53,8 +53,8 @@ struct Completion<'a> {
     service_tier: Option<Text<'a>>,
     #[serde(borrow, default)]
     choices: Option<Vec<Choice<'a>>>,
-    #[serde(default)]
-    usage: Option<UsageFields>,
+    #[serde(borrow, default)]
+    usage: Option<&'a RawValue>,
     #[serde(borrow, default)]
     error: Option<&'a RawValue>,
 }
@@ -96,9 +96,7 @@ fn read_event(answer: &mut Answer, event: &Event<'_>) -> EventKind {
 fn take(answer: &mut Answer, completion: Completion<'_>) -> EventKind {
     answer.learn(completion.id, completion.model, completion.service_tier.as_ref());
     let has_usage = completion.usage.is_some();
-    if let Some(usage) = completion.usage {
-        answer.usage = Some(usage.usage());
-    }
+    answer.usage = completion.usage.and_then(usage).or(answer.usage);
     let choices = completion.choices.unwrap_or_default();
     if choices.is_empty() {
         return if has_usage { EventKind::UsageOnly } else { EventKind::Other };

@@ -1,12 +1,13 @@
 //! `POST /v1/embeddings`. The vectors themselves are never read: only the model and the usage around them.
 
 use super::{Endpoint, EventKind, done_style_error};
-use crate::meter::{Answer, Text, UsageFields};
+use crate::meter::{Answer, Text, usage};
 use crate::request::{Field, Kind};
 use crate::sse::Event;
 use bytes::Bytes;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
 
 pub(crate) static EMBEDDINGS: Endpoint = Endpoint {
     path: "/v1/embeddings",
@@ -35,14 +36,14 @@ struct Embeddings<'a> {
     model: Option<Text<'a>>,
     #[expect(dead_code, reason = "its presence tells an answer from something else")]
     data: IgnoredAny,
-    #[serde(default)]
-    usage: Option<UsageFields>,
+    #[serde(borrow, default)]
+    usage: Option<&'a RawValue>,
 }
 
 fn read_answer(body: &Bytes) -> Option<Answer> {
     let embeddings: Embeddings<'_> = serde_json::from_slice(body).ok()?;
     let mut answer = Answer::named(None, embeddings.model, None);
-    answer.usage = embeddings.usage.map(UsageFields::usage);
+    answer.usage = embeddings.usage.and_then(usage);
     Some(answer)
 }
 

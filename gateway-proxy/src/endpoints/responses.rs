@@ -1,7 +1,7 @@
 //! `POST /v1/responses`. Its streams are typed events; the last one carries the whole response, usage included.
 
 use super::{Endpoint, EventKind};
-use crate::meter::{Answer, Text, UsageFields};
+use crate::meter::{Answer, Text, usage};
 use crate::request::{Field, Kind};
 use crate::sse::Event;
 use bytes::Bytes;
@@ -60,8 +60,8 @@ struct Response<'a> {
     incomplete_details: Option<Incomplete<'a>>,
     #[serde(borrow, default)]
     output: Option<Vec<&'a RawValue>>,
-    #[serde(default)]
-    usage: Option<UsageFields>,
+    #[serde(borrow, default)]
+    usage: Option<&'a RawValue>,
     #[serde(borrow, default)]
     error: Option<&'a RawValue>,
 }
@@ -83,9 +83,7 @@ fn read_answer(body: &Bytes) -> Option<Answer> {
 /// Takes over what a whole response says.
 fn take(answer: &mut Answer, response: Response<'_>) {
     answer.learn(response.id, response.model, response.service_tier.as_ref());
-    if let Some(usage) = response.usage {
-        answer.usage = Some(usage.usage());
-    }
+    answer.usage = response.usage.and_then(usage).or(answer.usage);
     let reason = match (response.incomplete_details.and_then(|i| i.reason), response.status) {
         (Some(reason), _) => Some(reason.0.into_owned()),
         (None, Some(status)) if status.0 == "completed" => Some("stop".to_owned()),
