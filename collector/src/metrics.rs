@@ -50,6 +50,8 @@ pub struct Metrics {
     pub deduplicated: Labelled,
     /// Spans that ClickHouse refuses, set aside in files.
     pub refused: Counter,
+    /// Of the inserted, spans that are in the table but perhaps not in its views, set aside in files too.
+    pub half_inserted: Counter,
     /// Records of the spool that are no rows, set aside in files.
     pub undecodable: Counter,
     /// Failed inserts, by kind.
@@ -89,6 +91,7 @@ impl Metrics {
             inserted: Counter::default(),
             deduplicated: Family::default(),
             refused: Counter::default(),
+            half_inserted: Counter::default(),
             undecodable: Counter::default(),
             insert_errors: Family::default(),
             insert_seconds: Histogram::new([
@@ -164,6 +167,11 @@ impl Metrics {
             "collector_spans_refused",
             "Spans that ClickHouse refuses, set aside in files",
             self.refused.clone(),
+        );
+        r.register(
+            "collector_spans_half_inserted",
+            "Spans in the table but perhaps not in sums, because ClickHouse did not complete their insert; set aside in files",
+            self.half_inserted.clone(),
         );
         r.register(
             "collector_records_undecodable",

@@ -105,7 +105,7 @@ impl Collector {
         let stop_writer = CancellationToken::new();
         let writer = tokio::spawn(writer.run(stop_writer.clone()));
         let watch = tokio::spawn(watch(
-            [health.component("policy"), health.component("spool")],
+            [health.component("policy"), health.component("spool"), health.component("rejected")],
             snapshots.clone(),
             spool.clone(),
             metrics.clone(),
@@ -263,13 +263,16 @@ fn writer_options(config: &Config) -> writer::Options {
         clock_skew: config.dedup_clock_skew,
         pause: Duration::from_millis(100),
         longest_pause: Duration::from_secs(10),
+        // As long as the warehouse waits for the answer to an insert.
+        in_doubt: Duration::from_mins(2),
+        rounds: 30,
     }
 }
 
 /// Keeps health and gauges up to date. A ClickHouse that is down does not make the collector unready: it goes on taking
 /// spans while the spool has room.
 async fn watch(
-    [policy, full]: [HealthHandle; 2],
+    [policy, full, rejected]: [HealthHandle; 3],
     snapshots: SnapshotHandle,
     spool: spool::Writer,
     metrics: Metrics,
@@ -284,6 +287,12 @@ async fn watch(
             full.set_unready("the spool is full: ClickHouse takes nothing, or not fast enough");
         } else {
             full.set_ready();
+        }
+        let set_aside = metrics.refused.get() + metrics.undecodable.get() + metrics.half_inserted.get();
+        if set_aside > 0 {
+            rejected.set_degraded("spans were set aside under rejected/ since the start: look at them");
+        } else {
+            rejected.set_ready();
         }
         metrics.show_spool(&spool.stats());
         tokio::time::sleep(SPOOL_POLL).await;

@@ -34,6 +34,11 @@ pub struct Options {
     pub pause: Duration,
     /// The longest pause.
     pub longest_pause: Duration,
+    /// How long an insert that was not answered may still be at work in ClickHouse.
+    pub in_doubt: Duration,
+    /// How often a batch that is in the table, but that ClickHouse refuses to put into a view, is sent again before it is
+    /// set aside.
+    pub rounds: u32,
 }
 
 /// Moves batches from the spool to a store.
@@ -52,7 +57,10 @@ pub struct Writer<S> {
 /// What an insert came to.
 enum Sent {
     Done,
+    /// Nothing of it is there.
     Refused(String),
+    /// These are in the table, but ClickHouse does not complete the insert.
+    HalfIn(String, HashSet<SpanKey>),
 }
 
 /// Lookups are split where start times are further apart, so that one old span does not make ClickHouse read years.
@@ -61,6 +69,8 @@ const LOOKUP_GAP_NS: i64 = 3_600_000_000_000;
 const MOST_LOOKUPS: usize = 16;
 /// After so many failures for want of memory a part is halved.
 const PATIENCE_WITH_MEMORY: u32 = 3;
+/// A want of memory may pass: a batch that is half in gets so many times the rounds of one that is refused.
+const MORE_ROUNDS_FOR_MEMORY: u32 = 12;
 
 impl<S: Store> Writer<S> {
     /// Ready to run; creates the directories.
@@ -250,6 +260,10 @@ impl<S: Store> Writer<S> {
                 Sent::Refused(_) if plan.halve(next) => {
                     self.until_done("write the plan of a batch", || self.plan_file.save(plan)).await;
                 }
+                Sent::HalfIn(reason, landed) => {
+                    self.set_aside(&rows[part], &reason, &landed, letters);
+                    next += 1;
+                }
                 Sent::Refused(reason) => {
                     tracing::error!(reason, "ClickHouse refuses a span; it is set aside under rejected/");
                     self.metrics.refused.inc();
@@ -261,11 +275,36 @@ impl<S: Store> Writer<S> {
         }
     }
 
-    /// Sends one part until it is in or refused. `unsure` says that it may have been sent before.
-    async fn insert(&self, rows: &[SpanRow], mut unsure: bool) -> Sent {
+    /// Keeps a part that ClickHouse took into the table but not into every view. Its spans are there to be seen, yet sums may
+    /// miss them, so all of its rows go into the file, for a person to mend.
+    fn set_aside(&self, rows: &[SpanRow], reason: &str, landed: &HashSet<SpanKey>, letters: &mut Letters) {
+        tracing::error!(
+            reason,
+            rows = rows.len(),
+            "ClickHouse does not complete an insert; it is set aside under rejected/"
+        );
+        for row in rows {
+            if landed.contains(&SpanKey::from(row)) {
+                self.metrics.inserted.inc();
+                self.metrics.half_inserted.inc();
+                letters.refused(row, &format!("in the table spans, but perhaps not in its views: {reason}"));
+            } else {
+                self.metrics.refused.inc();
+                letters.refused(row, reason);
+            }
+        }
+    }
+
+    /// Sends one part until it is in or refused. `resumed` says that it may have been sent before a crash.
+    ///
+    /// An error does not say that nothing got in: the table may have taken the rows before a view refused them, and an insert
+    /// that was not answered may still be at work. Smaller parts have other tokens, and so would be counted twice; hence a part
+    /// is given up only when no insert of it can be at work any more and none of its rows is there.
+    async fn insert(&self, rows: &[SpanRow], resumed: bool) -> Sent {
         let token = token(rows);
         let mut pause = self.options.pause;
-        let mut short_of_memory = 0;
+        let (mut short_of_memory, mut rounds) = (0, 0);
+        let mut in_doubt_since = resumed.then(Instant::now);
         loop {
             let started = Instant::now();
             let error = match self.store.insert(rows, &token).await {
@@ -278,32 +317,43 @@ impl<S: Store> Writer<S> {
                 }
                 Err(error) => error,
             };
-            let (reason, wait) = match error {
-                InsertError::Refused { reason } if !concerns_everyone(&reason) => {
-                    self.metrics.insert_errors.get_or_create(&[("kind", "refused")]).inc();
-                    if !(unsure && self.any_landed(rows).await) {
-                        return Sent::Refused(reason.to_string());
-                    }
-                    // It got in at an earlier try that was not answered; a smaller part would be counted twice.
-                    (reason, self.options.longest_pause)
+            let (reason, mut wait, refused) = match error {
+                InsertError::Refused { reason } if concerns_everyone(&reason) => {
+                    (reason, self.options.longest_pause, false)
                 }
-                InsertError::Refused { reason } => (reason, self.options.longest_pause),
-                InsertError::Retryable { reason, after } => (reason, after),
+                InsertError::Refused { reason } => (reason, self.options.longest_pause, true),
+                InsertError::Retryable { reason, after } => (reason, after, false),
             };
             short_of_memory += u32::from(matches!(reason, Failure::MemoryLimit(_)));
-            if short_of_memory >= PATIENCE_WITH_MEMORY && rows.len() > 1 && !unsure {
-                return Sent::Refused(reason.to_string());
+            if matches!(reason, Failure::Unreachable(_) | Failure::TimedOut(_)) {
+                in_doubt_since = Some(Instant::now());
             }
-            unsure |= matches!(reason, Failure::Unreachable(_) | Failure::TimedOut(_));
-            self.failed(kind(&reason));
+            self.failed(if refused { "refused" } else { kind(&reason) });
+            let give_up = refused || (short_of_memory >= PATIENCE_WITH_MEMORY && rows.len() > 1);
+            if give_up {
+                let doubt = in_doubt_since
+                    .map_or(Duration::ZERO, |since| self.options.in_doubt.saturating_sub(since.elapsed()));
+                wait = wait.max(doubt.min(self.options.longest_pause));
+                if doubt.is_zero() {
+                    let landed = self.landed(rows).await;
+                    if landed.is_empty() {
+                        return Sent::Refused(reason.to_string());
+                    }
+                    rounds += 1;
+                    let most = self.options.rounds * if refused { 1 } else { MORE_ROUNDS_FOR_MEMORY };
+                    if rounds >= most {
+                        return Sent::HalfIn(reason.to_string(), landed);
+                    }
+                }
+            }
             tracing::warn!(reason = %reason, rows = rows.len(), "spans could not be inserted; trying again");
             self.back_off(&mut pause, wait.min(self.options.longest_pause)).await;
         }
     }
 
-    async fn any_landed(&self, rows: &[SpanRow]) -> bool {
+    async fn landed(&self, rows: &[SpanRow]) -> HashSet<SpanKey> {
         let keys: Vec<SpanKey> = rows.iter().map(SpanKey::from).collect();
-        !self.existing(&keys).await.is_empty()
+        self.existing(&keys).await
     }
 
     fn failed(&self, kind: &'static str) {

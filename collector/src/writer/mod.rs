@@ -6,8 +6,9 @@
 //! 2. The plan is put on disk: the batch's extent, which of its records were dropped, and into which parts the rest is cut
 //!    (module `plan`); after it the spool's own intent, by which the same extent comes again after a crash.
 //! 3. Each part is inserted under a token that is a digest of the ids in it. Failures that a retry can cure are retried for
-//!    ever. A part that ClickHouse refuses is halved, the plan being put on disk before each half is sent, until the row at
-//!    fault is alone; it goes into a file under `rejected/`.
+//!    ever. A part that ClickHouse refuses, and of which no row is there, is halved, the plan being put on disk before each
+//!    half is sent, until the row at fault is alone; it goes into a file under `rejected/`. A refused part of which rows are
+//!    there failed in a view: it is sent again as it is, and after some rounds goes into such a file as well.
 //! 4. The cursor moves, and the ids are remembered.
 //!
 //! A crash between any two steps repeats the plan, not the decision: step 1 must not run again, because by then the batch's own

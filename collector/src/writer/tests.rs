@@ -68,6 +68,8 @@ impl Work {
             clock_skew: Duration::from_mins(10),
             pause: Duration::from_millis(1),
             longest_pause: Duration::from_millis(5),
+            in_doubt: Duration::from_millis(20),
+            rounds: 30,
         };
         let writer = Writer::new(store, reader, options, metrics.clone(), clock.clone()).unwrap();
         let stop = CancellationToken::new();

@@ -29,7 +29,7 @@ pub struct HealthHandle {
 pub struct Component {
     /// Whether it can do its work.
     pub ready: bool,
-    /// Why not.
+    /// Why not; or, of one that is ready, what a person should look at.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
@@ -70,6 +70,9 @@ impl Health {
         }
         match &component.reason {
             None => tracing::info!(health.component = name, "{name} is ready"),
+            Some(reason) if component.ready => {
+                tracing::warn!(health.component = name, "{name} is ready, but: {reason}");
+            }
             Some(reason) => tracing::warn!(health.component = name, "{name} is not ready: {reason}"),
         }
         components.insert(name.to_owned(), component);
@@ -80,6 +83,11 @@ impl HealthHandle {
     /// The component can do its work.
     pub fn set_ready(&self) {
         self.health.set(&self.name, Component { ready: true, reason: None });
+    }
+
+    /// The component can do its work, but a person should look at this.
+    pub fn set_degraded(&self, reason: impl Into<String>) {
+        self.health.set(&self.name, Component { ready: true, reason: Some(reason.into()) });
     }
 
     /// The component cannot do its work, for this reason.

@@ -117,6 +117,33 @@ async fn a_batch_too_large_for_memory_is_halved() {
 }
 
 #[tokio::test]
+async fn a_batch_that_a_view_refuses_is_sent_again_as_it_was() {
+    for fate in [Fate::ViewFailed, Fate::ViewShortOfMemory] {
+        let (dir, fake) = (tempfile::tempdir().unwrap(), Fake::with([fate; 4]));
+        let work = Work::start(dir.path(), fake.clone(), &clock());
+        work.append(&rows(0..8)).await;
+        work.finish().await;
+        assert_eq!(fake.stored(), all(0..8), "{fate:?}");
+        assert_eq!(fake.inserts(), 5, "four failures, then the same batch: {fate:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_batch_that_a_view_never_takes_is_set_aside_and_others_go_on() {
+    let (dir, fake) = (tempfile::tempdir().unwrap(), Fake::with([Fate::ViewFailed; 30]));
+    let work = Work::start(dir.path(), fake.clone(), &clock());
+    work.append(&rows(0..3)).await;
+    eventually("the batch is given up", || work.metrics.half_inserted.get() == 3).await;
+    work.append(&rows(3..5)).await;
+    let metrics = work.finish().await;
+    assert_eq!(fake.stored(), (vec![0, 1, 2, 3, 4], vec![3, 4]));
+    assert_eq!((metrics.refused.get(), metrics.inserted.get()), (0, 5));
+    let mut files = std::fs::read_dir(dir.path().join("rejected")).unwrap();
+    let content = std::fs::read_to_string(files.next().unwrap().unwrap().path()).unwrap();
+    assert_eq!(content.lines().filter(|line| line.contains("not in its views")).count(), 3);
+}
+
+#[tokio::test]
 async fn a_record_that_is_no_row_is_set_aside() {
     let (dir, fake) = (tempfile::tempdir().unwrap(), Fake::default());
     let work = Work::start(dir.path(), fake.clone(), &clock());
@@ -135,6 +162,8 @@ fn fate() -> impl Strategy<Value = Fate> {
         Fate::LostHalfWay,
         Fate::Silent,
         Fate::Memory,
+        Fate::ViewFailed,
+        Fate::ViewShortOfMemory,
     ])
 }
 

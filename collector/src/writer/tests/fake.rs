@@ -20,6 +20,10 @@ pub(super) enum Fate {
     Silent,
     /// Too little memory.
     Memory,
+    /// It gets into the table; then a view fails, and a definite error says so.
+    ViewFailed,
+    /// As [`Fate::ViewFailed`], for want of memory.
+    ViewShortOfMemory,
 }
 
 #[derive(Debug, Default)]
@@ -106,6 +110,14 @@ impl Fake {
             Some(Fate::Unanswered) => {
                 Self::land(&mut state, rows, token, true);
                 return Err(retry(Failure::TimedOut("no answer".into())));
+            }
+            Some(fate @ (Fate::ViewFailed | Fate::ViewShortOfMemory)) => {
+                Self::land(&mut state, rows, token, false);
+                if fate == Fate::ViewShortOfMemory {
+                    return Err(retry(Failure::MemoryLimit("too little for a view".into())));
+                }
+                let reason = Failure::Other("Code: 6. while pushing to view".into());
+                return Err(Some(InsertError::Refused { reason }));
             }
             Some(Fate::LostHalfWay) => {
                 Self::land(&mut state, rows, token, false);
