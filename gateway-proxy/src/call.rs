@@ -23,6 +23,9 @@ const CLIENT_LEFT: u16 = 499;
 /// Class of calls whose upstream took too long.
 pub(crate) const TIMED_OUT: &str = "upstream_timeout";
 
+/// Class of calls whose upstream closed the connection without an answer.
+pub(crate) const CLOSED: &str = "upstream_closed";
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Call {
@@ -52,7 +55,7 @@ pub(crate) struct Facts {
     pub(crate) answer: Answer,
     /// Status sent to the client, once it was sent.
     pub(crate) status: Option<u16>,
-    /// Whether the prompt went to an upstream.
+    /// Whether a connection to an upstream has the prompt.
     pub(crate) prompt_sent: bool,
     /// Whether an upstream began to answer.
     pub(crate) answer_started: bool,
@@ -231,8 +234,9 @@ impl Facts {
         if let Some(usage) = self.answer.usage {
             return Some(Used { usage, source: Some(UsageSource::Reported) });
         }
-        // A prompt that a model worked on costs something, even when nobody waited for the answer; one that it refused does not.
-        let given_up = ending.disconnected || ending.error == Some(TIMED_OUT);
+        // A prompt that a model worked on costs something, even when nobody got the answer; one that it refused does not, nor
+        // one that never left.
+        let given_up = ending.disconnected || matches!(ending.error, Some(TIMED_OUT | CLOSED));
         let worked = self.prompt_sent && (self.answer_started || given_up);
         if worked { None } else { Some(Used::NOTHING) }
     }

@@ -1,5 +1,6 @@
 //! Everything that can go wrong with a call, and the one table that says what the client is told.
 
+use crate::call::{CLOSED, TIMED_OUT};
 use crate::request::BodyError;
 use contracts::{ApiError, Fault};
 use std::time::Duration;
@@ -159,15 +160,12 @@ impl Failure {
             Self::Unreachable => {
                 (502, "upstream_unreachable", true, "the model's server cannot be reached".into())
             }
-            Self::Closed => (
-                502,
-                "upstream_closed",
-                true,
-                "the model's server closed the connection without an answer".into(),
-            ),
+            Self::Closed => {
+                (502, CLOSED, true, "the model's server closed the connection without an answer".into())
+            }
             Self::Timeout { what, after } => (
                 504,
-                "upstream_timeout",
+                TIMED_OUT,
                 true,
                 format!("the model's server sent no {what} within {} ms", after.as_millis()),
             ),

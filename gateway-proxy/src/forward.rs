@@ -9,7 +9,7 @@ use crate::relay::{Opening, Whole, collect};
 use crate::request::outgoing_body;
 use crate::respond::{self, Body, COST, MODEL};
 use crate::stack::fail;
-use crate::upstream::{Lease, Outgoing, SendError, Target, for_client, for_upstream};
+use crate::upstream::{Lease, Outgoing, Progress, SendError, Target, for_client, for_upstream};
 use contracts::policy::Resolved;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header, response};
 use hyper::body::Incoming;
@@ -98,9 +98,12 @@ async fn attempt(
         address: target.address().to_owned(),
         port: target.port(),
     });
-    facts.prompt_sent = true;
-    let retried = |error: &SendError| note_retry(app, facts, error);
-    let sending = app.upstreams.send(&target, &outgoing, retried);
+    let tell = |progress: Progress<'_>| match progress {
+        Progress::NotConnected(error) => note_retry(app, facts, error),
+        Progress::HandedOver => facts.prompt_sent = true,
+        Progress::HandedBack => facts.prompt_sent = false,
+    };
+    let sending = app.upstreams.send(&target, &outgoing, tell);
     let answer = match timeout_at(until, sending).await {
         Ok(Ok(answer)) => answer,
         Ok(Err(error)) => return Err(unsent(&target, &error)),

@@ -7,5 +7,5 @@ mod target;
 
 pub(crate) use connection::Lease;
 pub(crate) use headers::{for_client, for_upstream};
-pub(crate) use pool::{Outgoing, SendError, Upstreams};
+pub(crate) use pool::{Outgoing, Progress, SendError, Upstreams};
 pub(crate) use target::Target;

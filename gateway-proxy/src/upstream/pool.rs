@@ -75,6 +75,17 @@ pub(crate) enum SendError {
     Broken(#[source] hyper::Error),
 }
 
+/// What becomes of a request on its way, told as it happens: the caller may stop waiting at any moment.
+#[derive(Debug)]
+pub(crate) enum Progress<'a> {
+    /// No connection could be made; another try follows.
+    NotConnected(&'a SendError),
+    /// A connection has it.
+    HandedOver,
+    /// That connection had been closed: it was not sent after all.
+    HandedBack,
+}
+
 impl Upstreams {
     pub(crate) fn new(config: &UpstreamConfig, timeouts: &Timeouts) -> Result<Self, rustls::Error> {
         let mut http = HttpConnector::new();
@@ -133,16 +144,16 @@ impl Upstreams {
         pools.entry(origin.clone()).or_insert_with(make).clone()
     }
 
-    /// Sends a request and returns the answer's head. `failed_connects` is told of each try at a connection that failed.
+    /// Sends a request and returns the answer's head; `tell` hears how it goes.
     pub(crate) async fn send(
         &self,
         target: &Target,
         outgoing: &Outgoing,
-        mut failed_connects: impl FnMut(&SendError),
+        mut tell: impl FnMut(Progress<'_>),
     ) -> Result<(Response<Incoming>, Lease), SendError> {
         let pool = &target.pool;
         while let Some(connection) = pool.take() {
-            match self.send_on(connection, target, outgoing).await {
+            match self.send_on(connection, target, outgoing, &mut tell).await {
                 Ok(answer) => return Ok(answer),
                 // A kept connection was closed before anything was sent on it: try another.
                 Err((_, true)) => {}
@@ -152,7 +163,7 @@ impl Upstreams {
         let mut tries_left = self.config.connect_retries;
         loop {
             let error = match self.connect(pool).await {
-                Ok(connection) => match self.send_on(connection, target, outgoing).await {
+                Ok(connection) => match self.send_on(connection, target, outgoing, &mut tell).await {
                     Ok(answer) => return Ok(answer),
                     Err((error, true)) => SendError::Connect(error.into()),
                     Err((error, false)) => return Err(SendError::Broken(error)),
@@ -162,7 +173,7 @@ impl Upstreams {
             if tries_left == 0 {
                 return Err(error);
             }
-            failed_connects(&error);
+            tell(Progress::NotConnected(&error));
             tries_left -= 1;
         }
     }
@@ -173,13 +184,18 @@ impl Upstreams {
         mut connection: Connection,
         target: &Target,
         outgoing: &Outgoing,
+        tell: &mut impl FnMut(Progress<'_>),
     ) -> Result<(Response<Incoming>, Lease), (hyper::Error, bool)> {
         connection.ready().await.map_err(|error| (error, true))?;
         let is_http2 = matches!(connection, Connection::Http2(_));
+        tell(Progress::HandedOver);
         match connection.send(request(target, outgoing, is_http2)).await {
             Ok(response) => Ok((response, Lease { connection, pool: target.pool.clone() })),
             Err(mut failed) => {
                 let nothing_sent = failed.take_message().is_some();
+                if nothing_sent {
+                    tell(Progress::HandedBack);
+                }
                 Err((failed.into_error(), nothing_sent))
             }
         }

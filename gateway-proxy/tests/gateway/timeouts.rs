@@ -1,6 +1,8 @@
 //! Everything that may take too long has its limit.
 
-use crate::support::{Collector, Gateway, KEY, Step, Upstream, chat, config, snapshot, sse_head};
+use crate::support::{
+    Collector, Gateway, KEY, Step, Upstream, chat, config, snapshot, snapshot_at, sse_head,
+};
 use gateway_proxy::Timeouts;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -37,6 +39,50 @@ async fn an_upstream_that_never_answers() {
             ("upstream_timeout", "partial")
         );
     }
+}
+
+#[tokio::test]
+async fn an_upstream_that_never_lets_anybody_in_costs_nothing() {
+    // The kernel takes the connection, but nobody ever answers the TLS handshake.
+    let deaf = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base_url = format!("https://{}/v1", deaf.local_addr().unwrap());
+    let collector = Collector::start().await;
+    let mut slow = config(Some(&collector));
+    slow.timeouts.connect_ms = 200;
+    slow.upstream.connect_retries = 0;
+    let gateway = Gateway::start(slow, snapshot_at(&base_url, false));
+    let answer = gateway.post("/v1/chat/completions", chat(false)).await;
+    assert_eq!(
+        (answer.status.as_u16(), answer.json()["error"]["code"].as_str()),
+        (504, Some("upstream_timeout"))
+    );
+    // And a client that leaves meanwhile.
+    let mut client = tokio::net::TcpStream::connect(gateway.addr).await.unwrap();
+    let body = chat(false);
+    let head = format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: g\r\nauthorization: Bearer {KEY}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    client.write_all(head.as_bytes()).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    drop(client);
+    for call in collector.calls(2).await {
+        assert_eq!(call.get("control_tower.usage.source"), "", "{call:?}");
+        assert_eq!(call.get("control_tower.cost.total"), "");
+    }
+}
+
+#[tokio::test]
+async fn an_upstream_that_takes_the_prompt_and_dies_costs_the_prompt() {
+    let upstream = Upstream::always(vec![Step::Close]).await;
+    let (gateway, collector) = gateway(&upstream, Timeouts::default()).await;
+    assert_eq!(gateway.post("/v1/chat/completions", chat(false)).await.status, 502);
+    let call = collector.call().await;
+    assert_eq!(
+        (call.get("error.type"), call.get("control_tower.usage.source")),
+        ("upstream_closed", "partial")
+    );
+    assert!(call.get("gen_ai.usage.input_tokens").parse::<u64>().unwrap() > 0);
 }
 
 #[tokio::test]

@@ -73,9 +73,14 @@ pub fn config(collector: Option<&Collector>) -> Config {
 /// A policy with one tenant, two models at `upstream` (`gpt-4o-mini`, and `pro` known upstream as `pro-2025`), a route
 /// `fast` to the first, and keys: one that works, one revoked, one expired, one for `pro` alone.
 pub fn snapshot(upstream: SocketAddr, capture_content: bool) -> Snapshot {
+    snapshot_at(&format!("http://{upstream}/v1"), capture_content)
+}
+
+/// The same, with the models' server at `base_url`.
+pub fn snapshot_at(base_url: &str, capture_content: bool) -> Snapshot {
     let provider = Arc::new(Provider {
         id: "sim".parse().unwrap(),
-        base_url: format!("http://{upstream}/v1"),
+        base_url: base_url.into(),
         secret: Some(Secret::new("sk-upstream")),
         price_as: "sim".into(),
     });

@@ -5,5 +5,5 @@ mod gateway;
 mod upstream;
 
 pub use collector::Collector;
-pub use gateway::{Answer, Gateway, KEY, chat, config, snapshot};
+pub use gateway::{Answer, Gateway, KEY, chat, config, snapshot, snapshot_at};
 pub use upstream::{Step, Upstream, json, sse, sse_head};
