@@ -1,23 +1,27 @@
 //! Which headers pass, in both directions.
 //!
-//! To an upstream only what is known to matter there: never the client's key, cookies or address, and nothing about how
-//! the client's own connection works. To the client all but what belongs to the upstream's connection or site.
+//! To an upstream only what is known to matter there: never the client's key, cookies or address, nothing about how the
+//! client's own connection works, and nothing that acts on the operator's account there. An organisation or project that an
+//! SDK takes from its environment would be refused with the operator's credential; an idempotency key is the client's own
+//! and would meet other tenants' in one account; baggage is for the client's own services. To the client all but what
+//! belongs to the upstream's connection, to its site, or to the operator's account.
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
-/// Headers of clients that upstreams see. `accept-encoding` is not among them: an answer must be readable here.
+/// Headers of clients that upstreams see, named one by one. `accept-encoding` is not among them: an answer must be readable
+/// here.
 fn passes_to_upstream(name: &HeaderName) -> bool {
     const NAMES: [HeaderName; 4] =
         [header::ACCEPT, header::USER_AGENT, header::CONTENT_TYPE, header::ACCEPT_LANGUAGE];
     let text = name.as_str();
     NAMES.contains(name)
-        || text.starts_with("openai-")
+        || matches!(text, "openai-beta" | "anthropic-beta" | "anthropic-version")
+        || matches!(text, "tracestate" | "x-client-request-id")
         || text.starts_with("x-stainless-")
-        || text.starts_with("anthropic-")
-        || matches!(text, "tracestate" | "baggage" | "idempotency-key" | "x-client-request-id")
 }
 
-/// Headers of upstreams that clients do not see: those of one hop, those that we set, those of another site.
+/// Headers of upstreams that clients do not see: those of one hop, those that we set, those of another site, and those that
+/// name the operator's account.
 fn passes_to_client(name: &HeaderName) -> bool {
     const NOT: [HeaderName; 14] = [
         header::CONNECTION,
@@ -38,6 +42,7 @@ fn passes_to_client(name: &HeaderName) -> bool {
     let text = name.as_str();
     !NOT.contains(name)
         && !matches!(text, "keep-alive" | "proxy-connection" | "x-request-id" | "traceparent" | "tracestate")
+        && !matches!(text, "openai-organization" | "openai-project" | "anthropic-organization-id")
         && !text.starts_with("x-control-tower-")
         && !text.starts_with("access-control-")
 }
@@ -94,11 +99,17 @@ mod tests {
             ("x-forwarded-for", "10.0.0.1"),
             ("user-agent", "OpenAI/Python"),
             ("openai-beta", "assistants=v2"),
+            ("openai-organization", "org-of-the-client"),
+            ("openai-project", "proj-of-the-client"),
+            ("anthropic-beta", "context-1m"),
+            ("anthropic-dangerous-direct-browser-access", "true"),
+            ("idempotency-key", "1"),
+            ("baggage", "user=jane"),
             ("x-stainless-retry-count", "0"),
         ]));
         let mut names: Vec<&str> = kept.keys().map(HeaderName::as_str).collect();
         names.sort_unstable();
-        assert_eq!(names, ["openai-beta", "user-agent", "x-stainless-retry-count"]);
+        assert_eq!(names, ["anthropic-beta", "openai-beta", "user-agent", "x-stainless-retry-count"]);
     }
 
     #[test]
@@ -114,6 +125,9 @@ mod tests {
             ("x-request-id", "theirs"),
             ("x-ratelimit-remaining-requests", "9"),
             ("openai-processing-ms", "12"),
+            ("openai-organization", "org-of-the-operator"),
+            ("openai-project", "proj-of-the-operator"),
+            ("anthropic-organization-id", "0"),
             ("retry-after", "3"),
         ]);
         for_client(&from, &mut kept);
