@@ -37,7 +37,9 @@ async fn headers_pass_by_rule_in_both_directions() {
     let mut request = gateway.request("/v1/chat/completions", chat(false));
     for (name, value) in [
         ("user-agent", "OpenAI/Python 2.0"),
+        ("openai-beta", "responses=v1"),
         ("openai-organization", "org-1"),
+        ("idempotency-key", "1"),
         ("x-stainless-lang", "python"),
         ("cookie", "secret=1"),
         ("x-forwarded-for", "10.1.2.3"),
@@ -50,9 +52,9 @@ async fn headers_pass_by_rule_in_both_directions() {
     let got = &upstream.received()[0];
     assert_eq!(got.header("authorization"), Some("Bearer sk-upstream"), "never the client's key");
     assert_eq!(got.header("user-agent"), Some("OpenAI/Python 2.0"));
-    assert_eq!(got.header("openai-organization"), Some("org-1"));
+    assert_eq!(got.header("openai-beta"), Some("responses=v1"));
     assert_eq!(got.header("x-stainless-lang"), Some("python"));
-    for name in ["cookie", "x-forwarded-for", "accept-encoding"] {
+    for name in ["cookie", "x-forwarded-for", "accept-encoding", "openai-organization", "idempotency-key"] {
         assert_eq!(got.header(name), None, "{name} must not pass");
     }
     let onward = got.header("traceparent").unwrap();
