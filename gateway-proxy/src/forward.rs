@@ -16,6 +16,9 @@ use hyper::body::Incoming;
 use std::sync::Arc;
 use tokio::time::{Instant, timeout_at};
 
+/// Most of a model's name that a header repeats, bytes.
+const MODEL_LENGTH: usize = 128;
+
 /// Makes the call that was understood, and answers the client.
 pub(crate) async fn forward(
     app: &Arc<App>,
@@ -223,7 +226,8 @@ async fn pass_whole(
 fn say(headers: &mut HeaderMap, facts: &Facts, resolved: &Resolved) {
     respond::identify(headers, &facts.identity);
     let served = facts.answer.model.as_deref().unwrap_or(&resolved.model.upstream_model);
-    respond::put(headers, MODEL, served);
+    // A header is ASCII, so this cuts between characters; clients give up on headers that are very long.
+    respond::put(headers, MODEL, served.get(..served.len().min(MODEL_LENGTH)).unwrap_or_default());
 }
 
 /// The client's headers that go on, and the trace that the upstream may join.

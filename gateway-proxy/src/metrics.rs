@@ -55,6 +55,7 @@ pub(crate) struct GatewayMetrics {
     pub(crate) disconnects: Counter,
     pub(crate) records_lost: Counter,
     pub(crate) truncated_bytes: Counter,
+    pub(crate) names_cut: Counter,
     pub(crate) malformed_events: Counter,
     pub(crate) active_streams: Gauge,
     pub(crate) first_token: Timing,
@@ -79,6 +80,7 @@ impl GatewayMetrics {
             disconnects: Counter::default(),
             records_lost: Counter::default(),
             truncated_bytes: Counter::default(),
+            names_cut: Counter::default(),
             malformed_events: Counter::default(),
             active_streams: Gauge::default(),
             first_token: timing(|| Histogram::new(FIRST_TOKEN)),
@@ -110,6 +112,11 @@ impl GatewayMetrics {
         );
         registry.register("gateway_records_lost", "Calls that could not be recorded", m.records_lost);
         registry.register("gateway_capture_truncated_bytes", "Captured content cut off", m.truncated_bytes);
+        registry.register(
+            "gateway_names_cut",
+            "Names of models, answers and endings that were too long to be recorded whole",
+            m.names_cut,
+        );
         registry.register(
             "gateway_malformed_events",
             "Stream events that were not understood",

@@ -33,7 +33,7 @@ pub(crate) fn settle(app: &App, mut facts: Box<Facts>, ending: Ending, used: Use
         app.metrics.count_request(facts.endpoint.path, ending.status, "client");
     }
     let priced = Priced { used, cost };
-    let spans = spans::of(&facts, ending, &priced, app.limits.capture_bytes, &app.metrics.truncated_bytes);
+    let spans = spans::of(&facts, ending, &priced, app.limits.capture_bytes, &app.metrics);
     app.recorder.record(spans, &app.metrics);
     Settled { cost }
 }

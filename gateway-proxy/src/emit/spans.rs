@@ -1,15 +1,26 @@
 //! A call as OpenTelemetry spans: one SERVER span for the request, one CLIENT span for each try at an upstream.
 
 use crate::call::{Attempt, Ending, Facts, Used};
+use crate::metrics::GatewayMetrics;
 use contracts::Timestamp;
 use contracts::attributes::{control_tower as ct, gen_ai, otel};
 use contracts::price::Cost;
-use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status, TraceFlags};
+use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceState};
 use opentelemetry::{Array, InstrumentationScope, KeyValue, StringValue, Value};
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
-use prometheus_client::metrics::counter::Counter;
 use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
+
+/// Most characters of a model's name or a reason to finish: clients and upstreams write them, and they become values of
+/// columns that expect few different ones.
+const NAME: usize = 128;
+/// Most characters of an answer's id.
+const ID: usize = 256;
+/// Most characters of a trace state, as W3C Trace Context (section 3.3.1.5) asks for at least. It cannot be cut, so a longer
+/// one is left out.
+const TRACE_STATE: usize = 512;
+/// Most reasons to finish: as many as an answer may have choices.
+const REASONS: usize = 128;
 
 /// What a call used and cost.
 #[derive(Debug, Clone, Copy)]
@@ -18,35 +29,70 @@ pub(super) struct Priced {
     pub(super) cost: Option<Cost>,
 }
 
-/// All spans of a call. Content is cut at `capture_bytes` an attribute, and what is cut off is counted.
+/// All spans of a call. Content is cut at `capture_bytes` an attribute, names at sane lengths, and both are counted.
 pub(super) fn of(
     facts: &Facts,
     ending: Ending,
     priced: &Priced,
     capture_bytes: usize,
-    truncated: &Counter,
+    metrics: &GatewayMetrics,
 ) -> Vec<SpanData> {
+    let names = Names::of(facts, metrics);
     let mut spans = Vec::with_capacity(1 + facts.attempts.len());
-    spans.push(call(facts, ending, priced, capture_bytes, truncated));
+    spans.push(call(facts, &names, ending, priced, capture_bytes, metrics));
     let last = facts.attempts.len();
     for (at, attempt) in facts.attempts.iter().enumerate() {
         // Only the last try can have brought an answer.
         let priced = if at + 1 == last { *priced } else { Priced { used: Used::NOTHING, cost: None } };
-        spans.push(client(facts, attempt, at + 1, at + 1 == last, &priced));
+        spans.push(client(facts, &names, attempt, at + 1, at + 1 == last, &priced));
     }
     spans
 }
 
+/// What others named, cut to lengths that a column can take.
+struct Names<'a> {
+    asked: &'a str,
+    answered: Option<&'a str>,
+    id: Option<&'a str>,
+    reasons: Vec<&'a str>,
+    trace_state: TraceState,
+}
+
+impl<'a> Names<'a> {
+    fn of(facts: &'a Facts, metrics: &GatewayMetrics) -> Self {
+        let cut = |text: &'a str, most: usize| {
+            // No text of few bytes has many characters.
+            let end = if text.len() <= most { None } else { text.char_indices().nth(most) };
+            end.map_or(text, |(end, _)| {
+                metrics.names_cut.inc();
+                &text[..end]
+            })
+        };
+        let answer = &facts.answer;
+        let trace_state = facts.identity.span.trace_state();
+        let is_long = *trace_state != TraceState::NONE && trace_state.header().len() > TRACE_STATE;
+        metrics.names_cut.inc_by(u64::from(is_long || answer.finish_reasons.len() > REASONS));
+        Self {
+            asked: facts.ask.as_ref().map_or("", |ask| cut(&ask.model, NAME)),
+            answered: answer.model.as_deref().map(|model| cut(model, NAME)),
+            id: answer.id.as_deref().map(|id| cut(id, ID)),
+            reasons: answer.finish_reasons.iter().take(REASONS).map(|reason| cut(reason, NAME)).collect(),
+            trace_state: if is_long { TraceState::NONE } else { trace_state.clone() },
+        }
+    }
+}
+
 fn call(
     facts: &Facts,
+    names: &Names<'_>,
     ending: Ending,
     priced: &Priced,
     capture_bytes: usize,
-    truncated: &Counter,
+    metrics: &GatewayMetrics,
 ) -> SpanData {
     let mut attributes = Vec::with_capacity(48);
     let put = &mut attributes;
-    common(put, facts, ct::RECORD_CALL);
+    common(put, facts, names, ct::RECORD_CALL);
     text(put, ct::KEY_ID, facts.key.id.as_str());
     text(put, ct::REQUEST_ID, facts.identity.request_id.as_str());
     put.push(KeyValue::new(ct::ATTEMPT, i64::try_from(facts.attempts.len()).unwrap_or(i64::MAX)));
@@ -59,16 +105,19 @@ fn call(
     if let Some(error) = ending.error {
         put.push(KeyValue::new(otel::ERROR_TYPE, error));
     }
-    answer(put, facts);
+    answer(put, facts, names);
     usage_and_cost(put, facts, priced);
     if facts.key.tenant.capture_content {
-        content(put, facts, capture_bytes, truncated);
+        content(put, facts, capture_bytes, metrics);
     }
     let status = ending.error.map_or(Status::Ok, Status::error);
     let parent_is_remote = facts.identity.parent != SpanId::INVALID;
     let took = facts.identity.at.elapsed();
+    let own = &facts.identity.span;
+    let context =
+        SpanContext::new(own.trace_id(), own.span_id(), own.trace_flags(), false, names.trace_state.clone());
     span(
-        facts.identity.span.clone(),
+        context,
         (facts.identity.parent, parent_is_remote),
         (SpanKind::Server, Cow::Borrowed(facts.endpoint.span_name)),
         (facts.identity.started, took),
@@ -77,10 +126,17 @@ fn call(
     )
 }
 
-fn client(facts: &Facts, attempt: &Attempt, number: usize, is_last: bool, priced: &Priced) -> SpanData {
+fn client(
+    facts: &Facts,
+    names: &Names<'_>,
+    attempt: &Attempt,
+    number: usize,
+    is_last: bool,
+    priced: &Priced,
+) -> SpanData {
     let mut attributes = Vec::with_capacity(32);
     let put = &mut attributes;
-    common(put, facts, ct::RECORD_ATTEMPT);
+    common(put, facts, names, ct::RECORD_ATTEMPT);
     put.push(KeyValue::new(ct::ATTEMPT, i64::try_from(number).unwrap_or(i64::MAX)));
     put.push(KeyValue::new(otel::SERVER_ADDRESS, attempt.address.clone()));
     put.push(KeyValue::new(otel::SERVER_PORT, i64::from(attempt.port)));
@@ -91,21 +147,20 @@ fn client(facts: &Facts, attempt: &Attempt, number: usize, is_last: bool, priced
         put.push(KeyValue::new(otel::ERROR_TYPE, error));
     }
     if is_last {
-        answer(put, facts);
+        answer(put, facts, names);
     }
     usage_and_cost(put, facts, priced);
-    let asked = facts.ask.as_ref().map_or("", |ask| ask.model.as_str());
     let context = SpanContext::new(
         facts.identity.trace_id(),
         attempt.span,
         TraceFlags::SAMPLED,
         false,
-        facts.identity.span.trace_state().clone(),
+        names.trace_state.clone(),
     );
     span(
         context,
         (facts.identity.span.span_id(), false),
-        (SpanKind::Client, Cow::Owned(format!("{} {asked}", facts.endpoint.operation))),
+        (SpanKind::Client, Cow::Owned(format!("{} {}", facts.endpoint.operation, names.asked))),
         (attempt.started, attempt.took.unwrap_or_default()),
         attributes,
         attempt.error.map_or(Status::Ok, Status::error),
@@ -113,13 +168,13 @@ fn client(facts: &Facts, attempt: &Attempt, number: usize, is_last: bool, priced
 }
 
 /// What both kinds of spans say.
-fn common(put: &mut Vec<KeyValue>, facts: &Facts, record: &'static str) {
+fn common(put: &mut Vec<KeyValue>, facts: &Facts, names: &Names<'_>, record: &'static str) {
     put.push(KeyValue::new(ct::RECORD, record));
     text(put, ct::TENANT_ID, facts.key.tenant.id.as_str());
     put.push(KeyValue::new(ct::RETENTION_DAYS, i64::from(facts.key.tenant.retention_days)));
     put.push(KeyValue::new(gen_ai::OPERATION_NAME, facts.endpoint.operation));
     if let Some(ask) = &facts.ask {
-        text(put, gen_ai::REQUEST_MODEL, ask.model.as_str());
+        text(put, gen_ai::REQUEST_MODEL, names.asked);
         put.push(KeyValue::new(gen_ai::REQUEST_STREAM, ask.stream));
     }
     if let Some(resolved) = &facts.resolved {
@@ -131,16 +186,15 @@ fn common(put: &mut Vec<KeyValue>, facts: &Facts, record: &'static str) {
     }
 }
 
-fn answer(put: &mut Vec<KeyValue>, facts: &Facts) {
-    let answer = &facts.answer;
-    if let Some(model) = &answer.model {
-        text(put, gen_ai::RESPONSE_MODEL, model.as_str());
+fn answer(put: &mut Vec<KeyValue>, facts: &Facts, names: &Names<'_>) {
+    if let Some(model) = names.answered {
+        text(put, gen_ai::RESPONSE_MODEL, model);
     }
-    if let Some(id) = &answer.id {
-        text(put, gen_ai::RESPONSE_ID, id.as_str());
+    if let Some(id) = names.id {
+        text(put, gen_ai::RESPONSE_ID, id);
     }
-    if !answer.finish_reasons.is_empty() {
-        let reasons = answer.finish_reasons.iter().map(|r| StringValue::from(r.clone())).collect();
+    if !names.reasons.is_empty() {
+        let reasons = names.reasons.iter().map(|reason| StringValue::from((*reason).to_owned())).collect();
         put.push(KeyValue::new(gen_ai::RESPONSE_FINISH_REASONS, Value::Array(Array::String(reasons))));
     }
     if let Some(first) = facts.first_token {
@@ -176,7 +230,7 @@ fn usage_and_cost(put: &mut Vec<KeyValue>, facts: &Facts, priced: &Priced) {
 }
 
 /// Prompt and answer, as the protocol's own JSON.
-fn content(put: &mut Vec<KeyValue>, facts: &Facts, limit: usize, truncated: &Counter) {
+fn content(put: &mut Vec<KeyValue>, facts: &Facts, limit: usize, metrics: &GatewayMetrics) {
     let mut cut = 0;
     let mut capture = |put: &mut Vec<KeyValue>, name: &'static str, json: &str| {
         let kept = floor_char(json, limit);
@@ -200,7 +254,7 @@ fn content(put: &mut Vec<KeyValue>, facts: &Facts, limit: usize, truncated: &Cou
     }
     if cut > 0 {
         put.push(KeyValue::new(ct::CONTENT_TRUNCATED_BYTES, i64::try_from(cut).unwrap_or(i64::MAX)));
-        truncated.inc_by(cut as u64);
+        metrics.truncated_bytes.inc_by(cut as u64);
     }
 }
 

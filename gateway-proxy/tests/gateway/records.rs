@@ -1,6 +1,6 @@
 //! What a call leaves behind, when, and how it reaches the collector.
 
-use crate::support::{Collector, Gateway, Step, Upstream, chat, config, json, snapshot, sse};
+use crate::support::{Collector, Gateway, Span, Step, Upstream, chat, config, json, snapshot, sse};
 use axum::http::StatusCode;
 use gateway_proxy::WhenFull;
 use http_body_util::BodyExt;
@@ -86,6 +86,33 @@ async fn content_is_kept_only_where_it_may_and_only_so_much() {
     let cut: f64 = call.get("control_tower.content.truncated_bytes").parse().unwrap();
     assert!(cut > 40.0, "{cut}");
     assert_eq!(gateway.metric("gateway_capture_truncated_bytes_total").await, Some(cut));
+}
+
+#[tokio::test]
+async fn names_are_recorded_only_so_long() {
+    let long = "\u{e9}".repeat(100_000);
+    let answer = ANSWER
+        .replace("chatcmpl-1", &long)
+        .replace(r#""model":"gpt-4o-mini""#, &format!(r#""model":"{long}""#));
+    let upstream = Upstream::always(json(200, &answer.replace("stop", &long))).await;
+    let (gateway, collector) = Gateway::simple(&upstream).await;
+    let mut request = gateway.request("/v1/chat/completions", chat(false));
+    let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    request.headers_mut().insert("traceparent", parent.parse().unwrap());
+    request
+        .headers_mut()
+        .insert("tracestate", format!("a={0},b={0},c={0}", "x".repeat(200)).parse().unwrap());
+    gateway.call(request).await;
+    gateway.post("/v1/chat/completions", chat(false).replace("gpt-4o-mini", &long)).await;
+    let calls = collector.calls(2).await;
+    let length = |call: &Span, name: &str| call.get(name).chars().count();
+    assert_eq!(length(&calls[0], "gen_ai.response.model"), 128);
+    assert_eq!(length(&calls[0], "gen_ai.response.id"), 256);
+    assert_eq!(length(&calls[0], "gen_ai.response.finish_reasons"), 128);
+    assert_eq!(calls[0].trace_state, "");
+    assert_eq!(length(&calls[1], "gen_ai.request.model"), 128);
+    // Three names and a trace state of the first call, one of the second.
+    assert_eq!(gateway.metric("gateway_names_cut_total").await, Some(5.0));
 }
 
 #[tokio::test]

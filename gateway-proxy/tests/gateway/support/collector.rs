@@ -25,6 +25,8 @@ pub struct Span {
     pub span_id: String,
     /// Hex.
     pub parent: String,
+    /// As it came.
+    pub trace_state: String,
     /// 2 server, 3 client.
     pub kind: i32,
     /// Nanoseconds.
@@ -121,6 +123,7 @@ fn spans(batch: ExportTraceServiceRequest) -> Vec<Span> {
             trace_id: hex(&span.trace_id),
             span_id: hex(&span.span_id),
             parent: hex(&span.parent_span_id),
+            trace_state: span.trace_state,
             kind: span.kind,
             duration: span.end_time_unix_nano - span.start_time_unix_nano,
             attributes: span

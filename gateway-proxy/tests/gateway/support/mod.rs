@@ -4,6 +4,6 @@ mod collector;
 mod gateway;
 mod upstream;
 
-pub use collector::Collector;
+pub use collector::{Collector, Span};
 pub use gateway::{Answer, Gateway, KEY, chat, config, snapshot, snapshot_at};
 pub use upstream::{Step, Upstream, json, sse, sse_head};
