@@ -232,7 +232,9 @@ impl Used {
 impl Facts {
     fn usage(&self, ending: Ending) -> Option<Used> {
         if let Some(usage) = self.answer.usage {
-            return Some(Used { usage, source: Some(UsageSource::Reported) });
+            let is_final = ending.complete || self.answer.usage_is_final;
+            let source = if is_final { UsageSource::Reported } else { UsageSource::Partial };
+            return Some(Used { usage, source: Some(source) });
         }
         // A prompt that a model worked on costs something, even when nobody got the answer; one that it refused does not, nor
         // one that never left.

@@ -157,12 +157,12 @@ fn read_event(answer: &mut Answer, event: &Event<'_>) -> EventKind {
         answer.error = Some(error.get().to_owned());
         return EventKind::Error;
     }
-    let has_usage = chunk.usage.is_some();
+    let used = chunk.usage.and_then(usage);
     answer.learn(chunk.id, chunk.model, chunk.service_tier.as_ref());
-    answer.usage = chunk.usage.and_then(usage).or(answer.usage);
     let choices = chunk.choices.unwrap_or_default();
     if choices.is_empty() {
-        return if has_usage { EventKind::UsageOnly } else { EventKind::Other };
+        answer.learn_usage(used, true);
+        return if chunk.usage.is_some() { EventKind::UsageOnly } else { EventKind::Other };
     }
     let mut content = false;
     for choice in choices {
@@ -188,6 +188,7 @@ fn read_event(answer: &mut Answer, event: &Event<'_>) -> EventKind {
         }
         answer.finish_reasons.extend(choice.finish_reason.map(|reason| reason.0.into_owned()));
     }
+    answer.learn_usage(used, false);
     if content { EventKind::Content } else { EventKind::Other }
 }
 

@@ -95,11 +95,11 @@ fn read_event(answer: &mut Answer, event: &Event<'_>) -> EventKind {
 
 fn take(answer: &mut Answer, completion: Completion<'_>) -> EventKind {
     answer.learn(completion.id, completion.model, completion.service_tier.as_ref());
-    let has_usage = completion.usage.is_some();
-    answer.usage = completion.usage.and_then(usage).or(answer.usage);
+    let used = completion.usage.and_then(usage);
     let choices = completion.choices.unwrap_or_default();
     if choices.is_empty() {
-        return if has_usage { EventKind::UsageOnly } else { EventKind::Other };
+        answer.learn_usage(used, true);
+        return if completion.usage.is_some() { EventKind::UsageOnly } else { EventKind::Other };
     }
     let mut kind = EventKind::Other;
     for choice in choices {
@@ -109,6 +109,7 @@ fn take(answer: &mut Answer, completion: Completion<'_>) -> EventKind {
         answer.output.choice(choice.index).content.push_str(&choice.text.0);
         answer.finish_reasons.extend(choice.finish_reason.map(|reason| reason.0.into_owned()));
     }
+    answer.learn_usage(used, false);
     kind
 }
 

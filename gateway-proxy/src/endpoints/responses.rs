@@ -83,7 +83,7 @@ fn read_answer(body: &Bytes) -> Option<Answer> {
 /// Takes over what a whole response says.
 fn take(answer: &mut Answer, response: Response<'_>) {
     answer.learn(response.id, response.model, response.service_tier.as_ref());
-    answer.usage = response.usage.and_then(usage).or(answer.usage);
+    answer.learn_usage(response.usage.and_then(usage), true);
     let reason = match (response.incomplete_details.and_then(|i| i.reason), response.status) {
         (Some(reason), _) => Some(reason.0.into_owned()),
         (None, Some(status)) if status.0 == "completed" => Some("stop".to_owned()),

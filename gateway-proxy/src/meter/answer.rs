@@ -25,6 +25,9 @@ pub(crate) struct Answer {
     pub(crate) tier: ServiceTier,
     /// What it used, when it says so.
     pub(crate) usage: Option<TokenUsage>,
+    /// Whether that is the sum of it: it came with or after a reason to finish, or in an event of its own. Some servers send
+    /// a running count with each chunk.
+    pub(crate) usage_is_final: bool,
     /// Why it ended, one a choice.
     pub(crate) finish_reasons: Vec<String>,
     /// What it says.
@@ -41,6 +44,14 @@ impl Answer {
         let mut answer = Self::default();
         answer.learn(id, model, tier);
         answer
+    }
+
+    /// Takes over what an event of a stream says about usage; `alone` when it says nothing else.
+    pub(crate) fn learn_usage(&mut self, usage: Option<TokenUsage>, alone: bool) {
+        if usage.is_some() {
+            self.usage = usage;
+            self.usage_is_final = alone || !self.finish_reasons.is_empty();
+        }
     }
 
     /// Takes over names that are new.

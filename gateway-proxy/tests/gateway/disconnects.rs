@@ -88,6 +88,32 @@ async fn leaving_amid_a_stream_cancels_the_upstream() {
 }
 
 #[tokio::test]
+async fn a_running_count_is_no_report_of_the_whole() {
+    let usage = r#","usage":{"prompt_tokens":9,"completion_tokens":2}}"#;
+    let running = CHUNK.trim_end().strip_suffix('}').unwrap().to_owned() + usage + "\n\n";
+    let finish = r#"data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}"#.to_owned() + "\n\n";
+    let ended = format!("{running}{finish}")
+        + r#"data: {"choices":[],"usage":{"prompt_tokens":9,"completion_tokens":4}}"#
+        + "\n\n";
+    for (events, source, output) in [(&running, "partial", "2"), (&ended, "reported", "4")] {
+        let upstream =
+            Upstream::always(vec![sse_head(), Step::Send(events.clone().into()), Step::Hang]).await;
+        let (gateway, collector) = Gateway::simple(&upstream).await;
+        let request = gateway.request("/v1/chat/completions", crate::support::chat(true));
+        let mut body = gateway.send(request).await.into_body();
+        body.frame().await.unwrap().unwrap();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        drop(body);
+        let call = collector.call().await;
+        assert_eq!(call.get("control_tower.client.disconnected"), "true");
+        assert_eq!(
+            (call.get("control_tower.usage.source"), call.get("gen_ai.usage.output_tokens")),
+            (source, output)
+        );
+    }
+}
+
+#[tokio::test]
 async fn leaving_after_the_last_event_is_no_disconnect() {
     let finish = "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: {\"choices\":[],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":1}}\n\ndata: [DONE]\n\n";
     let upstream =
