@@ -22,6 +22,10 @@ pub(crate) static RESPONSES: Endpoint = Endpoint {
     error_event,
 };
 
+/// Its answer would be empty, and what it used never known.
+const NO_BACKGROUND: &str =
+    "a response made in the background could not be fetched through this gateway; expected false";
+
 const FIELDS: &[Field] = &[
     Field::required("model", &[Kind::String]),
     Field::optional("input", &[Kind::String, Kind::Array]),
@@ -40,7 +44,7 @@ const FIELDS: &[Field] = &[
     Field::optional("include", &[Kind::Array]),
     Field::optional("metadata", &[Kind::Object]),
     Field::optional("store", &[Kind::Boolean]),
-    Field::optional("background", &[Kind::Boolean]),
+    Field::optional("background", &[Kind::Boolean]).but_not("true", NO_BACKGROUND),
     Field::optional("service_tier", &[Kind::String]),
     Field::optional("truncation", &[Kind::String]),
     Field::optional("user", &[Kind::String]),
