@@ -12,6 +12,7 @@ SELECT
     multiIf(kind = 'model', request_model, kind = 'tenant', tenant_id, kind = 'error', error_type, '') AS name,
     sum(part.calls) AS calls,
     sum(part.estimated) AS estimated,
+    sum(part.unpriced) AS unpriced,
     sum(part.input_tokens) AS input_tokens,
     sum(part.output_tokens) AS output_tokens,
     sum(part.cache_read_tokens) AS cache_read_tokens,
@@ -27,7 +28,7 @@ FROM
     SELECT tenant_id, request_model, error_type,
            start_time < fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC') AS previous,
            intDiv(toUnixTimestamp(start_time), {bucket_s:UInt32}) * {bucket_s:UInt32} AS start_bucket,
-           calls, estimated, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, cache_write_1h_tokens, reasoning_tokens, audio_input_tokens, audio_output_tokens, cost_total
+           calls, estimated, unpriced, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, cache_write_1h_tokens, reasoning_tokens, audio_input_tokens, audio_output_tokens, cost_total
     FROM {usage:Identifier}
     WHERE tenant_id IN {tenants:Array(String)}
       AND (start_time >= toDateTime({previous_up:Int64}, 'UTC') AND start_time < toDateTime({from_down:Int64}, 'UTC')
@@ -41,6 +42,7 @@ FROM
            start_time < fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC') AS previous,
            intDiv(toUnixTimestamp(start_time), {bucket_s:UInt32}) * {bucket_s:UInt32} AS start_bucket,
            toUInt64(1) AS calls, toUInt64(usage_source IN ('estimated', 'partial')) AS estimated,
+           toUInt64(usage_source != '' AND price_book_version = '') AS unpriced,
            input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, cache_write_1h_tokens, reasoning_tokens, audio_input_tokens, audio_output_tokens, cost_total
     FROM calls
     WHERE tenant_id IN {tenants:Array(String)}

@@ -1,6 +1,6 @@
 -- Rollups of calls, fed on insert: what the Overview sums over long ranges. One row per minute (usage_minute) or hour
 -- (usage_hour) and combination of the columns in its sort key; rows of one combination add up.
--- Units: cost_* US dollars, *_tokens tokens; `error_type` as in calls. Keys are left out: they would multiply the rows.
+-- Units: cost_* US dollars, *_tokens tokens; `error_type` as in calls; `unpriced` calls had usage, but no price was known for it. Keys are left out: they would multiply the rows.
 CREATE TABLE IF NOT EXISTS usage_minute {on_cluster}
 (
     tenant_id             LowCardinality(String),
@@ -13,6 +13,7 @@ CREATE TABLE IF NOT EXISTS usage_minute {on_cluster}
     error_type            LowCardinality(String),
     calls                 SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
     estimated             SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
+    unpriced              SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
     input_tokens          SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
     output_tokens         SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
     cache_read_tokens     SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
@@ -48,6 +49,7 @@ SELECT
         '') AS error_type,
     count() AS calls,
     countIf(usage_source IN ('estimated', 'partial')) AS estimated,
+    countIf(usage_source != '' AND price_book_version = '') AS unpriced,
     sum(spans.input_tokens) AS input_tokens,
     sum(spans.output_tokens) AS output_tokens,
     sum(spans.cache_read_tokens) AS cache_read_tokens,
@@ -77,6 +79,7 @@ CREATE TABLE IF NOT EXISTS usage_hour {on_cluster}
     error_type            LowCardinality(String),
     calls                 SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
     estimated             SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
+    unpriced              SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
     input_tokens          SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
     output_tokens         SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
     cache_read_tokens     SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
@@ -112,6 +115,7 @@ SELECT
         '') AS error_type,
     count() AS calls,
     countIf(usage_source IN ('estimated', 'partial')) AS estimated,
+    countIf(usage_source != '' AND price_book_version = '') AS unpriced,
     sum(spans.input_tokens) AS input_tokens,
     sum(spans.output_tokens) AS output_tokens,
     sum(spans.cache_read_tokens) AS cache_read_tokens,

@@ -312,6 +312,22 @@ async fn every_page_stands_with_data_and_without() {
 }
 
 #[tokio::test]
+async fn a_call_without_a_price_is_not_shown_as_free() {
+    let figures = Figures::days(NOW_MS, 400);
+    let call = figures.unpriced_of("acme");
+    let stage = stage(figures, clock()).await;
+    let cookie = session(&stage, "ada").await;
+    let path = format!("/calls/{}/{}", call.trace_id, call.span_id);
+    let page = get(&stage, &path, &cookie).await.text;
+    assert!(page.contains(">unpriced</span>"), "{page}");
+    assert_eq!(get(&stage, &format!("/api/v1{path}"), &cookie).await.json()["call"]["priced"], false);
+    let overview = get(&stage, "/?range=7d", &cookie).await.text;
+    assert!(overview.contains("Unpriced calls"), "{overview}");
+    let answer = get(&stage, "/api/v1/overview?range=7d", &cookie).await.json();
+    assert!(answer["totals"]["unpriced"].as_u64().unwrap() > 0, "{answer}");
+}
+
+#[tokio::test]
 async fn bad_parameters_are_named() {
     let stage = full().await;
     let cookie = session(&stage, "ada").await;

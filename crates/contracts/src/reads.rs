@@ -78,6 +78,8 @@ pub struct Totals {
     pub cost: Usd,
     /// Of the calls, those whose usage was estimated or partial rather than reported.
     pub estimated: u64,
+    /// Of the calls, those that had usage but no known price: they are in `cost` with nothing.
+    pub unpriced: u64,
     /// Median duration.
     pub duration_p50_ms: Option<f64>,
     /// 95th percentile of duration.
@@ -185,8 +187,10 @@ pub struct CallRow {
     pub usage: TokenUsage,
     /// `reported`, `estimated` or `partial`.
     pub usage_source: String,
-    /// What it cost.
+    /// What it cost; zero when the price is not known.
     pub cost: Usd,
+    /// Whether `cost` is known: false when there was usage but no price for it.
+    pub priced: bool,
     /// `hit`, `miss`, `bypass` or empty.
     pub cache_status: String,
     /// Attempts at upstreams.

@@ -95,6 +95,36 @@ fn comparable(overview: Overview) -> Overview {
 }
 
 #[tokio::test]
+async fn a_call_whose_price_is_not_known_is_told_from_a_free_one() {
+    let engine = Engine::start().await;
+    let warehouse = engine.warehouse("control_tower").await;
+    let unpriced = |number, at| SpanRow {
+        price_book_version: String::new(),
+        cost_input: 0,
+        cost_output: 0,
+        cost_total: 0,
+        ..call("acme", number, at)
+    };
+    // A refused call has no usage: that it cost nothing is known.
+    let refused = SpanRow { usage_source: String::new(), ..unpriced(3, 2_000) };
+    let spans = [call("acme", 1, 0), unpriced(2, 1_000), refused, unpriced(4, HOUR), unpriced(5, -1)];
+    insert(&warehouse, &spans).await;
+    let any = CallFilter::default();
+    let raw = CallFilter { min_duration_ms: Some(1), ..CallFilter::default() };
+    for filter in [&any, &raw] {
+        // From within the first hour on, so that rollups and single calls both count.
+        for (from, unpriced) in [(0, 2), (500, 2), (1_500, 1)] {
+            let range = TimeRange { from_ms: T0_MS + from, to_ms: T0_MS + 3 * HOUR };
+            let overview = warehouse.overview(&scope("acme"), range, 3600, filter).await.unwrap();
+            assert_eq!(overview.totals.unpriced, unpriced, "{from} {filter:?}");
+        }
+    }
+    let calls = warehouse.calls(&scope("acme"), two_hours(), &any, None, 10).await.unwrap().calls;
+    let priced: Vec<bool> = calls.iter().map(|call| call.priced).collect();
+    assert_eq!(priced, [false, true, false, true]);
+}
+
+#[tokio::test]
 async fn rollups_and_single_calls_agree_whatever_the_range() {
     let engine = Engine::start().await;
     let warehouse = filled(&engine).await;

@@ -2,12 +2,23 @@
 
 use crate::format;
 use contracts::Usd;
+use contracts::reads::CallRow;
 use leptos::prelude::*;
 
 /// An amount of money.
 #[component]
 pub(crate) fn Money(amount: Usd) -> impl IntoView {
     view! { <span class="num" title=format::exact_usd(amount)>{format::usd(amount)}</span> }
+}
+
+/// What a call cost, or that nobody knows: its price is missing, which is not the same as free.
+#[component]
+pub(crate) fn Cost(call: CallRow) -> impl IntoView {
+    if call.priced {
+        return view! { <Money amount=call.cost/> }.into_any();
+    }
+    let title = "Unpriced: the price book has no price for this model, so the call counts as zero in sums";
+    view! { <span class="unpriced" title=title>"unpriced"</span> }.into_any()
 }
 
 /// A count.

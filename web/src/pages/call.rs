@@ -3,7 +3,7 @@
 use crate::api::types::Me;
 use crate::components::badge::{Badge, Tone};
 use crate::components::copy::CopyButton;
-use crate::components::figures::{Count, Duration, Money};
+use crate::components::figures::{Cost, Count, Duration, Money};
 use crate::components::frame::use_viewer;
 use crate::components::loading::loaded;
 use crate::components::messages::Messages;
@@ -132,7 +132,7 @@ fn summary(call: &CallRow) -> impl IntoView + use<> {
             <div><dt>"Output speed"</dt><dd class="num">{rate}</dd></div>
             <div><dt>"Tokens in"</dt><dd><Count n=call.usage.input/></dd></div>
             <div><dt>"Tokens out"</dt><dd><Count n=call.usage.output/></dd></div>
-            <div><dt>"Cost"</dt><dd><Money amount=call.cost/></dd></div>
+            <div><dt>"Cost"</dt><dd><Cost call=call.clone()/></dd></div>
         </dl>
     }
     .into_any()
@@ -164,7 +164,8 @@ fn cost_table(detail: &CallDetail) -> impl IntoView + use<> {
             }
         })
     };
-    let unpriced = detail.price_book_version.is_empty();
+    let unpriced = !detail.call.priced;
+    let known = |cost: Usd| (!unpriced).then_some(cost);
     view! {
         <section class="card">
             <h2>"Tokens and cost"</h2>
@@ -177,12 +178,12 @@ fn cost_table(detail: &CallDetail) -> impl IntoView + use<> {
                     </tr>
                 </thead>
                 <tbody>
-                    {line("Input", fresh, Some(detail.cost_input), false)}
-                    {line("Cache", usage.cache_read + written, Some(detail.cost_cache), true)}
+                    {line("Input", fresh, known(detail.cost_input), false)}
+                    {line("Cache", usage.cache_read + written, known(detail.cost_cache), true)}
                     {line("of it read", usage.cache_read, None, true)}
                     {line("of it written, 5 min", usage.cache_write, None, true)}
                     {line("of it written, 1 h", usage.cache_write_1h, None, true)}
-                    {line("Output", usage.output, Some(detail.cost_output), false)}
+                    {line("Output", usage.output, known(detail.cost_output), false)}
                     {line("of it reasoning", usage.reasoning, None, true)}
                     {line("of it audio", usage.audio_output, None, true)}
                 </tbody>
@@ -190,12 +191,12 @@ fn cost_table(detail: &CallDetail) -> impl IntoView + use<> {
                     <tr>
                         <th scope="row">"Total"</th>
                         <td class="right"><Count n=usage.total()/></td>
-                        <td class="right strong"><Money amount=detail.call.cost/></td>
+                        <td class="right strong"><Cost call=detail.call.clone()/></td>
                     </tr>
                 </tfoot>
             </table>
             {unpriced.then(|| view! {
-                <p class="note warn">"The price book has no price for this model: the cost is shown as zero."</p>
+                <p class="note warn">"The price book has no price for this model: the call counts as zero in sums."</p>
             })}
             {(detail.call.usage_source != "reported").then(|| view! {
                 <p class="note warn">{format!("The usage is {}: the provider did not report it in full.", detail.call.usage_source)}</p>

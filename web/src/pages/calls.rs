@@ -3,7 +3,7 @@
 use crate::api::types::{CallsAnswer, Me};
 use crate::components::badge::{Badge, Tone};
 use crate::components::empty::FirstCall;
-use crate::components::figures::{Count, Duration, Money};
+use crate::components::figures::{Cost, Count, Duration};
 use crate::components::filters::FilterBar;
 use crate::components::frame::use_viewer;
 use crate::components::live::LiveSwitch;
@@ -115,7 +115,7 @@ fn row(call: CallRow, several: bool) -> impl IntoView {
             <td class="right c-out"><Count n=call.usage.output/></td>
             <td class="right c-ttft"><span class="num">{format::maybe_duration(call.ttft_ms)}</span></td>
             <td class="right c-duration"><Duration ms=Some(call.duration_ms)/></td>
-            <td class="right strong c-cost"><Money amount=call.cost/></td>
+            <td class="right strong c-cost"><Cost call/></td>
         </tr>
     }
     .into_any()

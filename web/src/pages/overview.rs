@@ -3,6 +3,7 @@
 use crate::api::types::{Me, OverviewAnswer};
 use crate::components::chart::{Chart, Mark, Series, Unit};
 use crate::components::empty::FirstCall;
+use crate::components::figures::Count;
 use crate::components::filters::FilterBar;
 use crate::components::frame::use_viewer;
 use crate::components::groups::{ErrorTable, GroupTable};
@@ -71,6 +72,12 @@ fn content(answer: OverviewAnswer, query: Query, me: &Me) -> AnyView {
             {signal("Retrieval hits", signals.retrieval_hit_rate, "Retrievals that returned at least one document, of all retrievals")}
             {signal("Cache reads", signals.cache_read_share, "Input tokens read from a provider's cache, of all input tokens")}
             {signal("Estimated usage", estimated, "Calls whose tokens were estimated or partial rather than reported")}
+            {(totals.unpriced > 0).then(|| view! {
+                <div title="Calls with usage for which the price book has no price: they count as zero in the cost">
+                    <dt>"Unpriced calls"</dt>
+                    <dd class="num unpriced"><Count n=totals.unpriced/></dd>
+                </div>
+            })}
         </dl>
         <div class="tables">
             <GroupTable title="Model" groups=by_model href=to_calls("model")/>

@@ -157,6 +157,7 @@ impl From<CallColumns> for contracts::reads::CallRow {
                 audio_input: row.audio_input_tokens,
                 audio_output: row.audio_output_tokens,
             },
+            priced: row.usage_source.is_empty() || !row.price_book_version.is_empty(),
             usage_source: row.usage_source,
             cost: Usd::from_picos(row.cost_total),
             cache_status: row.cache_status,

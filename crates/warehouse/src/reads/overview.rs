@@ -29,6 +29,7 @@ struct UsageColumns {
     name: String,
     calls: u64,
     estimated: u64,
+    unpriced: u64,
     input_tokens: u64,
     output_tokens: u64,
     cache_read_tokens: u64,
@@ -268,6 +269,7 @@ impl From<UsageColumns> for Totals {
             },
             cost: Usd::from_picos(row.cost_total),
             estimated: row.estimated,
+            unpriced: row.unpriced,
             ..Self::default()
         }
     }
