@@ -38,10 +38,12 @@ pub(crate) fn settle(app: &App, mut facts: Box<Facts>, ending: Ending, used: Use
     Settled { cost }
 }
 
-/// The price of the model that answered, or else of the one that was asked.
+/// The price of the model that answered, or else of the one that was asked; at the tier it says it was served at, or else at
+/// the one that was asked for, as when it broke off before saying.
 fn price(facts: &Facts, used: Used) -> Option<Cost> {
     let model = &facts.resolved.as_ref()?.model;
-    let (provider, tier, at) = (&model.provider.price_as, facts.answer.tier, facts.identity.started);
+    let tier = facts.answer.tier.or(facts.ask.as_ref().map(|ask| ask.tier)).unwrap_or_default();
+    let (provider, at) = (&model.provider.price_as, facts.identity.started);
     let of = |name: &str| facts.snapshot.prices.cost(provider, name, tier, &used.usage, at);
     facts.answer.model.as_deref().and_then(of).or_else(|| of(&model.upstream_model))
 }

@@ -21,8 +21,8 @@ pub(crate) struct Answer {
     pub(crate) id: Option<String>,
     /// The model that answered, as the provider names it.
     pub(crate) model: Option<String>,
-    /// The tier that it was served at.
-    pub(crate) tier: ServiceTier,
+    /// The tier that it was served at, once it says so.
+    pub(crate) tier: Option<ServiceTier>,
     /// What it used, when it says so.
     pub(crate) usage: Option<TokenUsage>,
     /// Whether that is the sum of it: it came with or after a reason to finish, or in an event of its own. Some servers send
@@ -69,7 +69,7 @@ impl Answer {
             }
         }
         if let Some(name) = tier_name {
-            self.tier = tier(&name.0);
+            self.tier = Some(tier(&name.0));
         }
     }
 }

@@ -6,4 +6,4 @@ mod usage;
 
 pub(crate) use answer::{Answer, Text};
 pub(crate) use estimate::{Estimator, Prompt};
-pub(crate) use usage::usage;
+pub(crate) use usage::{tier, usage};

@@ -202,7 +202,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Lenient<T> {
     }
 }
 
-/// The tier that an answer's `service_tier` names. `default`, `auto`, `scale` and unknown ones are priced as standard.
+/// The tier that the `service_tier` of a request or an answer names. `default`, `auto`, `scale` and unknown ones are priced as standard.
 pub(crate) fn tier(name: &str) -> ServiceTier {
     match name {
         "flex" => ServiceTier::Flex,

@@ -3,8 +3,10 @@
 use super::fields::{check, kind_of, missing, wrong_type};
 use super::json::{Member, members, too_deep, utf8};
 use crate::endpoints::Endpoint;
+use crate::meter::tier;
 use bytes::Bytes;
 use contracts::ApiError;
+use contracts::price::ServiceTier;
 use serde_json::value::RawValue;
 use std::ops::Range;
 
@@ -17,6 +19,8 @@ pub(crate) struct Ask {
     pub(crate) model: String,
     /// Whether the answer shall be streamed.
     pub(crate) stream: bool,
+    /// The service tier that it asks for.
+    pub(crate) tier: ServiceTier,
     /// Where the value of `model` stands.
     pub(super) model_at: Range<usize>,
     /// Whether and how the client itself asked for usage in its stream.
@@ -108,8 +112,10 @@ pub(crate) fn parse(endpoint: &Endpoint, body: Bytes, max_depth: usize) -> Resul
     let (prompt_at, instructions_at, tools_at) =
         (asked(endpoint.prompt), asked("instructions"), asked("tools"));
     let usage = asked_usage(text, find("stream_options"))?;
+    let tier =
+        find("service_tier").and_then(Member::string).map_or(ServiceTier::Standard, |name| tier(&name));
     let model = name.into_owned();
-    Ok(Ask { body, model, stream, model_at, usage, prompt_at, instructions_at, tools_at })
+    Ok(Ask { body, model, stream, tier, model_at, usage, prompt_at, instructions_at, tools_at })
 }
 
 /// Where `part`, a slice of `text`, stands in it.

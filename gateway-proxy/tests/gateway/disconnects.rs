@@ -114,6 +114,23 @@ async fn a_running_count_is_no_report_of_the_whole() {
 }
 
 #[tokio::test]
+async fn leaving_does_not_change_the_tier_that_was_asked_for() {
+    let usage = r#","usage":{"prompt_tokens":10,"completion_tokens":5}}"#;
+    let said = CHUNK.trim_end().strip_suffix('}').unwrap().to_owned() + usage + "\n\n";
+    let served = said.replace(r#""model":"m","#, r#""model":"m","service_tier":"default","#);
+    for (event, cost) in [(said, "0.002"), (served, "0.00002")] {
+        let upstream = Upstream::always(vec![sse_head(), Step::Send(event.into()), Step::Hang]).await;
+        let (gateway, collector) = Gateway::simple(&upstream).await;
+        let body =
+            crate::support::chat(true).replace("\"stream\"", "\"service_tier\":\"priority\",\"stream\"");
+        let mut body = gateway.send(gateway.request("/v1/chat/completions", body)).await.into_body();
+        body.frame().await.unwrap().unwrap();
+        drop(body);
+        assert_eq!(collector.call().await.get("control_tower.cost.total"), cost);
+    }
+}
+
+#[tokio::test]
 async fn leaving_after_the_last_event_is_no_disconnect() {
     let finish = "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: {\"choices\":[],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":1}}\n\ndata: [DONE]\n\n";
     let upstream =

@@ -127,9 +127,12 @@ pub fn snapshot_at(base_url: &str, capture_content: bool) -> Snapshot {
     }
 }
 
-/// $1 a million input tokens, $2 a million output tokens, $0.1 a million cached ones.
+/// $1 a million input tokens, $2 a million output tokens, $0.1 a million cached ones; a hundredfold at priority.
 fn prices() -> PriceBook {
-    let card = serde_json::json!([{ "rates": { "input": "1", "output": "2", "cache_read": "0.1" } }]);
+    let card = serde_json::json!([
+        { "rates": { "input": "1", "output": "2", "cache_read": "0.1" } },
+        { "tier": "priority", "rates": { "input": "100", "output": "200", "cache_read": "10" } },
+    ]);
     let charge = Charge::Tokens(serde_json::from_value(card).unwrap());
     let price = |model: &str| ModelPrice {
         provider: "sim".into(),
