@@ -139,16 +139,25 @@ impl Warehouse {
 
     /// A read, bounded: an answer that would take more than this is an error, never a slow or dead engine.
     pub(crate) fn read(&self, sql: &'static str, limits: Limits) -> Query {
-        self.database()
-            .query_raw(sql)
-            .with_setting("readonly", "2")
-            .with_setting("max_execution_time", limits.seconds.to_string())
-            .with_setting("max_memory_usage", limits.memory_bytes.to_string())
-            .with_setting("max_bytes_before_external_group_by", (limits.memory_bytes / 2).to_string())
-            .with_setting("max_result_rows", limits.result_rows.to_string())
-            .with_setting("result_overflow_mode", "throw")
-            .with_setting("max_bytes_to_read", limits.bytes_to_read.to_string())
+        bounded(&self.database(), sql, limits)
     }
+
+    /// As [`Warehouse::read`], outside any database.
+    pub(crate) fn server_read(&self, sql: &'static str, limits: Limits) -> Query {
+        bounded(self.server(), sql, limits)
+    }
+}
+
+fn bounded(client: &Client, sql: &'static str, limits: Limits) -> Query {
+    client
+        .query_raw(sql)
+        .with_setting("readonly", "2")
+        .with_setting("max_execution_time", limits.seconds.to_string())
+        .with_setting("max_memory_usage", limits.memory_bytes.to_string())
+        .with_setting("max_bytes_before_external_group_by", (limits.memory_bytes / 2).to_string())
+        .with_setting("max_result_rows", limits.result_rows.to_string())
+        .with_setting("result_overflow_mode", "throw")
+        .with_setting("max_bytes_to_read", limits.bytes_to_read.to_string())
 }
 
 /// What one read may use at most.

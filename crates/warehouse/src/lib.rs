@@ -24,4 +24,5 @@ pub mod testing;
 pub use client::{Warehouse, WarehouseConfig};
 pub use error::{Failure, InsertError, WarehouseError};
 pub use reads::consistency::Consistency;
+pub use reads::vitals::Vitals;
 pub use rows::{SpanKey, SpanRow};

@@ -27,6 +27,7 @@ pub(crate) mod read {
         PING = "ping.sql",
         SERVER_VERSION = "server_version.sql",
         SIGNALS = "signals.sql",
+        VITALS = "vitals.sql",
     }
 }
 

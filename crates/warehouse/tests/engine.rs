@@ -126,3 +126,18 @@ async fn bad_rows_and_far_times_do_not_harm_their_neighbours() {
     let years: Vec<i64> = [&page.calls[0], page.calls.last().unwrap()].iter().map(|c| c.start_ms).collect();
     assert_eq!((page.calls.len(), years), (152, vec![4_102_444_800_000, 0]));
 }
+
+#[tokio::test]
+async fn it_says_how_it_fares_before_and_after_there_are_tables() {
+    let engine = Engine::start().await;
+    let client = warehouse::Warehouse::connect(engine.client_config("control_tower"));
+    let empty = client.vitals().await.unwrap();
+    assert_eq!((empty.parts, empty.rows, empty.bytes_on_disk), (0, 0, 0));
+    assert!(empty.memory_bytes > 1 << 20 && empty.queries >= 1, "{empty:?}");
+    assert!(0 < empty.disk_free_bytes && empty.disk_free_bytes <= empty.disk_total_bytes, "{empty:?}");
+    let warehouse = engine.warehouse("control_tower").await;
+    let migrated = client.vitals().await.unwrap().rows;
+    warehouse.insert_spans(&[call("acme", 1, 0), call("acme", 2, 10)], "vitals").await.unwrap();
+    let filled = client.vitals().await.unwrap();
+    assert!(filled.rows >= migrated + 4 && filled.parts > 1 && filled.bytes_on_disk > 0, "{filled:?}");
+}

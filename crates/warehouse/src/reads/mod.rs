@@ -6,6 +6,7 @@ mod calls;
 pub(crate) mod consistency;
 mod facets;
 mod overview;
+pub(crate) mod vitals;
 
 use crate::error::WarehouseError;
 use clickhouse::query::Query;
