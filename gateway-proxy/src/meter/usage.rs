@@ -24,6 +24,7 @@ struct UsageFields {
     completion_tokens: Count,
     input_tokens: Count,
     output_tokens: Count,
+    total_tokens: Count,
     prompt_tokens_details: Lenient<InputDetails>,
     input_tokens_details: Lenient<InputDetails>,
     completion_tokens_details: Lenient<OutputDetails>,
@@ -89,13 +90,20 @@ impl UsageFields {
         let stated = prompt.or(self.input_tokens).or_nothing();
         let input =
             if is_anthropic { stated.saturating_add(cache_read).saturating_add(written) } else { stated };
+        let reasoning = output_details.reasoning_tokens.or_nothing();
+        let output = completion.or(self.output_tokens).or_nothing();
+        // xAI's models and Gemini's compatible endpoint leave reasoning out of the output, and only the total tells. Where what
+        // is missing is something else, such as cached input, it is not output.
+        let missing = self.total_tokens.or_nothing().saturating_sub(input.saturating_add(output));
+        let is_cached = [cache_read, written, cache_read.saturating_add(written)].contains(&missing);
+        let is_reasoning = missing == reasoning || (reasoning == 0 && !is_cached);
         Some(TokenUsage {
             input,
-            output: completion.or(self.output_tokens).or_nothing(),
+            output: if is_reasoning { output.saturating_add(missing) } else { output },
             cache_read,
             cache_write: written - hour,
             cache_write_1h: hour,
-            reasoning: output_details.reasoning_tokens.or_nothing(),
+            reasoning,
             audio_input: input_details.audio_tokens.or_nothing(),
             audio_output: output_details.audio_tokens.or_nothing(),
         })
@@ -261,6 +269,69 @@ mod tests {
             read(r#"{"prompt_tokens":7,"completion_tokens":null,"prompt_tokens_details":null}"#).input,
             7
         );
+    }
+
+    /// Usage as the providers' documentation and real answers show it, and the output that the provider bills.
+    #[test]
+    fn reasoning_is_billed_where_only_the_total_holds_it() {
+        for (from, json, input, output, reasoning) in [
+            (
+                "xAI: completion_tokens without reasoning",
+                r#"{"prompt_tokens":32,"completion_tokens":9,"total_tokens":135,
+                "prompt_tokens_details":{"text_tokens":32,"audio_tokens":0,"image_tokens":0,"cached_tokens":6},
+                "completion_tokens_details":{"reasoning_tokens":94,"audio_tokens":0,"accepted_prediction_tokens":0}}"#,
+                32,
+                103,
+                94,
+            ),
+            (
+                "Gemini's compatible endpoint: thoughts in the total alone",
+                r#"{"prompt_tokens":8,"completion_tokens":40,"total_tokens":1048}"#,
+                8,
+                1040,
+                0,
+            ),
+            (
+                "OpenAI: everything in completion_tokens",
+                r#"{"prompt_tokens":75,"completion_tokens":1186,"total_tokens":1261,
+                "completion_tokens_details":{"reasoning_tokens":1024}}"#,
+                75,
+                1186,
+                1024,
+            ),
+            (
+                "a total with cached input that the prompt leaves out",
+                r#"{"prompt_tokens":10,"completion_tokens":5,"total_tokens":55,"cache_read_input_tokens":40}"#,
+                10,
+                5,
+                0,
+            ),
+            (
+                "a total that explains nothing",
+                r#"{"prompt_tokens":10,"completion_tokens":5,"total_tokens":17,
+                "completion_tokens_details":{"reasoning_tokens":3}}"#,
+                10,
+                5,
+                3,
+            ),
+            (
+                "a total that is too small",
+                r#"{"prompt_tokens":10,"completion_tokens":5,"total_tokens":1}"#,
+                10,
+                5,
+                0,
+            ),
+            (
+                "Anthropic's shape",
+                r#"{"input_tokens":10,"output_tokens":5,"total_tokens":15,"cache_read_input_tokens":40}"#,
+                50,
+                5,
+                0,
+            ),
+        ] {
+            let got = read(json);
+            assert_eq!((got.input, got.output, got.reasoning), (input, output, reasoning), "{from}");
+        }
     }
 
     #[test]
