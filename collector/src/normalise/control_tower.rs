@@ -61,7 +61,7 @@ pub(super) fn apply(draft: &mut Draft) {
     draft.fill(dialect, names::CLIENT_DISCONNECTED, |row| &mut row.client_disconnected, values::truth);
 }
 
-fn small(value: &Value) -> Option<u16> {
+pub(super) fn small(value: &Value) -> Option<u16> {
     values::count(value).and_then(|count| u16::try_from(count).ok())
 }
 

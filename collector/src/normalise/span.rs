@@ -112,12 +112,11 @@ pub fn normalise(
     let span_id = id::<8>(&span.span_id).ok_or(Rejected::SpanId)?;
     let mut tally = Tally::default();
     limits.cut_span(&mut span, size, &mut tally);
-    let placed = window::place(span.start_time_unix_nano, span.end_time_unix_nano, now);
-    tally.moved_spans += u64::from(placed.moved);
-    tally.negative_durations += u64::from(placed.negative);
-
     let mut draft = Draft { row: SpanRow::default(), fields: Fields::new(span.attributes), tally };
     let retention_days = owner(&mut draft, origin)?;
+    let placed = window::place(span.start_time_unix_nano, span.end_time_unix_nano, now, retention_days);
+    draft.tally.moved_spans += u64::from(placed.moved);
+    draft.tally.negative_durations += u64::from(placed.negative);
     let (status, status_message) = status(span.status);
     draft.row = SpanRow {
         trace_id,
@@ -157,7 +156,7 @@ pub fn normalise(
     Ok((row, tally))
 }
 
-/// Sets the tenant and returns the days to keep the span unless it says otherwise itself.
+/// Sets the tenant and returns the days to keep the span: as the tenant's policy or our own service says.
 fn owner(draft: &mut Draft, origin: Origin<'_>) -> Result<u16, Rejected> {
     match origin {
         Origin::Tenant(policy) => {
@@ -168,7 +167,8 @@ fn owner(draft: &mut Draft, origin: Origin<'_>) -> Result<u16, Rejected> {
             let named =
                 draft.fields.take_text(names::TENANT_ID).and_then(|text| text.parse::<TenantId>().ok());
             draft.row.tenant_id = named.ok_or(Rejected::Tenant)?.into();
-            Ok(default_retention_days)
+            let says = draft.fields.get(names::RETENTION_DAYS).and_then(control_tower::small);
+            Ok(says.filter(|days| *days > 0).unwrap_or(default_retention_days))
         }
     }
 }
