@@ -6,7 +6,9 @@ use super::plan::write_durably;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
+use std::fs::{DirBuilder, Permissions};
 use std::io;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use warehouse::SpanRow;
 
@@ -44,9 +46,11 @@ impl Letters {
 }
 
 impl DeadLetters {
-    /// In `dir`, which is created.
+    /// In `dir`, which is created; nobody else may read it, for rows hold what people wrote.
     pub fn open(dir: &Path) -> io::Result<Self> {
-        std::fs::create_dir_all(dir)?;
+        DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+        // One that an earlier version left open to others.
+        std::fs::set_permissions(dir, Permissions::from_mode(0o700))?;
         Ok(Self { dir: dir.to_owned() })
     }
 

@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::ops::Range;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use warehouse::SpanRow;
 
@@ -133,10 +134,11 @@ fn checksum(body: &[u8]) -> String {
     hex::encode(Sha256::digest(body))
 }
 
-/// Replaces a file as a whole: after a crash there is the old content or the new.
+/// Replaces a file as a whole: after a crash there is the old content or the new. Nobody else may read it.
 pub(super) fn write_durably(dir: &Path, name: &str, content: &[u8]) -> io::Result<()> {
     let temporary = dir.join(format!("{name}.tmp"));
-    let mut file = File::create(&temporary)?;
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+    file.set_permissions(Permissions::from_mode(0o600))?;
     file.write_all(content)?;
     file.sync_all()?;
     fs::rename(&temporary, dir.join(name))?;

@@ -3,6 +3,7 @@
 use super::fake::{Fake, Fate};
 use super::*;
 use proptest::prelude::*;
+use std::os::unix::fs::PermissionsExt;
 
 async fn eventually(what: &str, holds: impl Fn() -> bool) {
     for _ in 0..2_000 {
@@ -84,6 +85,12 @@ async fn a_poisoned_row_is_set_aside_and_its_neighbours_arrive() {
     let files: Vec<_> =
         std::fs::read_dir(dir.path().join("rejected")).unwrap().map(|file| file.unwrap().path()).collect();
     assert_eq!(files.len(), 1);
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(
+        (mode(&files[0]), mode(&dir.path().join("rejected"))),
+        (0o600, 0o700),
+        "nobody else reads them"
+    );
     let letter: serde_json::Value =
         serde_json::from_str(std::fs::read_to_string(&files[0]).unwrap().trim()).unwrap();
     assert_eq!(letter["row"]["input_tokens"], 13);
