@@ -4,7 +4,7 @@
 //! what happens to it when the client leaves.
 
 use crate::app::App;
-use crate::emit::{Settled, settle};
+use crate::emit::{Recorded, Settled, settle};
 use crate::endpoints::Endpoint;
 use crate::identity::Identity;
 use crate::meter::{Answer, Prompt};
@@ -118,7 +118,7 @@ impl Call {
     }
 
     /// Ends the call: counts what must be counted, prices it and puts its record into the spool.
-    pub(crate) async fn finish(&mut self, ending: Ending) -> Settled {
+    pub(crate) async fn finish(&mut self, ending: Ending) -> Recorded {
         let used = match self.usage(ending) {
             Some(used) => used,
             None => match self.count() {
@@ -142,10 +142,10 @@ impl Call {
     }
 
     /// Prices the call and puts its record into the spool; returns what it cost.
-    pub(crate) fn record(&mut self, ending: Ending, used: Used) -> Settled {
+    pub(crate) fn record(&mut self, ending: Ending, used: Used) -> Recorded {
         match self.facts.take() {
             Some(facts) => settle(&self.app, facts, ending, used),
-            None => Settled::default(),
+            None => Ok(Settled::default()),
         }
     }
 
@@ -165,20 +165,20 @@ impl Drop for Call {
     }
 }
 
-/// Records a call that nobody waits for; counting, where needed, happens off the async threads.
+/// Records a call that nobody waits for, so that nobody can be told should it fail; counting, where needed, happens off the async threads.
 fn record_later(app: &Arc<App>, facts: Box<Facts>, ending: Ending) {
     if let Some(used) = facts.usage(ending) {
-        settle(app, facts, ending, used);
+        let _told_by_the_log = settle(app, facts, ending, used);
         return;
     }
     let Some((prompt, output)) = facts.to_count() else {
-        settle(app, facts, ending, Used::NOTHING);
+        let _told_by_the_log = settle(app, facts, ending, Used::NOTHING);
         return;
     };
     let app = app.clone();
     let work = move || {
         let used = Used::counted(app.estimator.count(&prompt, &output), ending);
-        settle(&app, facts, ending, used);
+        let _told_by_the_log = settle(&app, facts, ending, used);
     };
     work_in_background(work);
 }

@@ -42,6 +42,8 @@ pub(crate) enum Failure {
     Body(#[from] BodyError),
     #[error("spool full")]
     SpoolFull,
+    #[error("not recorded")]
+    Unrecorded,
     #[error("{0}")]
     BadProvider(String),
     #[error("upstream unreachable")]
@@ -131,6 +133,10 @@ impl Failure {
             Self::SpoolFull => {
                 let message = "calls cannot be recorded at the moment, so none is made: retry later";
                 retry_in(5, ApiError { code: Some("spool_full"), ..ApiError::internal(503, message) })
+            }
+            Self::Unrecorded => {
+                let message = "the call could not be recorded, so its answer is withheld: retry later";
+                retry_in(5, ApiError { code: Some("not_recorded"), ..ApiError::internal(503, message) })
             }
             Self::BadProvider(message) => ApiError {
                 code: Some("provider_misconfigured"),

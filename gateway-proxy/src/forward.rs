@@ -2,6 +2,7 @@
 
 use crate::app::App;
 use crate::call::{Attempt, Call, Ending, Facts};
+use crate::emit::Unrecorded;
 use crate::errors::{Failure, class_of_status};
 use crate::identity::Identity;
 use crate::metrics::GatewayMetrics;
@@ -10,6 +11,7 @@ use crate::request::outgoing_body;
 use crate::respond::{self, Body, COST, MODEL};
 use crate::stack::fail;
 use crate::upstream::{Lease, Outgoing, Progress, SendError, Target, for_client, for_upstream};
+use contracts::Fault;
 use contracts::policy::Resolved;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header, response};
 use hyper::body::Incoming;
@@ -153,10 +155,12 @@ fn unsent(target: &Target, error: &SendError) -> Failure {
     }
 }
 
-/// Records a call whose upstream failed.
+/// Records a call that failed on its way.
 async fn give_up(app: &App, mut call: Call, failure: Failure) -> Failure {
     let error = failure.to_api();
-    GatewayMetrics::count(&app.metrics.upstream_errors, error.code.unwrap_or(error.kind));
+    if error.fault == Fault::Upstream {
+        GatewayMetrics::count(&app.metrics.upstream_errors, error.code.unwrap_or(error.kind));
+    }
     fail(&mut call, failure).await
 }
 
@@ -200,7 +204,7 @@ async fn pass_whole(
         GatewayMetrics::count(&app.metrics.upstream_errors, ending.error.unwrap_or(class));
         if let Whole::Wrapped(error) = judged {
             let identity = facts.identity.clone();
-            call.finish(ending).await;
+            call.finish(ending).await.map_err(|Unrecorded| Failure::Unrecorded)?;
             let mut response = respond::error(&error, &identity);
             if let Some(after) = head.headers.get(header::RETRY_AFTER) {
                 response.headers_mut().insert(header::RETRY_AFTER, after.clone());
@@ -215,7 +219,7 @@ async fn pass_whole(
     if let Some(resolved) = &facts.resolved {
         say(headers, facts, resolved);
     }
-    let settled = call.finish(ending).await;
+    let settled = call.finish(ending).await.map_err(|Unrecorded| Failure::Unrecorded)?;
     if let Some(cost) = settled.cost {
         respond::put(response.headers_mut(), COST, &cost.total.to_string());
     }

@@ -170,7 +170,8 @@ async fn admitted(
 pub(crate) async fn fail(call: &mut Call, failure: Failure) -> Failure {
     let error = failure.to_api();
     let class = error.code.unwrap_or(error.kind);
-    call.finish(Ending::failed(error.status, class)).await;
+    // It failed already: that it could not be recorded either is counted and logged, but tells the client nothing.
+    let _failed_anyway = call.finish(Ending::failed(error.status, class)).await;
     failure
 }
 

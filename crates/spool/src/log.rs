@@ -19,6 +19,9 @@ use tokio::sync::{Notify, watch};
 /// Frames up to this length are written with one call, from one buffer; longer ones are not copied.
 const COPY_LIMIT: usize = 128 * 1024;
 
+/// Bytes of a probe: more than a usual record, so that a disk with room for a last small write does not pass.
+const PROBE: usize = 64 * 1024;
+
 /// What writers, the reader and the sync thread share.
 #[derive(Debug)]
 pub(crate) struct Log {
@@ -251,6 +254,20 @@ impl Log {
             segment.end = tail.end;
         }
         Ok(Position(tail.end))
+    }
+
+    /// Writes beyond the end, where nobody reads, and takes it back. `Ok` means that an append of this size would do.
+    pub(crate) fn probe(&self) -> Result<(), AppendError> {
+        let mut tail = self.lock();
+        let (file, base) = self.active_segment(&mut tail)?;
+        let offset = tail.end - base;
+        let written = file.write_all_at(&[0; PROBE], offset);
+        let path = Segment { base, end: tail.end }.path(&self.options.dir);
+        let undone = file.set_len(offset);
+        // It may have begun a segment.
+        self.request_sync(&mut tail, When::Soon);
+        drop(tail);
+        written.and(undone).map_err(AppendError::io("append to", &path))
     }
 
     /// The segment to append to, and its base; creates one when there is none with room.

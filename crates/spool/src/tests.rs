@@ -319,6 +319,30 @@ async fn bytes_inside_of_a_record_never_pass_for_a_record() {
     assert_eq!(drain(&mut reader).await, ["genuine"]);
 }
 
+#[tokio::test]
+async fn a_probe_tells_whether_the_disk_takes_more_and_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (here, away) = (dir.path().join("spool"), dir.path().join("away"));
+    let (writer, reader) = Spool::open(small(&here)).unwrap();
+    writer.probe().unwrap();
+    writer.append(b"first").unwrap();
+    writer.probe().unwrap();
+    let length = std::fs::metadata(&segments(&here)[0]).unwrap().len();
+    assert!(length < 4096, "{length} bytes are left");
+    writer.append(&[b'x'; 5000]).unwrap();
+    // The segment has grown enough, and where the directory was no other can be begun.
+    std::fs::rename(&here, &away).unwrap();
+    assert!(matches!(writer.probe(), Err(AppendError::Io { .. })));
+    std::fs::rename(&away, &here).unwrap();
+    writer.probe().unwrap();
+    writer.append(b"last").unwrap();
+    drop((writer, reader));
+    let (writer, mut reader) = Spool::open(small(&here)).unwrap();
+    let all = drain(&mut reader).await;
+    assert_eq!((all.len(), all[0].as_str(), all[2].as_str()), (3, "first", "last"));
+    assert_eq!(writer.stats().torn, 0);
+}
+
 #[test]
 fn a_directory_is_open_once() {
     let dir = tempfile::tempdir().unwrap();

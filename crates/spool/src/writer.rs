@@ -90,6 +90,12 @@ impl Writer {
         self.keeper.log.is_full(&self.keeper.log.lock())
     }
 
+    /// Finds out, after an append failed, whether the system takes writes again. Leaves nothing behind; a write of 64 KiB, so
+    /// not to be called without need.
+    pub fn probe(&self) -> Result<(), AppendError> {
+        self.keeper.log.probe()
+    }
+
     /// What the spool holds now.
     pub fn stats(&self) -> Stats {
         let log = &self.keeper.log;

@@ -5,6 +5,6 @@ mod settle;
 mod shipper;
 mod spans;
 
-pub(crate) use recorder::Recorder;
-pub(crate) use settle::{Settled, settle};
+pub(crate) use recorder::{Recorder, Unrecorded};
+pub(crate) use settle::{Recorded, Settled, settle};
 pub(crate) use shipper::{Shipper, ShipperOptions};

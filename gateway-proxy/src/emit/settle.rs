@@ -1,5 +1,6 @@
 //! The end of a call: price it, count it, spool it.
 
+use super::recorder::Unrecorded;
 use super::spans::{self, Priced};
 use crate::app::App;
 use crate::call::{Ending, Facts, Used};
@@ -13,8 +14,11 @@ pub(crate) struct Settled {
     pub(crate) cost: Option<Cost>,
 }
 
+/// A call that was recorded.
+pub(crate) type Recorded = Result<Settled, Unrecorded>;
+
 /// Prices a call and puts its record into the spool, before the client has the last byte of its answer.
-pub(crate) fn settle(app: &App, mut facts: Box<Facts>, ending: Ending, used: Used) -> Settled {
+pub(crate) fn settle(app: &App, mut facts: Box<Facts>, ending: Ending, used: Used) -> Recorded {
     facts.end_attempt(ending.error);
     let cost = used.source.and_then(|source| {
         let cost = price(&facts, used);
@@ -34,8 +38,8 @@ pub(crate) fn settle(app: &App, mut facts: Box<Facts>, ending: Ending, used: Use
     }
     let priced = Priced { used, cost };
     let spans = spans::of(&facts, ending, &priced, app.limits.capture_bytes, &app.metrics);
-    app.recorder.record(spans, &app.metrics);
-    Settled { cost }
+    app.recorder.record(spans, &app.metrics)?;
+    Ok(Settled { cost })
 }
 
 /// The price of the model that answered, or else of the one that was asked; at the tier it says it was served at, or else at

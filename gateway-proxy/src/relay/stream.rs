@@ -5,9 +5,10 @@
 
 use crate::app::App;
 use crate::call::{Call, Count, Ending, Facts, TIMED_OUT, Used};
-use crate::emit::Settled;
+use crate::emit::{Settled, Unrecorded};
 use crate::endpoints::EventKind;
 use crate::errors::Failure;
+use crate::meter::Answer;
 use crate::respond::COST;
 use crate::sse::{Event, Relay, Relayed, Verdict};
 use crate::upstream::Lease;
@@ -189,8 +190,7 @@ impl Stream {
                         return Poll::Pending;
                     }
                     Poll::Ready(usage) => {
-                        self.record(ending, Used::counted(usage.unwrap_or_default(), ending), more);
-                        last
+                        self.record(ending, Used::counted(usage.unwrap_or_default(), ending), last, more)
                     }
                 },
                 Phase::Lingering => {
@@ -318,16 +318,32 @@ impl Stream {
                 }
             },
         };
-        self.record(ending, used, more);
-        last
+        self.record(ending, used, last, more)
     }
 
-    fn record(&mut self, ending: Ending, used: Used, more: bool) {
-        self.settled = self.call.record(ending, used);
+    /// Records the call. Returns what the client gets as the last of its answer: `last`, or an error instead of it.
+    fn record(&mut self, ending: Ending, used: Used, last: Bytes, more: bool) -> Bytes {
+        let told =
+            self.call.facts().map(|facts| (facts.endpoint, facts.identity.clone(), facts.answer.sequence));
+        let (last, more) = match (self.call.record(ending, used), told) {
+            (Ok(settled), _) => {
+                self.settled = settled;
+                (last, more)
+            }
+            (Err(Unrecorded), Some((endpoint, identity, sequence))) if ending.error.is_none() => {
+                self.upstream = None;
+                let answer = Answer { sequence, ..Answer::default() };
+                let error = Failure::Unrecorded.to_api();
+                (Bytes::from((endpoint.error_event)(&error, &identity.request_id, &answer)), false)
+            }
+            // It ends with an error already.
+            (Err(Unrecorded), _) => (last, more),
+        };
         self.phase = if more { Phase::Lingering } else { Phase::Trailers };
         let now = Instant::now();
         self.last_piece = now;
         self.timer.as_mut().reset((now + LINGER).min(self.deadline));
+        last
     }
 
     /// The upstream's connection may serve another call.

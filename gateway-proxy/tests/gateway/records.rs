@@ -206,6 +206,60 @@ async fn a_full_spool_refuses_or_drops_as_configured() {
     }
 }
 
+/// A disk that takes nothing more is played by moving the spool's directory away: its open segment lives on, but no other
+/// can be begun.
+#[tokio::test]
+async fn a_disk_that_takes_no_record_withholds_answers_and_refuses_calls_until_it_does() {
+    let finish =
+        "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"x\"},\"finish_reason\":\"stop\"}]}\n\n";
+    let usage =
+        "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":1}}\n\ndata: [DONE]\n\n";
+    let steps = sse(&[finish.as_bytes(), usage.as_bytes()]);
+    let upstream =
+        Upstream::start(
+            move |request| {
+                if request.json()["stream"] == true { steps.clone() } else { json(200, ANSWER) }
+            },
+        )
+        .await;
+    for stream in [false, true] {
+        let mut small = config(None);
+        small.spool.segment_bytes = 4 << 10;
+        let gateway = Gateway::start(small, snapshot(upstream.addr, true));
+        assert_eq!(gateway.post("/v1/chat/completions", chat(stream)).await.status, 200);
+        let away = gateway.spool.with_extension("away");
+        std::fs::rename(&gateway.spool, &away).unwrap();
+        let mut last = gateway.post("/v1/chat/completions", chat(stream)).await;
+        for _ in 0..20 {
+            if last.text().contains("not_recorded") {
+                break;
+            }
+            last = gateway.post("/v1/chat/completions", chat(stream)).await;
+        }
+        assert_eq!(last.status.as_u16(), if stream { 200 } else { 503 });
+        assert!(last.text().contains("\"code\":\"not_recorded\""), "{}", last.text());
+        assert!(!last.text().contains("Hello") && !last.text().contains("[DONE]"), "{}", last.text());
+        assert_eq!(gateway.metric("gateway_records_lost_total").await, Some(1.0));
+
+        // From here on nothing is asked of the upstream, also not when it is time to try the disk again.
+        let calls = upstream.received().len();
+        for pause in [0, 600] {
+            tokio::time::sleep(Duration::from_millis(pause)).await;
+            let refused = gateway.post("/v1/chat/completions", chat(stream)).await;
+            assert_eq!(
+                (refused.status.as_u16(), refused.json()["error"]["code"].as_str()),
+                (503, Some("spool_full"))
+            );
+        }
+        assert_eq!(upstream.received().len(), calls);
+        std::fs::rename(&away, &gateway.spool).unwrap();
+        tokio::time::sleep(Duration::from_millis(600)).await;
+        let served = gateway.post("/v1/chat/completions", chat(stream)).await;
+        assert_eq!(served.status, 200);
+        assert!(gateway.is_spooled(served.header("x-request-id")));
+    }
+}
+
 #[tokio::test]
 async fn the_shipper_insists_until_the_collector_is_back() {
     let down = std::sync::Arc::new(AtomicU32::new(3));
