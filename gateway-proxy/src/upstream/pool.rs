@@ -3,6 +3,9 @@
 //! A pool of our own, and a thin one: what it must decide (which failures may be retried, when a connection is reused, what
 //! cancels it) is exactly what this gateway promises. A call is retried only while not a byte of it was sent: when no
 //! connection could be made, or when a kept one turned out to be closed.
+//!
+//! HTTP/1.1 and nothing else, one call a connection: over HTTP/2 all calls would share one, with its limit of streams, its
+//! window that a stalled reader fills for everybody, and its silent death (docs/decisions, 7).
 
 use super::connection::{Connection, Lease};
 use super::headers::number;
@@ -12,13 +15,12 @@ use bytes::Bytes;
 use contracts::ProviderId;
 use contracts::policy::Provider;
 use http::uri::{PathAndQuery, Uri};
-use http::{HeaderMap, Method, Request, Response, Version, header};
+use http::{HeaderMap, Method, Request, Response, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::client::conn::{http1, http2};
+use hyper::client::conn::http1;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::connect::{Connection as _, HttpConnector};
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::client::legacy::connect::HttpConnector;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
@@ -40,15 +42,13 @@ pub(crate) struct Upstreams {
 pub(crate) struct Pool {
     pub(super) origin: Origin,
     idle: Mutex<Vec<Idle>>,
-    /// The connection that all calls share when the origin speaks HTTP/2.
-    shared: Mutex<Option<http2::SendRequest<Full<Bytes>>>>,
     most_idle: usize,
     keep_for: Duration,
 }
 
 #[derive(Debug)]
 struct Idle {
-    sender: http1::SendRequest<Full<Bytes>>,
+    connection: Connection,
     since: Instant,
 }
 
@@ -96,7 +96,6 @@ impl Upstreams {
             .with_provider_and_webpki_roots(rustls::crypto::ring::default_provider())?
             .https_or_http()
             .enable_http1()
-            .enable_http2()
             .wrap_connector(http);
         Ok(Self {
             targets: RwLock::default(),
@@ -136,7 +135,6 @@ impl Upstreams {
             Arc::new(Pool {
                 origin: origin.clone(),
                 idle: Mutex::default(),
-                shared: Mutex::default(),
                 most_idle: self.config.idle_connections,
                 keep_for: Duration::from_millis(self.config.idle_connection_ms),
             })
@@ -187,9 +185,8 @@ impl Upstreams {
         tell: &mut impl FnMut(Progress<'_>),
     ) -> Result<(Response<Incoming>, Lease), (hyper::Error, bool)> {
         connection.ready().await.map_err(|error| (error, true))?;
-        let is_http2 = matches!(connection, Connection::Http2(_));
         tell(Progress::HandedOver);
-        match connection.send(request(target, outgoing, is_http2)).await {
+        match connection.try_send_request(request(target, outgoing)).await {
             Ok(response) => Ok((response, Lease { connection, pool: target.pool.clone() })),
             Err(mut failed) => {
                 let nothing_sent = failed.take_message().is_some();
@@ -210,21 +207,10 @@ impl Upstreams {
                 .build()
                 .map_err(|error| SendError::Connect(error.into()))?;
             let stream = self.connector.clone().call(uri).await.map_err(SendError::Connect)?;
-            if stream.connected().is_negotiated_h2() {
-                let (sender, connection) = http2::Builder::new(TokioExecutor::new())
-                    .timer(TokioTimer::new())
-                    .handshake(stream)
-                    .await
-                    .map_err(|error| SendError::Connect(error.into()))?;
-                tokio::spawn(connection);
-                *pool.shared.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender.clone());
-                Ok(Connection::Http2(sender))
-            } else {
-                let (sender, connection) =
-                    http1::handshake(stream).await.map_err(|error| SendError::Connect(error.into()))?;
-                tokio::spawn(connection);
-                Ok(Connection::Http1(sender))
-            }
+            let (sender, connection) =
+                http1::handshake(stream).await.map_err(|error| SendError::Connect(error.into()))?;
+            tokio::spawn(connection);
+            Ok(sender)
         };
         match tokio::time::timeout(self.connect_timeout, connect).await {
             Ok(result) => result,
@@ -239,7 +225,7 @@ impl Upstreams {
         let now = Instant::now();
         for pool in pools {
             let mut idle = pool.idle.lock().unwrap_or_else(PoisonError::into_inner);
-            idle.retain(|one| !one.sender.is_closed() && now.duration_since(one.since) < pool.keep_for);
+            idle.retain(|one| !one.connection.is_closed() && now.duration_since(one.since) < pool.keep_for);
         }
     }
 }
@@ -247,35 +233,26 @@ impl Upstreams {
 impl Pool {
     /// A kept connection, the most recently used first.
     fn take(&self) -> Option<Connection> {
-        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(sender) = shared.as_ref() {
-            if !sender.is_closed() {
-                return Some(Connection::Http2(sender.clone()));
-            }
-            *shared = None;
-        }
-        drop(shared);
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         while let Some(one) = idle.pop() {
-            let connection = Connection::Http1(one.sender);
-            if !connection.is_closed() && one.since.elapsed() < self.keep_for {
-                return Some(connection);
+            if !one.connection.is_closed() && one.since.elapsed() < self.keep_for {
+                return Some(one.connection);
             }
         }
         None
     }
 
     /// Keeps a connection for another call.
-    pub(super) fn keep(&self, sender: http1::SendRequest<Full<Bytes>>, since: Instant) {
+    pub(super) fn keep(&self, connection: Connection, since: Instant) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if idle.len() < self.most_idle {
-            idle.push(Idle { sender, since });
+            idle.push(Idle { connection, since });
         }
     }
 }
 
-/// The request as a connection of this kind wants it.
-fn request(target: &Target, outgoing: &Outgoing, is_http2: bool) -> Request<Full<Bytes>> {
+/// The request as a connection wants it.
+fn request(target: &Target, outgoing: &Outgoing) -> Request<Full<Bytes>> {
     let mut request = Request::new(Full::new(outgoing.body.clone()));
     *request.method_mut() = Method::POST;
     *request.headers_mut() = outgoing.headers.clone();
@@ -288,13 +265,7 @@ fn request(target: &Target, outgoing: &Outgoing, is_http2: bool) -> Request<Full
     }
     let mut parts = http::uri::Parts::default();
     parts.path_and_query = Some(path);
-    if is_http2 {
-        parts.scheme = Some(target.pool.origin.scheme.clone());
-        parts.authority = Some(target.pool.origin.authority.clone());
-        *request.version_mut() = Version::HTTP_2;
-    } else {
-        headers.insert(header::HOST, target.host.clone());
-    }
+    headers.insert(header::HOST, target.host.clone());
     *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
     request
 }

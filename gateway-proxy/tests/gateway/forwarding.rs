@@ -1,7 +1,8 @@
 //! What reaches the upstream, and what comes back.
 
-use crate::support::{Gateway, Step, Upstream, chat, config, json, snapshot};
+use crate::support::{Gateway, Step, Upstream, chat, config, json, snapshot, snapshot_at};
 use std::time::Duration;
+use tokio::io::AsyncReadExt;
 
 const ANSWER: &str = r#"{"id":"chatcmpl-1","object":"chat.completion", "model":"pro-2025-01-01","choices":[{"index":0,"message":{"role":"assistant","content":"Hi \u00e9"},"finish_reason":"stop"}],"usage":{"prompt_tokens":10,"completion_tokens":5,"total_tokens":15}}"#;
 
@@ -24,6 +25,27 @@ async fn the_body_goes_byte_for_byte_but_for_the_model() {
     let same = chat(false);
     gateway.post("/v1/chat/completions", same.clone()).await;
     assert_eq!(upstream.received()[1].body, same.as_bytes(), "nothing to change, nothing changed");
+}
+
+#[tokio::test]
+async fn upstreams_are_offered_http_1_alone() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base_url = format!("https://{}/v1", listener.local_addr().unwrap());
+    let gateway = Gateway::start(config(None), snapshot_at(&base_url, false));
+    let calling = gateway.post("/v1/chat/completions", chat(false));
+    let hearing = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut hello = vec![0; 16 << 10];
+        let length = stream.read(&mut hello).await.unwrap();
+        hello.truncate(length);
+        // Not even the next try is let in.
+        drop(listener);
+        hello
+    };
+    let (_, hello) = tokio::join!(calling, hearing);
+    assert_eq!(hello[0], 22, "a TLS handshake begins");
+    // A protocol in ALPN (RFC 7301) is its length and its name.
+    assert!(!hello.windows(3).any(|w| w == b"\x02h2"));
 }
 
 #[tokio::test]
