@@ -4,6 +4,10 @@
 //! request too. A batch is forgotten only when the collector has said that it is durable there. One that the collector
 //! refuses for good (400) is halved until the record at fault is found, which is dropped and counted: it must not block
 //! the others for ever.
+//!
+//! A batch that may be at the collector already, because an earlier try of it had an unknown end, says so in a header: only
+//! then must the collector look for what it has. The first batch of a process is one, for the process before may have sent
+//! it.
 
 use crate::metrics::GatewayMetrics;
 use bytes::{Bytes, BytesMut};
@@ -31,6 +35,9 @@ const ANSWER: Duration = Duration::from_secs(30);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
+/// On a batch of which the collector may have something already.
+const RETRY: HeaderName = HeaderName::from_static("x-control-tower-retry");
+
 /// Where to ship to.
 #[derive(Debug, Clone)]
 pub(crate) struct ShipperOptions {
@@ -49,6 +56,8 @@ pub(crate) struct Shipper {
     metrics: GatewayMetrics,
     health: HealthHandle,
     random: RandomIdGenerator,
+    /// The batch at hand may have been sent before.
+    is_unsure: bool,
 }
 
 /// Why a batch was not accepted.
@@ -85,7 +94,8 @@ impl Shipper {
                 Some(value)
             }
         };
-        Ok(Self { reader, client, uri, key, metrics, health, random: RandomIdGenerator::default() })
+        let random = RandomIdGenerator::default();
+        Ok(Self { reader, client, uri, key, metrics, health, random, is_unsure: true })
     }
 
     /// Ships until `stop`; then once more what is there, as far as the collector takes it within `grace`.
@@ -94,6 +104,7 @@ impl Shipper {
         stop.run_until_cancelled(self.ship_forever()).await;
         // A batch in flight was given up: it is read again from the last commit. The collector drops what it has already.
         self.reader.rewind();
+        self.is_unsure = true;
         if timeout(grace, self.ship_rest()).await.is_err() {
             tracing::warn!(
                 "the collector did not take all records in time: they wait in the spool for the next start"
@@ -116,6 +127,7 @@ impl Shipper {
     async fn ship_next(&mut self, linger: Duration) {
         let batch = self.reader.next_batch(MOST_RECORDS, MOST_BYTES, linger).await;
         self.ship(&batch.records).await;
+        self.is_unsure = false;
         if let Err(error) = self.reader.commit(batch.to) {
             // It will be shipped again after a restart, and recognised by the collector.
             tracing::error!(
@@ -165,6 +177,7 @@ impl Shipper {
                 }
                 Err(Refusal::ForNow { class, after }) => (class, after),
             };
+            self.is_unsure = true;
             GatewayMetrics::count(&self.metrics.shipper_failures, class);
             let wait = after.unwrap_or(pause).min(LONGEST_PAUSE);
             tracing::debug!(
@@ -191,6 +204,9 @@ impl Shipper {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"));
         if let Some(key) = &self.key {
             headers.insert(HeaderName::from_static("x-control-tower-service-key"), key.clone());
+        }
+        if self.is_unsure {
+            headers.insert(RETRY, HeaderValue::from_static("1"));
         }
         let for_now = |class| Refusal::ForNow { class, after: None };
         let response = match timeout(ANSWER, self.client.request(request)).await {

@@ -279,6 +279,29 @@ async fn the_shipper_insists_until_the_collector_is_back() {
 }
 
 #[tokio::test]
+async fn a_batch_that_may_have_arrived_says_so() {
+    let failures = std::sync::Arc::new(AtomicU32::new(0));
+    let left = failures.clone();
+    let collector = Collector::judging(move |_| {
+        let before = left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| Some(n.saturating_sub(1)));
+        if before == Ok(0) { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
+    })
+    .await;
+    let upstream = Upstream::always(json(200, ANSWER)).await;
+    let gateway = Gateway::start(config(Some(&collector)), snapshot(upstream.addr, true));
+    // The first of the process, one that goes through at once, one that is refused for now, and again one at once.
+    for (number, fails) in [0, 0, 1, 0].into_iter().enumerate() {
+        failures.store(fails, Ordering::SeqCst);
+        gateway.post("/v1/chat/completions", chat(false)).await;
+        collector.calls(number + 1).await;
+    }
+    let said: Vec<bool> =
+        collector.headers().iter().map(|h| h.contains_key("x-control-tower-retry")).collect();
+    assert_eq!(said, [true, false, true, false]);
+    assert_eq!(collector.headers()[0]["x-control-tower-retry"], "1");
+}
+
+#[tokio::test]
 async fn a_record_that_the_collector_refuses_does_not_block_the_others() {
     let collector = Collector::judging(|batch| {
         let is_poison = batch.windows(6).any(|w| w == b"POISON");
