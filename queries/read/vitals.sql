@@ -2,12 +2,16 @@
 -- Parameters: database (ours; it need not exist yet).
 -- Units: bytes; queries, merges, parts and rows at this moment; disk_* of the fullest disk.
 SELECT
-    (SELECT toUInt64(greatest(value, 0)) FROM system.metrics WHERE metric = 'MemoryTracking') AS memory_bytes,
-    (SELECT toUInt64(greatest(value, 0)) FROM system.metrics WHERE metric = 'Query') AS queries,
-    (SELECT toUInt64(greatest(value, 0)) FROM system.metrics WHERE metric = 'Merge') AS merges,
+    gauges.memory_bytes, gauges.queries, gauges.merges,
     parts.parts, parts.rows, parts.bytes_on_disk,
     disk.disk_free_bytes, disk.disk_total_bytes
 FROM
+(
+    SELECT toUInt64(greatest(sumIf(value, metric = 'MemoryTracking'), 0)) AS memory_bytes,
+           toUInt64(greatest(sumIf(value, metric = 'Query'), 0)) AS queries,
+           toUInt64(greatest(sumIf(value, metric = 'Merge'), 0)) AS merges
+    FROM system.metrics
+) AS gauges,
 (
     SELECT count() AS parts, sum(rows) AS rows, sum(bytes_on_disk) AS bytes_on_disk
     FROM system.parts
