@@ -23,6 +23,9 @@ use subtle::ConstantTimeEq;
 /// The header that carries the service key.
 pub const SERVICE_KEY_HEADER: &str = "x-control-tower-service-key";
 
+/// The header by which a service of ours says that it may have sent this request before.
+pub const RETRY_HEADER: &str = "x-control-tower-retry";
+
 /// Headers that may carry a tenant's key, besides `Authorization: Bearer`.
 const KEY_HEADERS: [&str; 2] = ["x-api-key", "api-key"];
 
@@ -30,7 +33,10 @@ const KEY_HEADERS: [&str; 2] = ["x-api-key", "api-key"];
 #[derive(Debug, Clone)]
 pub enum Principal {
     /// A service of ours, trusted to name tenants and to fill our own columns.
-    Service,
+    Service {
+        /// It may have sent the request before.
+        again: bool,
+    },
     /// A tenant.
     Tenant(Arc<TenantPolicy>),
 }
@@ -116,7 +122,8 @@ impl Authenticator {
     pub fn authenticate(&self, headers: &HeaderMap) -> Result<Principal, AuthError> {
         if let Some(presented) = text(headers, SERVICE_KEY_HEADER) {
             let right = self.service_key.is_some_and(|key| bool::from(Self::digest(presented).ct_eq(&key)));
-            return if right { Ok(Principal::Service) } else { Err(AuthError::Service) };
+            let again = text(headers, RETRY_HEADER) == Some("1");
+            return if right { Ok(Principal::Service { again }) } else { Err(AuthError::Service) };
         }
         let snapshot = self.snapshots.load();
         match self.tenant(&snapshot, headers) {
@@ -256,7 +263,11 @@ mod tests {
     fn only_the_service_key_makes_a_service() {
         let principal =
             authenticator().authenticate(&headers(SERVICE_KEY_HEADER, "the-service-key")).unwrap();
-        assert!(matches!(principal, Principal::Service));
+        assert!(matches!(principal, Principal::Service { again: false }));
+        let mut again = headers(SERVICE_KEY_HEADER, "the-service-key");
+        again.insert(RETRY_HEADER, HeaderValue::from_static("1"));
+        let principal = authenticator().authenticate(&again).unwrap();
+        assert!(matches!(principal, Principal::Service { again: true }));
         let wrong = authenticator().authenticate(&headers(SERVICE_KEY_HEADER, "another")).unwrap_err();
         assert_eq!(wrong, AuthError::Service);
         let off = Authenticator { service_key: None, ..authenticator() };
@@ -291,7 +302,7 @@ mod tests {
         assert_eq!(nameless.authenticate(&HeaderMap::new()).unwrap_err(), AuthError::Nameless);
         assert!(matches!(
             other.authenticate(&headers(SERVICE_KEY_HEADER, "the-service-key")),
-            Ok(Principal::Service)
+            Ok(Principal::Service { .. })
         ));
     }
 }

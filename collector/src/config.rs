@@ -55,6 +55,12 @@ pub struct Config {
     /// How far the clocks of senders may be ahead or behind before a span sent again after a restart is not recognised.
     #[serde(with = "duration")]
     pub dedup_clock_skew: Duration,
+    /// The same for services of ours, which send the service key: the machines of one fleet keep their clocks together.
+    #[serde(with = "duration")]
+    pub dedup_service_clock_skew: Duration,
+    /// Whether other collectors write to the same warehouse. ClickHouse is then asked about every span that this collector
+    /// did not insert itself, so that one that is sent to one collector and again to another is found.
+    pub several_collectors: bool,
     /// What a client is asked to wait when the collector is under pressure.
     #[serde(with = "duration")]
     pub retry_after: Duration,
@@ -89,8 +95,10 @@ impl Default for Config {
             batch_rows: 20_000,
             batch_bytes: ByteSize::mib(16),
             batch_linger: Duration::from_millis(500),
-            dedup_ids: 500_000,
+            dedup_ids: 900_000,
             dedup_clock_skew: Duration::from_mins(10),
+            dedup_service_clock_skew: Duration::from_secs(10),
+            several_collectors: false,
             retry_after: Duration::from_secs(5),
             drain_deadline: Duration::from_secs(10),
             tls: None,

@@ -4,6 +4,7 @@ use crate::auth::Principal;
 use crate::metrics::Metrics;
 use crate::normalise::{Limits, Origin, Rejected, Source, Tally, normalise};
 use crate::receive::TraceRequest;
+use crate::record::Sender;
 use crate::{record, redact};
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
@@ -159,12 +160,19 @@ impl Ingest {
         let span = Span::decode(encoded).map_err(|_| Rejected::Undecodable)?;
         let origin = match principal {
             Principal::Tenant(policy) => Origin::Tenant(policy),
-            Principal::Service => Origin::Service { default_retention_days: self.default_retention_days },
+            Principal::Service { .. } => {
+                Origin::Service { default_retention_days: self.default_retention_days }
+            }
         };
         let (mut row, tally) = normalise(span, size, source, origin, self.limits, self.clock.now())?;
         prepared.redacted += u64::from(redact::redact(&mut row, principal));
         // Postcard fails on types that rows do not have; were it to fail, the span is refused and counted.
-        let record = record::encode(&row).map_err(|_| Rejected::Undecodable)?;
+        let sender = match principal {
+            Principal::Tenant(_) => Sender::Tenant,
+            Principal::Service { again: false } => Sender::Service,
+            Principal::Service { again: true } => Sender::ServiceAgain,
+        };
+        let record = record::encode(&row, sender).map_err(|_| Rejected::Undecodable)?;
         prepared.bytes += record.len();
         prepared.records.push(record);
         prepared.outcome.accepted += 1;

@@ -1,4 +1,4 @@
-//! A span as the spool holds it: one byte that names the format, then the row in postcard.
+//! A span as the spool holds it: one byte that names the format, one that says who sent it, then the row in postcard.
 //!
 //! Postcard knows no field names, so a change of [`SpanRow`] changes the format: raise [`FORMAT`] then, and keep a reader of
 //! the one before, because an upgrade finds records of the old version in the spool. A test pins the bytes of a row.
@@ -6,7 +6,18 @@
 use warehouse::SpanRow;
 
 /// The format that is written.
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
+
+/// What the sender of a span says of whether it was sent before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sender {
+    /// A tenant's program: its clock may be anywhere near.
+    Tenant,
+    /// A service of ours, on a machine whose clock we keep.
+    Service,
+    /// A service of ours that is not sure whether this request arrived before.
+    ServiceAgain,
+}
 
 /// Why a record is not a row.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -14,22 +25,36 @@ pub enum RecordError {
     /// Nothing, or a format of another version.
     #[error("record of format {0:?}: expected {FORMAT}")]
     Format(Option<u8>),
+    /// Nobody that we know.
+    #[error("record of sender {0:?}: expected 0, 1 or 2")]
+    Sender(Option<u8>),
     /// The rest is not a row.
     #[error("record cannot be decoded")]
     Decode(#[from] postcard::Error),
 }
 
 /// A row as a record.
-pub fn encode(row: &SpanRow) -> Result<Vec<u8>, postcard::Error> {
-    postcard::to_extend(row, vec![FORMAT])
+pub fn encode(row: &SpanRow, sender: Sender) -> Result<Vec<u8>, postcard::Error> {
+    let sender = match sender {
+        Sender::Tenant => 0,
+        Sender::Service => 1,
+        Sender::ServiceAgain => 2,
+    };
+    postcard::to_extend(row, vec![FORMAT, sender])
 }
 
-/// A record as a row.
-pub fn decode(record: &[u8]) -> Result<SpanRow, RecordError> {
-    match record.split_first() {
-        Some((&FORMAT, body)) => Ok(postcard::from_bytes(body)?),
-        other => Err(RecordError::Format(other.map(|(format, _)| *format))),
-    }
+/// A record as a row and who sent it.
+pub fn decode(record: &[u8]) -> Result<(SpanRow, Sender), RecordError> {
+    let Some((&FORMAT, record)) = record.split_first() else {
+        return Err(RecordError::Format(record.first().copied()));
+    };
+    let (sender, body) = match record.split_first() {
+        Some((0, body)) => (Sender::Tenant, body),
+        Some((1, body)) => (Sender::Service, body),
+        Some((2, body)) => (Sender::ServiceAgain, body),
+        other => return Err(RecordError::Sender(other.map(|(sender, _)| *sender))),
+    };
+    Ok((postcard::from_bytes(body)?, sender))
 }
 
 #[cfg(test)]
@@ -56,16 +81,19 @@ mod tests {
 
     #[test]
     fn a_row_round_trips() {
-        assert_eq!(decode(&encode(&row()).unwrap()).unwrap(), row());
+        for sender in [Sender::Tenant, Sender::Service, Sender::ServiceAgain] {
+            assert_eq!(decode(&encode(&row(), sender).unwrap()).unwrap(), (row(), sender));
+        }
     }
 
     #[test]
     fn the_format_has_not_changed_without_a_new_number() {
         // When this fails, SpanRow changed: raise FORMAT and keep decoding the format before.
-        let digest = hex::encode(<sha2::Sha256 as sha2::Digest>::digest(encode(&row()).unwrap()));
+        let digest =
+            hex::encode(<sha2::Sha256 as sha2::Digest>::digest(encode(&row(), Sender::Tenant).unwrap()));
         assert_eq!(
             (FORMAT, digest.as_str()),
-            (1, "d0563855b52eba00accee6d5aac952490701bc575c563f78045b641667d060ec")
+            (2, "81c64ae78b9170863e5e9abe60587903aed797bcc01fc3dfb0c7feee4535e294")
         );
     }
 
@@ -73,13 +101,14 @@ mod tests {
     fn an_unknown_format_is_named() {
         assert_eq!(decode(&[9, 1]), Err(RecordError::Format(Some(9))));
         assert_eq!(decode(&[]), Err(RecordError::Format(None)));
+        assert_eq!(decode(&[FORMAT, 9]), Err(RecordError::Sender(Some(9))));
     }
 
     proptest! {
         #[test]
         fn any_bytes_decode_or_fail(bytes in prop::collection::vec(any::<u8>(), 0..512)) {
             let _ = decode(&bytes);
-            let mut marked = vec![FORMAT];
+            let mut marked = vec![FORMAT, 1];
             marked.extend(bytes);
             let _ = decode(&marked);
         }

@@ -62,7 +62,7 @@ const EVENT_CONTENT: &[&str] = &["content", "message", "tool_calls", "gen_ai.eve
 pub fn redact(row: &mut SpanRow, principal: &Principal) -> bool {
     match principal {
         // Our own services have applied the policy themselves.
-        Principal::Service => false,
+        Principal::Service { .. } => false,
         Principal::Tenant(policy) if policy.capture_content => false,
         Principal::Tenant(_) => drop_to_metadata(row),
     }

@@ -6,7 +6,7 @@ use crate::ingest::Ingest;
 use crate::metrics::Metrics;
 use crate::normalise::Limits;
 use crate::receive::{InFlight, Receiver, Sizes, grpc_router, http_router};
-use crate::writer::{self, Store, Writer};
+use crate::writer::{self, Store, Trust, Writer};
 use anyhow::Context;
 use control::{SnapshotHandle, Snapshots};
 use runtime::tls::CertificateDer;
@@ -260,7 +260,11 @@ fn writer_options(config: &Config) -> writer::Options {
         linger: config.batch_linger,
         dir: config.spool_dir.clone(),
         dedup_ids: config.dedup_ids,
-        clock_skew: config.dedup_clock_skew,
+        trust: Trust {
+            clock_skew: config.dedup_clock_skew,
+            service_clock_skew: config.dedup_service_clock_skew,
+            several_collectors: config.several_collectors,
+        },
         pause: Duration::from_millis(100),
         longest_pause: Duration::from_secs(10),
         // As long as the warehouse waits for the answer to an insert.

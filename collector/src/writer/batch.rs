@@ -1,11 +1,11 @@
 //! The task that moves batches.
 
 use super::dead_letter::{DeadLetters, Letters};
-use super::dedup::Memory;
+use super::dedup::{Memory, Trust};
 use super::plan::{Plan, PlanFile, token};
 use super::store::Store;
 use crate::metrics::Metrics;
-use crate::record;
+use crate::record::{self, Sender};
 use runtime::Clock;
 use spool::{Batch, Position, Reader};
 use std::collections::HashSet;
@@ -28,8 +28,8 @@ pub struct Options {
     pub dir: PathBuf,
     /// Ids to remember.
     pub dedup_ids: usize,
-    /// Allowance for senders' clocks.
-    pub clock_skew: Duration,
+    /// What is taken for certain about spans that are not remembered.
+    pub trust: Trust,
     /// The first pause after a failure; it doubles up to [`Options::longest_pause`].
     pub pause: Duration,
     /// The longest pause.
@@ -82,7 +82,7 @@ impl<S: Store> Writer<S> {
         clock: Clock,
     ) -> std::io::Result<Self> {
         let dead_letters = DeadLetters::open(&options.dir.join("rejected"))?;
-        let memory = Memory::new(options.dedup_ids, options.clock_skew, clock.now());
+        let memory = Memory::new(options.dedup_ids, options.trust, clock.now());
         let plan_file = PlanFile::new(&options.dir);
         Ok(Self { store, reader, options, memory, plan_file, dead_letters, metrics, clock })
     }
@@ -126,9 +126,13 @@ impl<S: Store> Writer<S> {
     async fn work(&mut self, batch: Batch) {
         let mut letters = Letters::default();
         let mut rows = Vec::with_capacity(batch.records.len());
+        let mut senders = Vec::with_capacity(batch.records.len());
         for bytes in &batch.records {
             match record::decode(bytes) {
-                Ok(row) => rows.push(row),
+                Ok((row, sender)) => {
+                    rows.push(row);
+                    senders.push(sender);
+                }
                 Err(error) => {
                     self.metrics.undecodable.inc();
                     tracing::error!(
@@ -139,7 +143,7 @@ impl<S: Store> Writer<S> {
                 }
             }
         }
-        let (mut plan, resumed) = self.plan(&batch, &rows).await;
+        let (mut plan, resumed) = self.plan(&batch, &rows, &senders).await;
         let kept = plan.kept(rows);
         for index in &plan.refused {
             letters.refused(&kept[*index], "refused before a restart");
@@ -162,7 +166,7 @@ impl<S: Store> Writer<S> {
     }
 
     /// The plan that was made for this batch before a crash, or a new one, on disk; and whether it is the old one.
-    async fn plan(&mut self, batch: &Batch, rows: &[SpanRow]) -> (Plan, bool) {
+    async fn plan(&mut self, batch: &Batch, rows: &[SpanRow], senders: &[Sender]) -> (Plan, bool) {
         let (from, to) = (batch.from.as_u64(), batch.to.as_u64());
         let identity = self.reader.identity();
         if self.reader.pending_intent() == Some((batch.from, batch.to)) {
@@ -179,7 +183,7 @@ impl<S: Store> Writer<S> {
                 return (plan, true);
             }
         }
-        let dropped = self.sent_before(rows).await;
+        let dropped = self.sent_before(rows, senders).await;
         let plan = Plan::new(identity, from, to, rows.len(), dropped);
         self.until_done("write the plan of a batch", || self.plan_file.save(&plan)).await;
         self.set_intent(batch.from, batch.to).await;
@@ -198,8 +202,8 @@ impl<S: Store> Writer<S> {
     }
 
     /// Indexes of rows that are in ClickHouse or earlier in the batch.
-    async fn sent_before(&mut self, rows: &[SpanRow]) -> Vec<usize> {
-        let sorted = self.memory.sort(rows, self.clock.now());
+    async fn sent_before(&self, rows: &[SpanRow], senders: &[Sender]) -> Vec<usize> {
+        let sorted = self.memory.sort(rows, senders, self.clock.now());
         let count = |how: &'static str, spans: usize| {
             self.metrics.deduplicated.get_or_create(&[("known_from", how)]).inc_by(spans as u64);
         };

@@ -1,21 +1,33 @@
 //! Which spans were inserted before: known from memory for recent ones, to be asked of ClickHouse for the rest.
 //!
-//! Memory holds the full ids (tenant, 16 bytes of trace, 8 of span) of the latest batches. What it does not hold can have been
-//! inserted only before its horizon, the moment at which memory began or from which on it is complete, so only spans that
-//! ended before the horizon need a question to ClickHouse. Ends are told by the senders' clocks, so an allowance is made
-//! for skew, and a span that claims to end in the future is always asked about.
+//! Memory holds digests of the ids (tenant, trace, span) of the latest batches: 16 bytes, so that two ids never share one in
+//! practice. What it does not hold can have been inserted only before its horizon, the moment at which memory began or from
+//! which on it is complete, so only spans that ended before the horizon need a question to ClickHouse. Ends are told by the
+//! senders' clocks, so an allowance is made for skew, a small one for our own services, and a span that claims to end in the
+//! future is always asked about.
+//!
+//! That holds as long as this process alone inserts. Where several collectors share the warehouse every span that memory
+//! does not know is asked about; so are those of a request that one of our services says it may have sent before.
 
+use crate::record::Sender;
 use contracts::Timestamp;
-use std::collections::{HashMap, HashSet, VecDeque};
+use sha2::{Digest, Sha256};
+use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 use warehouse::SpanRow;
 
-/// A span's identity, with the tenant as a number of our own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Id {
-    tenant: u32,
-    trace: [u8; 16],
-    span: [u8; 8],
+/// A digest of a span's identity.
+type Id = [u8; 16];
+
+/// What is taken for certain about spans that memory does not know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Trust {
+    /// Allowance for the clocks of tenants.
+    pub clock_skew: Duration,
+    /// Allowance for the clocks of our own services.
+    pub service_clock_skew: Duration,
+    /// Other collectors insert too: nothing is certain.
+    pub several_collectors: bool,
 }
 
 /// What a batch's spans are.
@@ -32,39 +44,30 @@ pub struct Sorted {
 /// The latest inserted ids.
 #[derive(Debug)]
 pub struct Memory {
-    tenants: HashMap<String, u32>,
     ids: HashSet<Id>,
     batches: VecDeque<(Timestamp, Vec<Id>)>,
     capacity: usize,
     horizon: Timestamp,
-    skew: Duration,
+    trust: Trust,
 }
 
 impl Memory {
     /// Empty, and complete from `now` on.
-    pub fn new(capacity: usize, skew: Duration, now: Timestamp) -> Self {
-        Self {
-            tenants: HashMap::new(),
-            ids: HashSet::new(),
-            batches: VecDeque::new(),
-            capacity,
-            horizon: now,
-            skew,
-        }
+    pub fn new(capacity: usize, trust: Trust, now: Timestamp) -> Self {
+        Self { ids: HashSet::new(), batches: VecDeque::new(), capacity, horizon: now, trust }
     }
 
-    /// Sorts the spans of a batch at `now`.
-    pub fn sort(&mut self, rows: &[SpanRow], now: Timestamp) -> Sorted {
+    /// Sorts the spans of a batch at `now`; `senders` says for each row who sent it.
+    pub fn sort(&self, rows: &[SpanRow], senders: &[Sender], now: Timestamp) -> Sorted {
         let mut sorted = Sorted::default();
         let mut seen = HashSet::with_capacity(rows.len());
-        for (index, row) in rows.iter().enumerate() {
-            // A row without ids cannot be spooled by us; were there one, it is nobody's repetition.
-            let Some(id) = self.id(row) else { continue };
+        for (index, (row, sender)) in rows.iter().zip(senders).enumerate() {
+            let id = id(row);
             if !seen.insert(id) {
                 sorted.repeated.push(index);
             } else if self.ids.contains(&id) {
                 sorted.remembered.push(index);
-            } else if self.is_uncertain(row, now) {
+            } else if self.is_uncertain(row, *sender, now) {
                 sorted.uncertain.push(index);
             }
         }
@@ -73,9 +76,8 @@ impl Memory {
 
     /// Remembers spans that were inserted, and forgets the oldest batches when there are too many.
     pub fn remember(&mut self, rows: &[SpanRow], now: Timestamp) {
-        let mut ids: Vec<Id> = rows.iter().filter_map(|row| self.id(row)).collect();
         // Each id is in one batch of memory only, or forgetting one would forget the other.
-        ids.retain(|id| self.ids.insert(*id));
+        let ids: Vec<Id> = rows.iter().map(id).filter(|id| self.ids.insert(*id)).collect();
         self.batches.push_back((now, ids));
         while self.ids.len() > self.capacity
             && let Some((inserted_at, forgotten)) = self.batches.pop_front()
@@ -87,26 +89,29 @@ impl Memory {
         }
     }
 
-    fn is_uncertain(&self, row: &SpanRow, now: Timestamp) -> bool {
+    fn is_uncertain(&self, row: &SpanRow, sender: Sender, now: Timestamp) -> bool {
+        let skew = match sender {
+            _ if self.trust.several_collectors => return true,
+            Sender::ServiceAgain => return true,
+            Sender::Service => self.trust.service_clock_skew,
+            Sender::Tenant => self.trust.clock_skew,
+        };
         let duration = i64::try_from(row.duration_ns).unwrap_or(i64::MAX);
         let end = row.start_time.saturating_add(duration);
-        let skew = i64::try_from(self.skew.as_nanos()).unwrap_or(i64::MAX);
+        let skew = i64::try_from(skew.as_nanos()).unwrap_or(i64::MAX);
         end <= self.horizon.unix_nanos().saturating_add(skew) || end > now.unix_nanos()
     }
+}
 
-    fn id(&mut self, row: &SpanRow) -> Option<Id> {
-        let mut id = Id { tenant: 0, trace: [0; 16], span: [0; 8] };
-        hex::decode_to_slice(&row.trace_id, &mut id.trace).ok()?;
-        hex::decode_to_slice(&row.span_id, &mut id.span).ok()?;
-        id.tenant = if let Some(number) = self.tenants.get(&row.tenant_id) {
-            *number
-        } else {
-            let number = u32::try_from(self.tenants.len()).ok()?;
-            self.tenants.insert(row.tenant_id.clone(), number);
-            number
-        };
-        Some(id)
+fn id(row: &SpanRow) -> Id {
+    let mut digest = Sha256::new();
+    for text in [&row.tenant_id, &row.trace_id, &row.span_id] {
+        digest.update(text.len().to_le_bytes());
+        digest.update(text);
     }
+    let mut id = Id::default();
+    id.copy_from_slice(&digest.finalize()[..16]);
+    id
 }
 
 #[cfg(test)]
@@ -124,35 +129,63 @@ mod tests {
         }
     }
 
+    const fn trust(clock_skew: Duration) -> Trust {
+        Trust { clock_skew, service_clock_skew: Duration::from_secs(1), several_collectors: false }
+    }
+
+    const TENANT: [Sender; 9] = [Sender::Tenant; 9];
+
     const fn at(seconds: i64) -> Timestamp {
         Timestamp::from_unix_seconds(seconds)
     }
 
     #[test]
     fn a_repeated_span_is_known_within_a_batch_and_after_it() {
-        let mut memory = Memory::new(100, Duration::ZERO, at(1_000));
+        let mut memory = Memory::new(100, trust(Duration::ZERO), at(1_000));
         let rows = [row("a", 1, 2_000), row("a", 1, 2_000), row("b", 1, 2_000)];
-        let sorted = memory.sort(&rows, at(2_000));
+        let sorted = memory.sort(&rows, &TENANT, at(2_000));
         assert_eq!(sorted, Sorted { repeated: vec![1], ..Sorted::default() });
         memory.remember(&rows, at(2_000));
-        let again = memory.sort(&rows[..1], at(2_001));
+        let again = memory.sort(&rows[..1], &TENANT, at(2_001));
         assert_eq!(again, Sorted { remembered: vec![0], ..Sorted::default() });
     }
 
     #[test]
     fn only_what_may_have_been_inserted_before_memory_began_is_uncertain() {
-        let mut memory = Memory::new(100, Duration::from_secs(10), at(1_000));
+        let memory = Memory::new(100, trust(Duration::from_secs(10)), at(1_000));
         let rows = [row("a", 1, 999), row("a", 2, 1_010), row("a", 3, 1_011), row("a", 4, 5_000)];
-        assert_eq!(memory.sort(&rows, at(2_000)).uncertain, [0, 1, 3], "the last ends in the future");
+        assert_eq!(
+            memory.sort(&rows, &TENANT, at(2_000)).uncertain,
+            [0, 1, 3],
+            "the last ends in the future"
+        );
+    }
+
+    #[test]
+    fn our_services_clocks_are_trusted_more_but_not_their_retries() {
+        let memory = Memory::new(100, trust(Duration::from_mins(10)), at(1_000));
+        let rows = [row("a", 1, 1_002), row("a", 2, 1_002), row("a", 3, 1_002), row("a", 4, 1_001)];
+        let senders = [Sender::Tenant, Sender::Service, Sender::ServiceAgain, Sender::Service];
+        assert_eq!(memory.sort(&rows, &senders, at(2_000)).uncertain, [0, 2, 3]);
+    }
+
+    #[test]
+    fn with_several_collectors_only_memory_is_certain() {
+        let trust = Trust { several_collectors: true, ..trust(Duration::ZERO) };
+        let mut memory = Memory::new(100, trust, at(1_000));
+        memory.remember(&[row("a", 1, 2_000)], at(2_000));
+        let sorted = memory.sort(&[row("a", 1, 2_000), row("a", 2, 2_000)], &TENANT, at(3_000));
+        assert_eq!(sorted, Sorted { remembered: vec![0], uncertain: vec![1], ..Sorted::default() });
     }
 
     #[test]
     fn forgetting_moves_the_horizon() {
-        let mut memory = Memory::new(2, Duration::ZERO, at(1_000));
+        let mut memory = Memory::new(2, trust(Duration::ZERO), at(1_000));
         for (span, now) in [(1, 2_000), (2, 3_000), (3, 4_000)] {
             memory.remember(&[row("a", span, now)], at(now));
         }
-        let sorted = memory.sort(&[row("a", 1, 2_000), row("a", 2, 3_000), row("a", 9, 2_001)], at(5_000));
+        let sorted =
+            memory.sort(&[row("a", 1, 2_000), row("a", 2, 3_000), row("a", 9, 2_001)], &TENANT, at(5_000));
         assert_eq!(sorted, Sorted { remembered: vec![1], uncertain: vec![0], ..Sorted::default() });
     }
 }

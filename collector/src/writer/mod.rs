@@ -24,4 +24,5 @@ mod store;
 mod tests;
 
 pub use batch::{Options, Writer};
+pub use dedup::Trust;
 pub use store::Store;

@@ -5,9 +5,9 @@ mod crashes;
 mod engine;
 mod fake;
 
-use super::{Options, Store, Writer};
+use super::{Options, Store, Trust, Writer};
 use crate::metrics::Metrics;
-use crate::record;
+use crate::record::{self, Sender};
 use contracts::Timestamp;
 use prometheus_client::registry::Registry;
 use runtime::Clock;
@@ -50,6 +50,10 @@ struct Work {
 
 impl Work {
     fn start(dir: &Path, store: impl Store, clock: &Clock) -> Self {
+        Self::start_as(dir, store, clock, false)
+    }
+
+    fn start_as(dir: &Path, store: impl Store, clock: &Clock, several_collectors: bool) -> Self {
         let options = spool::Options {
             dir: dir.join("queue"),
             max_bytes: 64 * 1024 * 1024,
@@ -65,7 +69,11 @@ impl Work {
             linger: Duration::from_millis(5),
             dir: dir.to_owned(),
             dedup_ids: 100,
-            clock_skew: Duration::from_mins(10),
+            trust: Trust {
+                clock_skew: Duration::from_mins(10),
+                service_clock_skew: Duration::from_secs(10),
+                several_collectors,
+            },
             pause: Duration::from_millis(1),
             longest_pause: Duration::from_millis(5),
             in_doubt: Duration::from_millis(20),
@@ -78,7 +86,11 @@ impl Work {
     }
 
     async fn append(&self, rows: &[SpanRow]) {
-        let records: Vec<Vec<u8>> = rows.iter().map(|row| record::encode(row).unwrap()).collect();
+        self.append_as(rows, Sender::Tenant).await;
+    }
+
+    async fn append_as(&self, rows: &[SpanRow], sender: Sender) {
+        let records: Vec<Vec<u8>> = rows.iter().map(|row| record::encode(row, sender).unwrap()).collect();
         let records: Vec<&[u8]> = records.iter().map(Vec::as_slice).collect();
         self.spool.append_durable(&records).await.unwrap();
     }

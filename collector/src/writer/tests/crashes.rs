@@ -150,6 +150,34 @@ async fn a_batch_that_a_view_never_takes_is_set_aside_and_others_go_on() {
     assert_eq!(content.lines().filter(|line| line.contains("not in its views")).count(), 3);
 }
 
+/// A clock at which the spans of these tests, which ended at `NOW_S`, are long over, but none may be from before the start.
+fn early_clock() -> Clock {
+    Clock::manual(Timestamp::from_unix_seconds(NOW_S - 3_600))
+}
+
+#[tokio::test]
+async fn what_another_collector_inserted_is_found_when_it_may_have_been() {
+    for (several, sender) in [(true, Sender::Tenant), (false, Sender::ServiceAgain)] {
+        let (one, other, fake) =
+            (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), Fake::default());
+        // Both started an hour before the spans ended, so each alone takes them for new.
+        let clock = early_clock();
+        let (first, second) = (
+            Work::start_as(one.path(), fake.clone(), &clock, several),
+            Work::start_as(other.path(), fake.clone(), &clock, several),
+        );
+        tokio::task::yield_now().await;
+        clock.advance(Duration::from_hours(2));
+        first.append_as(&rows(0..5), Sender::Service).await;
+        eventually("the first copy", || fake.stored().0.len() == 5).await;
+        second.append_as(&rows(0..6), sender).await;
+        let metrics = second.finish().await;
+        first.finish().await;
+        assert_eq!(fake.stored(), all(0..6), "{several} {sender:?}");
+        assert_eq!(metrics.deduplicated.get_or_create(&[("known_from", "clickhouse")]).get(), 5);
+    }
+}
+
 #[tokio::test]
 async fn a_record_that_is_no_row_is_set_aside() {
     let (dir, fake) = (tempfile::tempdir().unwrap(), Fake::default());
