@@ -3,6 +3,7 @@
 use runtime::config::ByteSize;
 use runtime::telemetry::LogConfig;
 use serde::Deserialize;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use warehouse::WarehouseConfig;
 use warehouse::engine::EngineConfig;
@@ -44,6 +45,8 @@ pub(crate) struct StoreConfig {
     pub(crate) tcp_port: u16,
     /// Memory that the embedded engine may come to use.
     pub(crate) memory: ByteSize,
+    /// Where the role `store` answers `/healthz`, `/readyz` and `/metrics`.
+    pub(crate) health_listen: SocketAddr,
 }
 
 impl Default for StoreConfig {
@@ -60,6 +63,7 @@ impl Default for StoreConfig {
             http_port: 8123,
             tcp_port: 9009,
             memory: ByteSize::gib(2),
+            health_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8124)),
         }
     }
 }

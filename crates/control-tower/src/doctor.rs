@@ -4,8 +4,10 @@ use crate::cli::DoctorArgs;
 use crate::output;
 use crate::probe::Probe;
 use crate::roles;
-use crate::up::{Bootstrap, read_pids};
+use crate::up::{Bootstrap, read_pids, read_urls};
 use serde::Serialize;
+use serde_json::Value;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -94,16 +96,22 @@ async fn examine(report: &mut Report, dir: &Path, file: Option<&Path>) {
     match read_pids(dir) {
         None => report.note("processes", Err("no tower is up on this directory".to_owned())),
         Some(pids) => {
-            for (role, pid) in pids {
-                let alive = Path::new("/proc").join(pid.to_string()).exists();
-                let outcome =
-                    if alive { Ok(format!("process {pid}")) } else { Err(format!("process {pid} is gone")) };
-                report.note(role, outcome);
+            let urls = read_urls(dir).unwrap_or_default();
+            let probe = Probe::new();
+            // Roles that should run, too: one that is being started again has no process for a moment.
+            let roles: BTreeSet<&String> = pids.keys().chain(urls.keys()).collect();
+            for role in roles {
+                let process = process(pids.get(role).copied());
+                let health = match urls.get(role) {
+                    Some(url) => health(&probe, url).await,
+                    None => Ok(String::new()),
+                };
+                report.note(role, both(process, health));
             }
         }
     }
     match Bootstrap::read(dir) {
-        Ok(Some(bootstrap)) => reach(report, &bootstrap).await,
+        Ok(Some(bootstrap)) => clickhouse(report, &bootstrap).await,
         Ok(None) => {
             report.note("bootstrap.json", Err("missing: no tower was ever up on this directory".to_owned()));
         }
@@ -111,24 +119,40 @@ async fn examine(report: &mut Report, dir: &Path, file: Option<&Path>) {
     }
 }
 
-async fn reach(report: &mut Report, bootstrap: &Bootstrap) {
-    let probe = Probe::new();
-    let urls = [
-        ("gateway", &bootstrap.gateway_url),
-        ("collector", &bootstrap.otlp_http_url),
-        ("console", &bootstrap.console_url),
-    ];
-    for (name, url) in urls {
-        let outcome = match probe.get(&format!("{url}/readyz"), PATIENCE).await {
-            Ok((status, _)) if status.is_success() => Ok("ready".to_owned()),
-            Ok((status, body)) => Err(format!("{status}: {}", String::from_utf8_lossy(&body))),
-            Err(error) => Err(error),
-        };
-        report.note(
-            url.clone(),
-            outcome.map(|state| format!("{name} {state}")).map_err(|why| format!("{name}: {why}")),
-        );
+fn process(pid: Option<u32>) -> Result<String, String> {
+    let pid = pid.ok_or("no process")?;
+    let alive = Path::new("/proc").join(pid.to_string()).exists();
+    if alive { Ok(format!("process {pid}")) } else { Err(format!("process {pid} is gone")) }
+}
+
+/// What a role says about itself.
+async fn health(probe: &Probe, url: &str) -> Result<String, String> {
+    match probe.get(&format!("{url}/readyz"), PATIENCE).await {
+        Ok((status, body)) if status.is_success() => {
+            Ok([&format!("{url} is ready"), &reasons(&body)].map(String::as_str).concat())
+        }
+        Ok((status, body)) => Err(format!("{url}/readyz says {status}{}", reasons(&body))),
+        Err(silence) => Err(format!("{url}/readyz: {silence}")),
     }
+}
+
+/// What is remarkable about the components of a `/readyz`.
+fn reasons(body: &[u8]) -> String {
+    let body: Value = serde_json::from_slice(body).unwrap_or_default();
+    let components = body["components"].as_object().into_iter().flatten();
+    components.filter_map(|(name, state)| Some(format!("; {name}: {}", state["reason"].as_str()?))).collect()
+}
+
+/// Fine when both are; says both.
+fn both(first: Result<String, String>, second: Result<String, String>) -> Result<String, String> {
+    let fine = first.is_ok() && second.is_ok();
+    let [first, second] = [first, second].map(|part| part.unwrap_or_else(|why| why));
+    let said = if second.is_empty() { first } else { format!("{first}, {second}") };
+    if fine { Ok(said) } else { Err(said) }
+}
+
+/// Whether ClickHouse, embedded or not, answers and lets us in.
+async fn clickhouse(report: &mut Report, bootstrap: &Bootstrap) {
     let version =
         tokio::time::timeout(PATIENCE, Warehouse::connect(bootstrap.warehouse(None)).server_version()).await;
     let outcome = match version {

@@ -12,6 +12,7 @@ mod doctor;
 mod output;
 mod probe;
 mod roles;
+mod store;
 mod up;
 
 use clap::Parser;

@@ -6,6 +6,7 @@ use http_body_util::{BodyExt, Empty, Limited};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use std::fmt;
 use std::time::Duration;
 
 /// The largest answer that is read.
@@ -15,25 +16,49 @@ const MOST_BYTES: usize = 1024 * 1024;
 #[derive(Debug, Clone)]
 pub(crate) struct Probe(Client<HttpConnector, Empty<Bytes>>);
 
+/// Why there is no answer.
+#[derive(Debug)]
+pub(crate) enum Silence {
+    /// No connection: the role is not there yet, or has closed its port to drain.
+    Nobody,
+    /// There is one, but no answer on it in time.
+    Mute(Duration),
+    /// Anything else.
+    Broken(String),
+}
+
+impl fmt::Display for Silence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nobody => f.write_str("nothing listens there"),
+            Self::Mute(patience) => write!(f, "no answer within {} s", patience.as_secs_f64()),
+            Self::Broken(reason) => f.write_str(reason),
+        }
+    }
+}
+
 impl Probe {
     pub(crate) fn new() -> Self {
         Self(Client::builder(TokioExecutor::new()).build_http())
     }
 
     /// Status and body of `GET url`; an error says why there is none.
-    pub(crate) async fn get(&self, url: &str, patience: Duration) -> Result<(StatusCode, Bytes), String> {
-        let uri = url.parse().map_err(|error| format!("{url} is not a URL: {error}"))?;
+    pub(crate) async fn get(&self, url: &str, patience: Duration) -> Result<(StatusCode, Bytes), Silence> {
+        let broken = |error: &dyn fmt::Display| Silence::Broken(error.to_string());
+        let uri = url.parse().map_err(|error| Silence::Broken(format!("{url} is not a URL: {error}")))?;
         let exchange = async {
-            let response = self.0.get(uri).await.map_err(|error| {
-                if error.is_connect() { "nothing listens there".to_owned() } else { error.to_string() }
-            })?;
+            let response = self
+                .0
+                .get(uri)
+                .await
+                .map_err(|error| if error.is_connect() { Silence::Nobody } else { broken(&error) })?;
             let status = response.status();
             let body = Limited::new(response.into_body(), MOST_BYTES).collect().await;
-            Ok((status, body.map_err(|error| error.to_string())?.to_bytes()))
+            Ok((status, body.map_err(|error| broken(&error))?.to_bytes()))
         };
         match tokio::time::timeout(patience, exchange).await {
             Ok(answer) => answer,
-            Err(_) => Err(format!("no answer within {} s", patience.as_secs_f64())),
+            Err(_elapsed) => Err(Silence::Mute(patience)),
         }
     }
 

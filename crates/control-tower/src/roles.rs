@@ -36,8 +36,7 @@ pub(crate) fn run(role: Role, file: Option<&Path>) -> anyhow::Result<()> {
                     "store.clickhouse_url = {url:?}: there is nothing to embed; leave the key out to embed the engine"
                 );
             }
-            let data_dir = config.store.dir.parent();
-            Ok(warehouse::engine::run(&config.store.engine(data_dir))?)
+            crate::store::run(&config.store)
         }
     }
 }

@@ -2,17 +2,19 @@
 //!
 //! A start: the data directory is locked, its credentials are found or made ([`bootstrap`], [`first_start`]), the roles are
 //! started as child processes ([`plan`], [`supervisor`]), the schema is brought up to date as soon as the engine answers, and
-//! when every role says it is ready one line says so. A role that dies is started again at once. A stop goes against the
-//! way of the data: the gateway drains, then the collector takes up what is left, the engine stops last.
+//! when every role says it is ready one line says so. A role that dies is started again at once, one that hangs is
+//! killed first ([`pulse`]). A stop goes against the way of the data: the gateway drains, then the collector takes up what is
+//! left, the engine stops last.
 
 mod bootstrap;
 mod first_start;
 mod place;
 mod plan;
+mod pulse;
 mod supervisor;
 
 pub(crate) use bootstrap::Bootstrap;
-pub(crate) use place::{Place, read_pids};
+pub(crate) use place::{Place, read_pids, read_urls};
 
 use crate::cli::UpArgs;
 use crate::config::TowerConfig;
@@ -46,7 +48,7 @@ async fn up(args: &UpArgs, config: TowerConfig, file: Option<&Path>, started: In
     let (bootstrap, pool) = first_start::prepare(&plan, &config, &Clock::system()).await?;
     bootstrap.write(&place)?;
     let specs = plan.specs(&config, &bootstrap, pool)?;
-    let board = Board::new(&place);
+    let board = Board::new(&place, &specs)?;
     let mut tower = Tower { children: Vec::new(), board: board.clone(), probe: Probe::new() };
     let outcome = tokio::select! {
         ready = tower.start(specs, &bootstrap, config.store.cluster.clone()) => ready,
@@ -88,7 +90,7 @@ impl Tower {
         let (early, late): (Vec<Spec>, Vec<Spec>) = specs.into_iter().partition(|spec| spec.before_schema);
         let deadline = Instant::now() + START_DEADLINE;
         for spec in early {
-            self.children.push(Child::start(spec, self.board.clone()));
+            self.children.push(Child::start(spec, self.board.clone(), self.probe.clone()));
         }
         self.wait_until_ready("store", deadline).await?;
         // Every role that reads or writes ClickHouse finds its tables there.
@@ -97,7 +99,7 @@ impl Tower {
             .await
             .context("cannot bring ClickHouse's schema up to date")?;
         for spec in late {
-            self.children.push(Child::start(spec, self.board.clone()));
+            self.children.push(Child::start(spec, self.board.clone(), self.probe.clone()));
         }
         self.children.sort_by_key(|child| child.spec().stop_order);
         for index in 0..self.children.len() {
@@ -112,14 +114,16 @@ impl Tower {
     async fn wait_until_ready(&self, role: &str, deadline: Instant) -> anyhow::Result<()> {
         let Some(child) = self.children.iter().find(|child| child.spec().role == role) else { return Ok(()) };
         loop {
-            if self.probe.is_ok(&child.spec().ready_url).await {
+            if self.probe.is_ok(&child.spec().ready_url()).await {
                 return Ok(());
             }
             child.check_alive(&self.board)?;
             if Instant::now() > deadline {
-                let unready = self.probe.get(&child.spec().ready_url, Duration::from_secs(2)).await;
-                let answer = unready
-                    .map_or_else(|error| error, |(_, body)| String::from_utf8_lossy(&body).into_owned());
+                let unready = self.probe.get(&child.spec().ready_url(), Duration::from_secs(2)).await;
+                let answer = unready.map_or_else(
+                    |silence| silence.to_string(),
+                    |(_, body)| String::from_utf8_lossy(&body).into_owned(),
+                );
                 anyhow::bail!("{role} did not become ready within {} s: {answer}", START_DEADLINE.as_secs());
             }
             tokio::time::sleep(Duration::from_millis(25)).await;

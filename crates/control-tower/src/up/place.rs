@@ -12,6 +12,11 @@ use std::time::{Duration, Instant};
 const PREDECESSORS: Duration = Duration::from_secs(45);
 const POLL: Duration = Duration::from_millis(50);
 
+/// Process ids by role, of a tower that is up.
+pub(super) const RUN_FILE: &str = "run.json";
+/// Base URLs by role, of a tower that is up.
+pub(super) const HEALTH_FILE: &str = "health.json";
+
 /// A data directory that is ours until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Place {
@@ -88,7 +93,13 @@ impl Place {
 
 /// The processes that `DIR/run.json` names, by role; `None` when there is no such file.
 pub(crate) fn read_pids(dir: &Path) -> Option<BTreeMap<String, u32>> {
-    serde_json::from_slice(&std::fs::read(dir.join("run.json")).ok()?).ok()
+    serde_json::from_slice(&std::fs::read(dir.join(RUN_FILE)).ok()?).ok()
+}
+
+/// Where the roles of a tower that is up answer `/healthz`, `/readyz` and `/metrics`, by role; `None` when there is no such
+/// file.
+pub(crate) fn read_urls(dir: &Path) -> Option<BTreeMap<String, String>> {
+    serde_json::from_slice(&std::fs::read(dir.join(HEALTH_FILE)).ok()?).ok()
 }
 
 /// Replaces the file at `path` as a whole; only its owner may read it.

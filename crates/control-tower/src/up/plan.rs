@@ -22,6 +22,7 @@ pub(crate) struct Plan {
     pub(crate) otlp_grpc: SocketAddr,
     pub(crate) otlp_http: SocketAddr,
     pub(crate) sim: SocketAddr,
+    store_health: SocketAddr,
     pub(crate) clickhouse_http: u16,
     clickhouse_tcp: u16,
     pub(crate) clickhouse_url: Option<String>,
@@ -34,8 +35,8 @@ pub(crate) struct Spec {
     pub(crate) role: &'static str,
     pub(crate) args: Vec<OsString>,
     pub(crate) env: Vec<(&'static str, String)>,
-    /// Answers 200 when the role is ready.
-    pub(crate) ready_url: String,
+    /// Where the role answers `/healthz` and `/readyz`.
+    pub(crate) url: String,
     /// Where its log goes; `None` for our own standard error, each line with the role in front.
     pub(crate) log: Option<PathBuf>,
     /// Lowest first.
@@ -44,6 +45,13 @@ pub(crate) struct Spec {
     pub(crate) stop_deadline: Duration,
     /// Whether it can start before ClickHouse has its tables.
     pub(crate) before_schema: bool,
+}
+
+impl Spec {
+    /// Answers 200 when the role is ready.
+    pub(crate) fn ready_url(&self) -> String {
+        format!("{}/readyz", self.url)
+    }
 }
 
 impl Plan {
@@ -80,6 +88,7 @@ impl Plan {
             otlp_grpc: shift("collector.grpc_listen", config.collector.grpc_listen)?,
             otlp_http: shift("collector.http_listen", config.collector.http_listen)?,
             sim: shift("sim.listen", config.sim.listen)?,
+            store_health: shift("store.health_listen", config.store.health_listen)?,
             clickhouse_http: port("store.http_port", config.store.http_port)?,
             clickhouse_tcp: port("store.tcp_port", config.store.tcp_port)?,
             clickhouse_url: config.store.clickhouse_url.clone(),
@@ -121,14 +130,14 @@ impl Plan {
         let store = self.store_env(config, bootstrap);
         let mut specs = Vec::new();
         if self.clickhouse_url.is_none() {
-            let mut spec = self.spec("store", Vec::new(), format!("{}/ping", bootstrap.clickhouse.url));
+            let mut spec = self.spec("store", Vec::new(), self.store_health);
             spec.env.extend(store.clone());
+            spec.env.push(("CONTROL_TOWER__STORE__HEALTH_LISTEN", self.store_health.to_string()));
             (spec.stop_order, spec.before_schema) = (5, true);
             specs.push(spec);
         }
         if pool == Pool::Simulated {
-            let mut spec =
-                self.spec("sim", vec!["--stop-on-stdin-end"], format!("{}/readyz", Self::url(self.sim)));
+            let mut spec = self.spec("sim", vec!["--stop-on-stdin-end"], self.sim);
             spec.env.push(("CONTROL_TOWER__SIM__LISTEN", self.sim.to_string()));
             if config.sim.log.is_none() {
                 spec.env.push(("CONTROL_TOWER__SIM__LOG", path("sim.jsonl")));
@@ -136,8 +145,7 @@ impl Plan {
             (spec.stop_order, spec.before_schema) = (2, true);
             specs.push(spec);
         }
-        let mut gateway =
-            self.spec("gateway", vec!["--stop-on-stdin-end"], format!("{}/readyz", Self::url(self.gateway)));
+        let mut gateway = self.spec("gateway", vec!["--stop-on-stdin-end"], self.gateway);
         gateway.env.extend([
             ("CONTROL_TOWER__GATEWAY__LISTEN", self.gateway.to_string()),
             ("CONTROL_TOWER__GATEWAY__COLLECTOR_URL", bootstrap.otlp_http_url.clone()),
@@ -147,11 +155,7 @@ impl Plan {
         gateway.stop_deadline += Duration::from_millis(config.gateway.drain_ms);
         (gateway.stop_order, gateway.before_schema) = (1, true);
         specs.push(gateway);
-        let mut collector = self.spec(
-            "collector",
-            vec!["--stop-on-stdin-end"],
-            format!("{}/readyz", Self::url(self.otlp_http)),
-        );
+        let mut collector = self.spec("collector", vec!["--stop-on-stdin-end"], self.otlp_http);
         collector.env.extend(store.clone());
         collector.env.extend([
             ("CONTROL_TOWER__COLLECTOR__GRPC_LISTEN", self.otlp_grpc.to_string()),
@@ -162,8 +166,7 @@ impl Plan {
         collector.stop_deadline += config.collector.drain_deadline;
         collector.stop_order = 3;
         specs.push(collector);
-        let mut web =
-            self.spec("web", vec!["--stop-on-stdin-end"], format!("{}/readyz", Self::url(self.console)));
+        let mut web = self.spec("web", vec!["--stop-on-stdin-end"], self.console);
         web.env.extend(store);
         web.env.extend([
             ("CONTROL_TOWER__WEB__LISTEN", self.console.to_string()),
@@ -175,7 +178,7 @@ impl Plan {
         Ok(specs)
     }
 
-    fn spec(&self, role: &'static str, args: Vec<&'static str>, ready_url: String) -> Spec {
+    fn spec(&self, role: &'static str, args: Vec<&'static str>, listen: SocketAddr) -> Spec {
         let mut line: Vec<OsString> = Vec::new();
         if let Some(file) = &self.file {
             line.extend(["--config".into(), file.into()]);
@@ -186,7 +189,7 @@ impl Plan {
             role,
             args: line,
             env: vec![("CONTROL_TOWER__CONTROL__URL", self.control_url.clone())],
-            ready_url,
+            url: Self::url(listen),
             log: (!self.show_logs).then(|| self.dir.join("logs").join(format!("{role}.log"))),
             stop_order: 0,
             stop_deadline: Duration::from_secs(10),

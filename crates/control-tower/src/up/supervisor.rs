@@ -2,10 +2,13 @@
 //!
 //! A child holds the read end of a pipe as its standard input: closing the write end asks it to stop, and so does our own
 //! death, however sudden. Children have a process group of their own, so that Ctrl-C in a terminal reaches only us and we
-//! decide the order. A child that dies is started again at once; one that keeps dying, after growing pauses.
+//! decide the order. A child that dies is started again at once; one that keeps dying, after growing pauses. A child that
+//! hangs is killed, and so dies.
 
-use super::place::{Place, write_private};
+use super::place::{HEALTH_FILE, Place, RUN_FILE, write_private};
 use super::plan::Spec;
+use super::pulse;
+use crate::probe::Probe;
 use anyhow::{Context, bail};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -33,13 +36,14 @@ const FATAL_DEATHS: u32 = 3;
 /// A log larger than this is set aside when its role starts.
 const LOG_BYTES: u64 = 64 * 1024 * 1024;
 
-/// Who runs, in memory and in `DIR/run.json`. Cloning shares it.
+/// Who runs, in memory and in `DIR/run.json`; where they are, in `DIR/health.json`. Cloning shares it.
 #[derive(Debug, Clone)]
 pub(crate) struct Board(Arc<BoardState>);
 
 #[derive(Debug)]
 struct BoardState {
-    path: PathBuf,
+    pids: PathBuf,
+    urls: PathBuf,
     roles: Mutex<BTreeMap<&'static str, RoleState>>,
 }
 
@@ -51,19 +55,24 @@ struct RoleState {
 }
 
 impl Board {
-    /// Nobody runs but us.
-    pub(crate) fn new(place: &Place) -> Self {
-        let board =
-            Self(Arc::new(BoardState { path: place.dir().join("run.json"), roles: Mutex::default() }));
+    /// Nobody runs but us yet; these are to.
+    pub(crate) fn new(place: &Place, specs: &[Spec]) -> anyhow::Result<Self> {
+        let (pids, urls) = (place.dir().join(RUN_FILE), place.dir().join(HEALTH_FILE));
+        let by_role: BTreeMap<&str, &str> = specs.iter().map(|spec| (spec.role, spec.url.as_str())).collect();
+        write_private(&urls, &serde_json::to_vec(&by_role)?)
+            .with_context(|| format!("{}: cannot be written", urls.display()))?;
+        let board = Self(Arc::new(BoardState { pids, urls, roles: Mutex::default() }));
         let pid = Some(std::process::id());
         board.change("up", |state| state.pid = pid);
-        board
+        Ok(board)
     }
 
     /// Nobody runs any more.
     pub(crate) fn clear(&self) {
-        if let Err(error) = std::fs::remove_file(&self.0.path) {
-            tracing::warn!(path = %self.0.path.display(), %error, "cannot be removed");
+        for path in [&self.0.pids, &self.0.urls] {
+            if let Err(error) = std::fs::remove_file(path) {
+                tracing::warn!(path = %path.display(), %error, "cannot be removed");
+            }
         }
     }
 
@@ -73,8 +82,8 @@ impl Board {
         let pids: BTreeMap<&str, u32> =
             roles.iter().filter_map(|(role, state)| Some((*role, state.pid?))).collect();
         let written = serde_json::to_vec(&pids).map_err(std::io::Error::from);
-        if let Err(error) = written.and_then(|bytes| write_private(&self.0.path, &bytes)) {
-            tracing::error!(path = %self.0.path.display(), %error, "cannot be written");
+        if let Err(error) = written.and_then(|bytes| write_private(&self.0.pids, &bytes)) {
+            tracing::error!(path = %self.0.pids.display(), %error, "cannot be written");
         }
     }
 
@@ -94,10 +103,10 @@ pub(crate) struct Child {
 
 impl Child {
     /// Starts the role and keeps it alive until [`Child::stop`].
-    pub(crate) fn start(spec: Spec, board: Board) -> Self {
+    pub(crate) fn start(spec: Spec, board: Board, probe: Probe) -> Self {
         let spec = Arc::new(spec);
         let stop = CancellationToken::new();
-        let task = tokio::spawn(keep_alive(spec.clone(), board, stop.clone()));
+        let task = tokio::spawn(keep_alive(spec.clone(), board, probe, stop.clone()));
         Self { spec, stop, task }
     }
 
@@ -123,8 +132,9 @@ impl Child {
     }
 }
 
-async fn keep_alive(spec: Arc<Spec>, board: Board, stop: CancellationToken) {
+async fn keep_alive(spec: Arc<Spec>, board: Board, probe: Probe, stop: CancellationToken) {
     let role = spec.role;
+    let health_url = format!("{}/healthz", spec.url);
     let mut row = 0;
     loop {
         let started = Instant::now();
@@ -146,21 +156,29 @@ async fn keep_alive(spec: Arc<Spec>, board: Board, stop: CancellationToken) {
         let lifeline = child.stdin.take();
         let pid = child.id();
         board.change(role, |state| state.pid = pid);
-        tokio::select! {
+        let last_words = tokio::select! {
             status = child.wait() => {
                 let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
-                let last_words = last_words(&spec, &status);
                 tracing::error!(role, pid, %status, lived_ms = millis(started.elapsed()), "died, starting it again");
-                board.change(role, |state| {
-                    (state.pid, state.deaths, state.last_words) = (None, state.deaths + 1, last_words);
-                });
+                last_words(&spec, &status)
+            }
+            complaint = pulse::until_it_hangs(&probe, &health_url, spec.stop_deadline) => {
+                tracing::error!(
+                    role, pid, complaint, lived_ms = millis(started.elapsed()),
+                    "hangs, killing it and starting it again"
+                );
+                kill(role, &mut child).await;
+                complaint
             }
             () = stop.cancelled() => {
                 end(&spec, child, lifeline).await;
                 board.change(role, |state| state.pid = None);
                 return;
             }
-        }
+        };
+        board.change(role, |state| {
+            (state.pid, state.deaths, state.last_words) = (None, state.deaths + 1, last_words);
+        });
         if pause(&mut row, started.elapsed(), &stop).await {
             return;
         }
@@ -221,8 +239,12 @@ async fn end(spec: &Spec, mut child: tokio::process::Child, lifeline: Option<Chi
         deadline_s = spec.stop_deadline.as_secs(),
         "did not stop in time and is killed"
     );
+    kill(spec.role, &mut child).await;
+}
+
+async fn kill(role: &str, child: &mut tokio::process::Child) {
     if let Err(error) = child.kill().await {
-        tracing::error!(role = spec.role, %error, "cannot be killed");
+        tracing::error!(role, %error, "cannot be killed");
     }
 }
 

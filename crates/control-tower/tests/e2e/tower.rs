@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_control-tower");
 /// The ports that `--port-base` shifts.
-const PORTS: [u16; 8] = [3000, 4317, 4318, 8070, 8080, 8090, 8123, 9009];
+const PORTS: [u16; 9] = [3000, 4317, 4318, 8070, 8080, 8090, 8123, 8124, 9009];
 /// The machine may be busy with other tests.
 const STARTED_WITHIN: Duration = Duration::from_mins(3);
 const STOPPED_WITHIN: Duration = Duration::from_mins(1);
@@ -32,19 +32,34 @@ pub(crate) struct Site {
     ports: Arc<Ports>,
 }
 
+impl Site {
+    fn new() -> Self {
+        Self { dir: Arc::new(tempfile::tempdir().unwrap()), ports: Arc::new(Ports::take()) }
+    }
+}
+
 impl Tower {
     /// Starts one on a new directory, and waits until it is ready.
     pub(crate) async fn start() -> Self {
-        Self::start_on(Site { dir: Arc::new(tempfile::tempdir().unwrap()), ports: Arc::new(Ports::take()) })
-            .await
+        Self::launch(Site::new(), None).await
+    }
+
+    /// Starts one with a configuration of the caller's.
+    pub(crate) async fn start_with(config: &Path) -> Self {
+        Self::launch(Site::new(), Some(config)).await
     }
 
     /// Starts one where another one stood.
     pub(crate) async fn start_on(site: Site) -> Self {
+        Self::launch(site, None).await
+    }
+
+    async fn launch(site: Site, config: Option<&Path>) -> Self {
         let log = File::create(site.dir.path().join("up.log")).unwrap();
         let up = Command::new(BINARY)
             .args(["up", "--port-base", &site.ports.base.to_string(), "--data-dir"])
             .arg(site.dir.path())
+            .args(config.iter().flat_map(|file| [Path::new("--config"), file]))
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
@@ -112,6 +127,12 @@ impl Tower {
     /// Processes by role.
     pub(crate) fn pids(&self) -> Value {
         serde_json::from_str(&self.read("run.json")).unwrap_or_default()
+    }
+
+    /// Where a role answers for itself.
+    pub(crate) fn health(&self, role: &str) -> String {
+        let urls: Value = serde_json::from_str(&self.read("health.json")).unwrap();
+        urls[role].as_str().unwrap_or_else(|| panic!("health.json lacks {role}: {urls}")).to_owned()
     }
 
     /// A file of the data directory; empty when there is none.
