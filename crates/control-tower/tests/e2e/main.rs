@@ -11,6 +11,10 @@ mod http;
 mod lifecycle;
 mod load;
 mod money;
+mod outside;
+// The control database's own tests start it in the same way.
+#[path = "../../../control/tests/database/support/postgres.rs"]
+mod postgres;
 mod sdk;
 mod spine;
 mod tower;
