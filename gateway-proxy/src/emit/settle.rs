@@ -33,7 +33,8 @@ pub(crate) fn settle(app: &App, mut facts: Box<Facts>, ending: Ending, used: Use
     if let Some(first) = facts.first_token {
         GatewayMetrics::time(&app.metrics.first_token, operation, first);
     }
-    if ending.disconnected {
+    // Once its head was sent, the request was counted with that; a client that leaves later is counted as such.
+    if ending.disconnected && facts.status.is_none() {
         app.metrics.count_request(facts.endpoint.path, ending.status, "client");
     }
     let priced = Priced { used, cost };

@@ -85,6 +85,10 @@ async fn leaving_amid_a_stream_cancels_the_upstream() {
         assert!(call.get("gen_ai.output.messages").contains("word word"));
     }
     assert_eq!(gateway.metric("gateway_client_disconnects_total").await, Some(5.0));
+    let metrics = gateway.get("/metrics").await;
+    let counts = metrics.text().lines().filter_map(|line| line.strip_prefix("gateway_requests_total{"));
+    let requests: f64 = counts.filter_map(|line| line.split_once("} ")?.1.parse::<f64>().ok()).sum();
+    assert!((requests - 5.0).abs() < 0.1, "{requests} requests were counted");
 }
 
 #[tokio::test]
