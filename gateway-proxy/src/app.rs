@@ -9,6 +9,7 @@ use crate::relay::Watchman;
 use crate::upstream::Upstreams;
 use control::SnapshotHandle;
 use runtime::Clock;
+use tokio_util::task::TaskTracker;
 
 /// Made once at start.
 #[derive(Debug)]
@@ -23,4 +24,6 @@ pub(crate) struct App {
     pub(crate) timeouts: Timeouts,
     pub(crate) clock: Clock,
     pub(crate) ids: Ids,
+    /// Calls whose tokens are counted and that are recorded after their client has left.
+    pub(crate) background: TaskTracker,
 }

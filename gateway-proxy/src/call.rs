@@ -14,7 +14,7 @@ use contracts::{Timestamp, TokenUsage, UsageSource};
 use opentelemetry::trace::SpanId;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 use tokio::time::Instant;
 
 /// Status of a call whose client left before an answer, after nginx's custom.
@@ -123,7 +123,7 @@ impl Call {
             Some(used) => used,
             None => match self.count() {
                 Count::Done(usage) => Used::counted(usage, ending),
-                Count::Pending(counting) => Used::counted(counting.await.unwrap_or_default(), ending),
+                Count::Pending(counting) => Used::of_count(counting.await, ending),
             },
         };
         self.record(ending, used)
@@ -175,18 +175,14 @@ fn record_later(app: &Arc<App>, facts: Box<Facts>, ending: Ending) {
         let _told_by_the_log = settle(app, facts, ending, Used::NOTHING);
         return;
     };
-    let app = app.clone();
+    let (app, background) = (app.clone(), app.background.clone());
     let work = move || {
         let used = Used::counted(app.estimator.count(&prompt, &output), ending);
         let _told_by_the_log = settle(&app, facts, ending, used);
     };
-    work_in_background(work);
-}
-
-/// Runs blocking work without a waiter; at the end of a process, when there is no runtime left, at once.
-fn work_in_background(work: impl FnOnce() + Send + 'static) {
+    // Without a waiter, but the process does not end before it is done. Without a runtime there is nothing left to wait for.
     match tokio::runtime::Handle::try_current() {
-        Ok(runtime) => drop(runtime.spawn_blocking(work)),
+        Ok(runtime) => drop(background.spawn_blocking_on(work, &runtime)),
         Err(_) => work(),
     }
 }
@@ -202,7 +198,7 @@ pub(crate) enum Count {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Used {
     pub(crate) usage: TokenUsage,
-    /// `None` when no model did anything.
+    /// `None` when no model did anything, or it is not known what it did.
     pub(crate) source: Option<UsageSource>,
 }
 
@@ -221,6 +217,17 @@ impl Used {
         },
         source: None,
     };
+
+    /// Counted by us, unless the count failed: then nobody knows, and zero would be a lie.
+    pub(crate) fn of_count(counted: Result<TokenUsage, JoinError>, ending: Ending) -> Self {
+        match counted {
+            Ok(usage) => Self::counted(usage, ending),
+            Err(error) => {
+                tracing::error!(%error, "the tokens of a call could not be counted");
+                Self::NOTHING
+            }
+        }
+    }
 
     /// Counted by us.
     pub(crate) const fn counted(usage: TokenUsage, ending: Ending) -> Self {
@@ -256,5 +263,18 @@ impl Facts {
             attempt.took = Some(attempt.at.elapsed());
             attempt.error = error;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_count_that_failed_is_not_a_count_of_nothing() {
+        let never = tokio::spawn(std::future::pending::<TokenUsage>());
+        never.abort();
+        let used = Used::of_count(never.await, Ending::ok(200));
+        assert_eq!(used.source, None);
     }
 }

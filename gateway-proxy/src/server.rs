@@ -16,10 +16,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 /// How often connections that nobody uses are looked for.
 const SWEEP: Duration = Duration::from_secs(15);
+/// How long the calls that were cut at the end may take to be counted. A long prompt takes most of a second.
+const LAST_COUNTS: Duration = Duration::from_secs(20);
 /// How long the last records may take to reach the collector at the end; what does not is shipped after the next start.
 const LAST_RECORDS: Duration = Duration::from_secs(2);
 
@@ -82,6 +86,7 @@ impl Server {
             timeouts: config.timeouts.clone(),
             clock,
             ids: Ids::default(),
+            background: TaskTracker::new(),
         });
 
         // The shipper outlives the server, so that it also takes what the last calls leave behind.
@@ -100,6 +105,7 @@ impl Server {
             drain_deadline: Duration::from_millis(config.drain_ms),
             ..ServeOptions::default()
         };
+        let background = app.background.clone();
         let gateway = Gateway { app, operations: runtime::health::router(health, registry) };
         let addr = listener.local_addr()?;
         tracing::info!(%addr, "the gateway serves");
@@ -109,6 +115,13 @@ impl Server {
         loading.abort();
         sweeping.abort();
         watching.abort();
+        background.close();
+        if timeout(LAST_COUNTS, background.wait()).await.is_err() {
+            tracing::error!(
+                calls = background.len(),
+                "calls that were cut could not be counted in time: they are not recorded"
+            );
+        }
         writer.sync().await?;
         stop_shipping.cancel();
         shipping.await?;

@@ -189,9 +189,7 @@ impl Stream {
                         self.phase = Phase::Counting { count, ending, last, more };
                         return Poll::Pending;
                     }
-                    Poll::Ready(usage) => {
-                        self.record(ending, Used::counted(usage.unwrap_or_default(), ending), last, more)
-                    }
+                    Poll::Ready(usage) => self.record(ending, Used::of_count(usage, ending), last, more),
                 },
                 Phase::Lingering => {
                     self.phase = Phase::Lingering;

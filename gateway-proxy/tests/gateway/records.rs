@@ -1,6 +1,6 @@
 //! What a call leaves behind, when, and how it reaches the collector.
 
-use crate::support::{Collector, Gateway, Span, Step, Upstream, chat, config, json, snapshot, sse};
+use crate::support::{Collector, Gateway, Span, Step, Upstream, chat, config, json, snapshot, sse, sse_head};
 use axum::http::StatusCode;
 use gateway_proxy::WhenFull;
 use http_body_util::BodyExt;
@@ -322,6 +322,24 @@ async fn a_record_that_the_collector_refuses_does_not_block_the_others() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     panic!("the poisoned record was not counted");
+}
+
+#[tokio::test]
+async fn a_call_that_is_cut_at_the_end_is_recorded_before_the_end() {
+    let first = "data: {\"id\":\"c1\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"x\"}}]}\n\n";
+    let upstream = Upstream::always(vec![sse_head(), Step::Send(first.into()), Step::Hang]).await;
+    let collector = Collector::start().await;
+    let mut hasty = config(Some(&collector));
+    hasty.drain_ms = 50;
+    let gateway = Gateway::start(hasty, snapshot(upstream.addr, false));
+    // Long enough to be counted off the async threads.
+    let body = chat(true).replace("Say hi", &"many words ".repeat(100_000));
+    let mut body = gateway.send(gateway.request("/v1/chat/completions", body)).await.into_body();
+    body.frame().await.unwrap().unwrap();
+    gateway.stop().await;
+    let spans = collector.spans();
+    assert_eq!(spans.len(), 2, "a call and its attempt, delivered before the end");
+    assert!(spans.iter().all(|span| span.get("control_tower.usage.source") == "partial"), "{spans:?}");
 }
 
 #[tokio::test]
