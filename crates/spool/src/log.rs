@@ -261,7 +261,7 @@ impl Log {
         let mut tail = self.lock();
         let (file, base) = self.active_segment(&mut tail)?;
         let offset = tail.end - base;
-        let written = file.write_all_at(&[0; PROBE], offset);
+        let written = file.write_all_at(&vec![0; PROBE], offset);
         let path = Segment { base, end: tail.end }.path(&self.options.dir);
         let undone = file.set_len(offset);
         // It may have begun a segment.
