@@ -5,16 +5,16 @@ use crate::emit::Recorder;
 use crate::identity::Ids;
 use crate::meter::Estimator;
 use crate::metrics::GatewayMetrics;
+use crate::policy::Policy;
 use crate::relay::Watchman;
 use crate::upstream::Upstreams;
-use control::SnapshotHandle;
 use runtime::Clock;
 use tokio_util::task::TaskTracker;
 
 /// Made once at start.
 #[derive(Debug)]
 pub(crate) struct App {
-    pub(crate) policy: SnapshotHandle,
+    pub(crate) policy: Policy,
     pub(crate) upstreams: Upstreams,
     pub(crate) recorder: Recorder,
     pub(crate) estimator: Estimator,

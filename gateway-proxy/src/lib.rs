@@ -20,6 +20,7 @@ mod identity;
 mod intake;
 mod meter;
 mod metrics;
+mod policy;
 mod relay;
 mod request;
 mod respond;

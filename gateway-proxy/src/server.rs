@@ -6,16 +6,18 @@ use crate::emit::{Recorder, Shipper, ShipperOptions};
 use crate::identity::Ids;
 use crate::meter::Estimator;
 use crate::metrics::{GatewayMetrics, SpoolMetrics};
+use crate::policy::{Policy, Source};
 use crate::relay::Watchman;
 use crate::stack::Gateway;
 use crate::upstream::Upstreams;
-use control::{Control, SnapshotHandle, Snapshots};
-use runtime::{Clock, Health, Metrics, ServeOptions, Shutdown};
+use control::SnapshotHandle;
+use runtime::{Clock, Health, HealthHandle, Metrics, ServeOptions, Shutdown};
 use spool::{FullPolicy, Spool};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -31,26 +33,30 @@ const LAST_RECORDS: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct Server {
     config: Config,
-    policy: SnapshotHandle,
+    source: Source,
     clock: Clock,
     listener: TcpListener,
 }
 
-/// Serves until `shutdown`, then drains streams and flushes the spool.
+/// Serves until `shutdown`, then drains streams and flushes the spool. While the control database is down from the start, it
+/// listens, is not ready, and refuses calls.
 pub async fn run(config: Config, control_url: &str, shutdown: Shutdown) -> anyhow::Result<()> {
     config.validate()?;
-    let control = Control::open(control_url).await?;
     let poll = Duration::from_millis(config.control_poll_ms);
-    let policy = Snapshots::start(control, poll, shutdown.token());
-    Server::bind(config, policy, Clock::system())?.serve(shutdown).await
+    let source = Source::open(control_url, poll, shutdown.token()).await?;
+    Server::open(config, source, Clock::system())?.serve(shutdown).await
 }
 
 impl Server {
     /// Opens the port. `policy` is read at every request.
     pub fn bind(config: Config, policy: SnapshotHandle, clock: Clock) -> anyhow::Result<Self> {
+        Self::open(config, Source::Open(policy), clock)
+    }
+
+    fn open(config: Config, source: Source, clock: Clock) -> anyhow::Result<Self> {
         config.validate()?;
         let listener = runtime::listen("gateway.listen", config.listen)?;
-        Ok(Self { config, policy, clock, listener })
+        Ok(Self { config, source, clock, listener })
     }
 
     /// Where it listens.
@@ -60,11 +66,10 @@ impl Server {
 
     /// Serves until `shutdown`.
     pub async fn serve(self, shutdown: Shutdown) -> anyhow::Result<()> {
-        let Self { config, policy, clock, listener } = self;
-        let (health, registry) = (Health::new(), Metrics::new());
+        let Self { config, source, clock, listener } = self;
+        let (health, registry, policy) = (Health::new(), Metrics::new(), Policy::default());
         let (writer, reader) = Spool::open(spool_options(&config))?;
         let metrics = registry.with_registry(|r| {
-            policy.register(r);
             r.register_collector(Box::new(SpoolMetrics(writer.clone())));
             GatewayMetrics::register(r)
         });
@@ -94,11 +99,7 @@ impl Server {
         let shipping = tokio::spawn(shipper.run(stop_shipping.clone(), LAST_RECORDS));
         let sweeping = tokio::spawn(shutdown.token().run_until_cancelled_owned(sweep(app.clone())));
         let watching = tokio::spawn(shutdown.token().run_until_cancelled_owned(watch(app.clone())));
-        let first_policy = health.component("policy");
-        let loading = tokio::spawn(async move {
-            policy.loaded().await;
-            first_policy.set_ready();
-        });
+        let loading = load(source, policy, &registry, health.component("policy"), shutdown.token());
 
         let serve = ServeOptions {
             header_read_timeout: Duration::from_millis(config.timeouts.client_header_ms),
@@ -127,6 +128,34 @@ impl Server {
         shipping.await?;
         Ok(())
     }
+}
+
+/// Puts the policy of `source` in force: before this returns if it is at hand, and in the returned task if it must be awaited.
+fn load(
+    source: Source,
+    policy: Policy,
+    registry: &Metrics,
+    health: HealthHandle,
+    shutdown: CancellationToken,
+) -> JoinHandle<()> {
+    let registry = registry.clone();
+    let put = move |snapshots: &SnapshotHandle| {
+        registry.with_registry(|r| snapshots.register(r));
+        policy.set(snapshots.clone());
+    };
+    let ready = move |snapshots: SnapshotHandle| async move {
+        snapshots.loaded().await;
+        health.set_ready();
+    };
+    if let Source::Open(snapshots) = source {
+        put(&snapshots);
+        return tokio::spawn(ready(snapshots));
+    }
+    tokio::spawn(async move {
+        let snapshots = source.handle(shutdown).await;
+        put(&snapshots);
+        ready(snapshots).await;
+    })
 }
 
 fn spool_options(config: &Config) -> spool::Options {

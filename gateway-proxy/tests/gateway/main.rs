@@ -11,6 +11,8 @@ mod models;
 #[cfg(test)]
 mod records;
 #[cfg(test)]
+mod start;
+#[cfg(test)]
 mod streams;
 #[cfg(test)]
 mod support;
