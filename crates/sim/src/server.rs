@@ -15,6 +15,9 @@ use axum::extract::DefaultBodyLimit;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
 use runtime::{Clock, Health, Metrics, ServeOptions, Shutdown};
 use serde::de::DeserializeOwned;
 use std::collections::HashMap;
@@ -40,8 +43,16 @@ pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
     health.component("models").set_ready();
     let drain_deadline = Duration::from_secs(config.drain_seconds);
     tracing::info!(%address, models = config.models.len(), "the simulated pool is ready");
-    let router = router(Sim::new(config, answers, log, Clock::system()))
-        .merge(runtime::health::router(health, Metrics::default()));
+    let sim = Sim::new(config, answers, log, Clock::system());
+    let metrics = Metrics::new();
+    metrics.with_registry(|registry| {
+        registry.register(
+            "sim_requests",
+            "Requests answered, by endpoint and status",
+            sim.0.requests.clone(),
+        );
+    });
+    let router = router(sim).merge(runtime::health::router(health, metrics));
     let options = ServeOptions { drain_deadline, ..ServeOptions::default() };
     let drained = runtime::serve(listener, router, shutdown, options).await;
     if drained.cut > 0 {
@@ -77,6 +88,14 @@ struct Pool {
     /// Differs from start to start, so that ids do.
     seed: u64,
     served: AtomicU64,
+    requests: Family<Answered, Counter>,
+}
+
+/// Labels of a request that was answered.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Answered {
+    endpoint: &'static str,
+    status: u16,
 }
 
 /// What a request says about itself, whatever its endpoint.
@@ -126,7 +145,8 @@ pub(crate) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, SimError> {
 impl Sim {
     pub(crate) fn new(config: Config, answers: Answers, log: Log, clock: Clock) -> Self {
         let seed = hash::mix(clock.now().unix_nanos().unsigned_abs());
-        Self(Arc::new(Pool { config, answers, log, clock, seed, served: AtomicU64::new(0) }))
+        let (served, requests) = (AtomicU64::new(0), Family::default());
+        Self(Arc::new(Pool { config, answers, log, clock, seed, served, requests }))
     }
 
     pub(crate) fn config(&self) -> &Config {
@@ -215,6 +235,8 @@ impl Sim {
                 error.into_response()
             }
         };
+        let answered = Answered { endpoint: head.endpoint, status: response.status().as_u16() };
+        pool.requests.get_or_create(&answered).inc();
         stamp(&mut response, &request_id, start);
         response
     }

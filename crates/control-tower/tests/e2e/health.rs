@@ -2,7 +2,7 @@
 
 use crate::tower::{Tower, number, run, signal};
 use rustix::process::Signal;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
 /// Every role, and a component of it that `/readyz` names.
@@ -33,6 +33,12 @@ async fn every_role_answers_for_itself() {
         assert!(metrics.header("content-type").starts_with("application/openmetrics-text"), "{role}");
     }
     the_stores_gauges_follow(&tower).await;
+    let asked = json!({"model": "sim-small", "messages": [{"role": "user", "content": "How are you?"}]});
+    let answer =
+        tower.http.call(&tower.gateway("/v1/chat/completions"), tower.text("/tenant_key"), &asked).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let metrics = tower.http.get(&format!("{}/metrics", tower.health("sim")), &[]).await.text();
+    assert!(metrics.contains(r#"status="200"} 1"#), "{metrics}");
 
     let dir = tower.dir().display().to_string();
     let healthy = run(&["doctor", "--data-dir", &dir, "--json"]);
