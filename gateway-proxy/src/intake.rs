@@ -3,14 +3,54 @@
 use crate::errors::Failure;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, header};
-use http_body::Body as _;
+use http_body::{Body as _, Frame};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use std::time::Duration;
 use tokio::time::{Instant, timeout, timeout_at};
 
-/// A body over its limit is still read to its end for so long: a client that is cut off while sending may never read why.
+/// The body of a refused request is still taken for so long, and so many bytes of it: a client that is cut off while sending
+/// may get a reset instead of the reason.
 const FAREWELL: Duration = Duration::from_secs(2);
+const FAREWELL_BYTES: usize = 64 << 20;
+
+/// A client's body, not read yet or in part.
+#[derive(Debug)]
+pub(crate) struct ClientBody {
+    body: Incoming,
+    /// The client waits for "100 Continue" before it sends anything, and reads a refusal at once.
+    waits: bool,
+}
+
+impl ClientBody {
+    /// The body of the request with these headers.
+    pub(crate) fn new(headers: &HeaderMap, body: Incoming) -> Self {
+        Self { waits: headers.contains_key(header::EXPECT), body }
+    }
+
+    /// The next piece. It is what lets a waiting client send.
+    async fn frame(&mut self) -> Option<Result<Frame<Bytes>, hyper::Error>> {
+        self.waits = false;
+        self.body.frame().await
+    }
+
+    /// Takes what is still on its way, within bounds and beside the answer, which goes out meanwhile.
+    pub(crate) fn see_off(mut self) {
+        if self.waits || self.body.is_end_stream() {
+            return;
+        }
+        tokio::spawn(async move {
+            let until = Instant::now() + FAREWELL;
+            let mut left = FAREWELL_BYTES;
+            while let Ok(Some(Ok(frame))) = timeout_at(until, self.body.frame()).await {
+                left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+                if left == 0 {
+                    return;
+                }
+            }
+        });
+    }
+}
 
 /// Bounds of a body.
 #[derive(Debug, Clone, Copy)]
@@ -24,15 +64,11 @@ pub(crate) struct Intake {
 /// Reads a JSON body.
 pub(crate) async fn read_json_body(
     headers: &HeaderMap,
-    mut body: Incoming,
+    body: &mut ClientBody,
     intake: Intake,
 ) -> Result<Bytes, Failure> {
     check_type(headers)?;
-    if body.size_hint().lower() > intake.limit as u64 {
-        // A client that waits for "100 Continue" has sent nothing yet and reads the refusal at once.
-        if !headers.contains_key(header::EXPECT) {
-            discard(body).await;
-        }
+    if body.body.size_hint().lower() > intake.limit as u64 {
         return Err(Failure::BodyTooLarge { limit: intake.limit });
     }
     let mut first = Bytes::new();
@@ -46,7 +82,6 @@ pub(crate) async fn read_json_body(
         };
         let Ok(data) = frame.into_data() else { continue };
         if first.len() + rest.len() + data.len() > intake.limit {
-            discard(body).await;
             return Err(Failure::BodyTooLarge { limit: intake.limit });
         }
         // A body in one piece, the usual case, is not copied.
@@ -80,9 +115,4 @@ fn check_type(headers: &HeaderMap) -> Result<(), Failure> {
         }
         _ => Ok(()),
     }
-}
-
-async fn discard(mut body: Incoming) {
-    let until = Instant::now() + FAREWELL;
-    while let Ok(Some(Ok(_))) = timeout_at(until, body.frame()).await {}
 }

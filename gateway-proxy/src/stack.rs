@@ -7,13 +7,14 @@ use crate::endpoints::{self, Endpoint, models};
 use crate::errors::Failure;
 use crate::forward::forward;
 use crate::identity::Identity;
-use crate::intake::{Intake, read_json_body};
+use crate::intake::{ClientBody, Intake, read_json_body};
 use crate::meter::Answer;
 use crate::metrics::GatewayMetrics;
 use crate::request::{Ask, parse};
 use crate::respond::{self, Body};
 use bytes::Bytes;
 use contracts::policy::{KeyPolicy, Resolved, Snapshot};
+use http::request::Parts as Head;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use std::convert::Infallible;
@@ -55,7 +56,12 @@ impl hyper::service::Service<Request<Incoming>> for Gateway {
 /// Identity and errors: every request gets an id and a place in a trace; every failure becomes a response here.
 async fn identified(app: &Arc<App>, request: Request<Incoming>) -> Response<Body> {
     let identity = Arc::new(app.ids.identify(request.headers(), app.clock.now()));
-    let (route, result) = routed(app, &identity, request).await;
+    let (head, body) = request.into_parts();
+    let mut body = ClientBody::new(&head.headers, body);
+    let (route, result) = routed(app, &identity, head, &mut body).await;
+    if result.is_err() {
+        body.see_off();
+    }
     let (response, fault) = match result {
         Ok(response) => {
             let fault = if response.status().is_success() { "" } else { "upstream" };
@@ -79,12 +85,13 @@ async fn identified(app: &Arc<App>, request: Request<Incoming>) -> Response<Body
 async fn routed(
     app: &Arc<App>,
     identity: &Arc<Identity>,
-    request: Request<Incoming>,
+    head: Head,
+    body: &mut ClientBody,
 ) -> (&'static str, Result<Response<Body>, Failure>) {
-    let path = request.uri().path();
+    let path = head.uri.path();
     if let Some(endpoint) = endpoints::find(path) {
-        let result = match require(&request, &Method::POST, endpoint.path, "POST") {
-            Ok(()) => admitted(app, identity, endpoint, request).await,
+        let result = match require(&head, &Method::POST, endpoint.path, "POST") {
+            Ok(()) => admitted(app, identity, endpoint, head, body).await,
             Err(failure) => Err(failure),
         };
         return (endpoint.path, result);
@@ -92,43 +99,32 @@ async fn routed(
     if let Some(asked) = models::asked(path) {
         let route = asked.route();
         let listed = || {
-            require(&request, &Method::GET, route, "GET")?;
-            let (snapshot, key) = known(app, &request, identity)?;
+            require(&head, &Method::GET, route, "GET")?;
+            let (snapshot, key) = known(app, &head, identity)?;
             let json = models::answer(&snapshot, &key, &asked)?;
             Ok(respond::json(StatusCode::OK, json, identity))
         };
         return (route, listed());
     }
-    let failure = Failure::NoSuchEndpoint {
-        method: request.method().to_string(),
-        path: path.chars().take(200).collect(),
-    };
+    let failure =
+        Failure::NoSuchEndpoint { method: head.method.to_string(), path: path.chars().take(200).collect() };
     ("other", Err(failure))
 }
 
-fn require(
-    request: &Request<Incoming>,
-    method: &Method,
-    path: &'static str,
-    allowed: &'static str,
-) -> Result<(), Failure> {
-    if request.method() == method {
+fn require(head: &Head, method: &Method, path: &'static str, allowed: &'static str) -> Result<(), Failure> {
+    if head.method == *method {
         return Ok(());
     }
-    Err(Failure::WrongMethod { method: request.method().to_string(), path, allowed })
+    Err(Failure::WrongMethod { method: head.method.to_string(), path, allowed })
 }
 
 /// Authentication: the policy in force, and the key that the request carries.
-fn known(
-    app: &App,
-    request: &Request<Incoming>,
-    identity: &Identity,
-) -> Result<(Arc<Snapshot>, Arc<KeyPolicy>), Failure> {
+fn known(app: &App, head: &Head, identity: &Identity) -> Result<(Arc<Snapshot>, Arc<KeyPolicy>), Failure> {
     let snapshot = app.policy.load_full();
     if snapshot.version == 0 && snapshot.keys.is_empty() {
         return Err(Failure::NoPolicy);
     }
-    let key = authenticate(&snapshot, request.headers(), identity.started)?;
+    let key = authenticate(&snapshot, &head.headers, identity.started)?;
     Ok((snapshot, key))
 }
 
@@ -137,9 +133,10 @@ async fn admitted(
     app: &Arc<App>,
     identity: &Arc<Identity>,
     endpoint: &'static Endpoint,
-    request: Request<Incoming>,
+    head: Head,
+    body: &mut ClientBody,
 ) -> Result<Response<Body>, Failure> {
-    let (snapshot, key) = known(app, &request, identity)?;
+    let (snapshot, key) = known(app, &head, identity)?;
     // What cannot be recorded is not done.
     if app.recorder.refuses() {
         return Err(Failure::SpoolFull);
@@ -160,8 +157,8 @@ async fn admitted(
         answer_started: false,
     };
     let mut call = Call::new(app.clone(), facts);
-    match understood(app, &mut call, endpoint, request).await {
-        Ok((request, headers)) => forward(app, call, request, headers).await,
+    match understood(app, &mut call, endpoint, &head.headers, body).await {
+        Ok(resolved) => forward(app, call, resolved, head.headers).await,
         Err(failure) => Err(fail(&mut call, failure).await),
     }
 }
@@ -180,19 +177,19 @@ async fn understood(
     app: &App,
     call: &mut Call,
     endpoint: &'static Endpoint,
-    request: Request<Incoming>,
-) -> Result<(Resolved, http::HeaderMap), Failure> {
+    headers: &http::HeaderMap,
+    body: &mut ClientBody,
+) -> Result<Resolved, Failure> {
     let limits = &app.limits;
     let intake = Intake { limit: limits.body_bytes, pause: app.timeouts.client_body() };
-    let (parts, body) = request.into_parts();
-    let body = read_json_body(&parts.headers, body, intake).await?;
+    let body = read_json_body(headers, body, intake).await?;
     let ask = read(endpoint, body, limits.json_depth).await?;
     let facts = call.facts().ok_or(Failure::BrokenBody)?;
     facts.asked_at = Some(Instant::now());
     let ask = facts.ask.insert(ask);
     let resolved = resolve(&facts.snapshot, &facts.key, &ask.model)?;
     facts.resolved = Some(resolved.clone());
-    Ok((resolved, parts.headers))
+    Ok(resolved)
 }
 
 async fn read(endpoint: &'static Endpoint, body: Bytes, max_depth: usize) -> Result<Ask, Failure> {

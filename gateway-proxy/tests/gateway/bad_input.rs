@@ -4,6 +4,7 @@ use crate::support::{Answer, Gateway, KEY, Upstream, chat, config, json, snapsho
 use bytes::Bytes;
 use http::Request;
 use http_body_util::Full;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 async fn gateway() -> (Gateway, Upstream) {
     let upstream = Upstream::always(json(200, "{}")).await;
@@ -54,6 +55,40 @@ async fn keys_that_do_not_work_are_told_apart() {
         }
     }
     assert!(upstream.received().is_empty());
+}
+
+#[tokio::test]
+async fn a_client_that_is_still_sending_reads_why_it_is_refused() {
+    let (gateway, _upstream) = gateway().await;
+    // More than the buffers of both sockets hold.
+    let body = vec![b' '; 24 << 20];
+    for (path, key, kind, expected) in [
+        ("/v1/chat/completions", "ct-wrong-key-0123456789", "application/json", "401"),
+        ("/v1/chat/completions", KEY, "text/plain", "415"),
+        ("/v1/chat/completions", KEY, "application/json", "413"),
+        ("/v1/nothing", KEY, "application/json", "404"),
+        ("/v1/models", KEY, "application/json", "405"),
+    ] {
+        let mut client = tokio::net::TcpStream::connect(gateway.addr).await.unwrap();
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: g\r\nauthorization: Bearer {key}\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        client.write_all(head.as_bytes()).await.unwrap();
+        client.write_all(&body).await.unwrap_or_else(|error| panic!("{path} {expected}: {error}"));
+        let mut answer = vec![0; 4096];
+        let length =
+            client.read(&mut answer).await.unwrap_or_else(|error| panic!("{path} {expected}: {error}"));
+        let answer = String::from_utf8_lossy(&answer[..length]);
+        assert!(answer.starts_with(&format!("HTTP/1.1 {expected}")), "{answer}");
+    }
+    // Who waits to be asked is refused without it.
+    let mut client = tokio::net::TcpStream::connect(gateway.addr).await.unwrap();
+    let head = "POST /v1/chat/completions HTTP/1.1\r\nhost: g\r\nexpect: 100-continue\r\ncontent-length: 1000\r\n\r\n";
+    client.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = vec![0; 4096];
+    let length = client.read(&mut answer).await.unwrap();
+    assert!(answer[..length].starts_with(b"HTTP/1.1 401"));
 }
 
 #[tokio::test]
