@@ -112,8 +112,13 @@ impl Collector {
         ));
 
         let tenants = Tenants::default();
-        let receiver =
-            |addr: SocketAddr| receiver(config, addr, snapshots, &tenants, &spool, &metrics, clock);
+        // One bound for both protocols, half of it for what compressed requests become.
+        let [in_flight, unfolded] = [(); 2].map(|()| InFlight::new(config.max_in_flight.as_u64() / 2));
+        let receiver = |addr: SocketAddr| Receiver {
+            in_flight: in_flight.clone(),
+            unfolded: unfolded.clone(),
+            ..receiver(config, addr, snapshots, &tenants, &spool, &metrics, clock)
+        };
         let (over_http, over_grpc) = (receiver(http_addr), receiver(grpc_addr));
         let own_routes = runtime::health::router(health, own);
         let http_routes =
@@ -234,7 +239,8 @@ fn receiver(
             default_retention_days: config.default_retention_days,
             retry_after: config.retry_after,
         },
-        in_flight: InFlight::new(config.max_in_flight.as_u64()),
+        in_flight: InFlight::new(config.max_in_flight.as_u64() / 2),
+        unfolded: InFlight::new(config.max_in_flight.as_u64() / 2),
         metrics: metrics.clone(),
         sizes: Sizes {
             max_request: size(config.max_request),

@@ -3,8 +3,10 @@
 //! The service is written by hand around tonic's codec, for two reasons: senders are known by their headers before a message
 //! is read, and spans are decoded one by one (see `wire`).
 
+use super::compression::Compression;
+use super::in_flight::Room;
 use super::status::Refusal;
-use super::{Receiver, TraceRequest};
+use super::{Receiver, TraceRequest, body};
 use crate::auth::Principal;
 use axum::Router;
 use axum::body::Body;
@@ -14,6 +16,7 @@ use axum::routing::post;
 use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTracePartialSuccess, ExportTraceServiceResponse,
 };
+use prost::Message;
 use std::future::Future;
 use std::pin::Pin;
 use tonic::Code;
@@ -23,8 +26,8 @@ use tonic_prost::ProstCodec;
 
 const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 
-/// What a message in work is taken to weigh: gRPC does not say beforehand how large it is.
-const MESSAGE_WEIGHT: usize = 1024 * 1024;
+/// What stands before a message: whether it is compressed, and its length.
+const PREFIX: usize = 5;
 
 /// The gRPC services as a router.
 pub fn router(receiver: Receiver) -> Router {
@@ -42,10 +45,12 @@ async fn export(State(receiver): State<Receiver>, request: Request) -> Response 
             return respond(refusal.grpc().into_http());
         }
     };
-    let Some(_room) = receiver.in_flight.enter(MESSAGE_WEIGHT).await else {
-        let refusal = Refusal::pressure("too many requests are in work", retry_after);
-        receiver.count("grpc", refusal.label);
-        return respond(refusal.grpc().into_http());
+    let (request, rooms) = match read(&receiver, request).await {
+        Ok(read) => read,
+        Err(refusal) => {
+            receiver.count("grpc", refusal.label);
+            return respond(refusal.grpc().into_http());
+        }
     };
     let mut accept = EnabledCompressionEncodings::default();
     for encoding in [CompressionEncoding::Gzip, CompressionEncoding::Zstd] {
@@ -55,7 +60,8 @@ async fn export(State(receiver): State<Receiver>, request: Request) -> Response 
         .apply_compression_config(accept, EnabledCompressionEncodings::default())
         .apply_max_message_size_config(Some(receiver.sizes.max_decompressed), None);
     let limit = receiver.sizes.max_decompressed;
-    let response = grpc.unary(Export { receiver: receiver.clone(), principal }, request).await;
+    let response =
+        grpc.unary(Export { receiver: receiver.clone(), principal, rooms: Some(rooms) }, request).await;
     match unread(response.headers(), limit) {
         Some(refusal) => {
             receiver.count("grpc", refusal.label);
@@ -63,6 +69,25 @@ async fn export(State(receiver): State<Receiver>, request: Request) -> Response 
         }
         None => respond(response),
     }
+}
+
+/// Reads the body before tonic does, so that it is weighed as it comes, and before it is decompressed.
+async fn read(receiver: &Receiver, request: Request) -> Result<(Request, Rooms), Refusal> {
+    let retry_after = receiver.ingest.retry_after();
+    let limit = receiver.sizes.max_decompressed;
+    let room = receiver.in_flight.enter(body::weight(body::FIRST_ROOM)).await;
+    let mut came = room.ok_or_else(|| body::no_room(retry_after))?;
+    let (head, message) = request.into_parts();
+    let message = body::read(message, limit + PREFIX, &mut came, retry_after).await?;
+    let compression = match message.first() {
+        None | Some(0) => Compression::Identity,
+        Some(_) => {
+            let name = head.headers.get("grpc-encoding").and_then(|name| name.to_str().ok());
+            name.and_then(Compression::parse).unwrap_or(Compression::Zstd)
+        }
+    };
+    let unfolded = body::enter_unfolding(receiver, compression, message.len()).await?;
+    Ok((Request::from_parts(head, Body::from(message)), Rooms { _came: came, unfolded }))
 }
 
 /// A message that tonic could not read never reached us, and its code may be one that OTLP takes for a hint to try again:
@@ -92,6 +117,13 @@ fn respond(response: http::Response<tonic::body::Body>) -> Response {
 struct Export {
     receiver: Receiver,
     principal: Principal,
+    rooms: Option<Rooms>,
+}
+
+/// What a message takes: as it came, and as it becomes when it is compressed.
+struct Rooms {
+    _came: Room,
+    unfolded: Option<Room>,
 }
 
 impl UnaryService<TraceRequest> for Export {
@@ -100,8 +132,17 @@ impl UnaryService<TraceRequest> for Export {
         Pin<Box<dyn Future<Output = Result<tonic::Response<Self::Response>, tonic::Status>> + Send>>;
 
     fn call(&mut self, request: tonic::Request<TraceRequest>) -> Self::Future {
-        let (receiver, principal) = (self.receiver.clone(), self.principal.clone());
+        let (receiver, principal, rooms) = (self.receiver.clone(), self.principal.clone(), self.rooms.take());
         Box::pin(async move {
+            let retry_after = receiver.ingest.retry_after();
+            let mut rooms = rooms.ok_or_else(|| body::no_room(retry_after).grpc())?;
+            if let Some(room) = &mut rooms.unfolded {
+                // Now that it is known how large the message is, others may have the rest.
+                let size = body::weight(request.get_ref().encoded_len());
+                body::fit(room, size.min(room.bytes()), retry_after)
+                    .await
+                    .map_err(|refusal| refusal.grpc())?;
+            }
             let outcome = receiver.ingest.export(principal, request.into_inner()).await;
             let outcome = outcome.map_err(|error| {
                 let refusal = Refusal::ingest(&error, receiver.ingest.retry_after());

@@ -2,7 +2,7 @@
 
 use super::compression::{Compression, DecompressError};
 use super::status::Refusal;
-use super::{Receiver, TraceRequest, wire};
+use super::{Receiver, TraceRequest, body, wire};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
@@ -11,20 +11,14 @@ use axum::routing::{any, post};
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, StatusCode};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTracePartialSuccess, ExportTraceServiceResponse,
 };
 use prost::Message;
-use std::time::Duration;
 use tonic::Code;
 
-/// How long a body may take to come in.
-const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// Smaller bodies are unfolded where they are; larger ones would hold up other requests.
 const INLINE_BYTES: usize = 64 * 1024;
-/// What a compressed body is taken to grow to, for the bound on requests in work.
-const EXPECTED_RATIO: usize = 6;
 
 /// OTLP's paths.
 pub fn router(receiver: Receiver) -> Router {
@@ -108,12 +102,15 @@ async fn export(
         receiver.authenticator.authenticate(headers).map_err(|error| Refusal::auth(&error, retry_after))?;
     let encoding = encoding?;
     let compression = compression(headers)?;
-    let weight = weight(headers, compression, receiver.sizes.max_request)?;
-    let Some(_room) = receiver.in_flight.enter(weight).await else {
-        return Err(Refusal::pressure("too many requests are in work", retry_after));
-    };
-    let body = read(body, receiver.sizes.max_request).await?;
-    let request = unfold(body, encoding, compression, receiver).await?;
+    let max_request = receiver.sizes.max_request;
+    let weight = body::weight(length(headers, max_request)?);
+    let mut room = receiver.in_flight.enter(weight).await.ok_or_else(|| body::no_room(retry_after))?;
+    let body = body::read(body, max_request, &mut room, retry_after).await?;
+    let mut unfolded = body::enter_unfolding(receiver, compression, body.len()).await?;
+    let (request, size) = unfold(body, encoding, compression, receiver).await?;
+    if let Some(room) = &mut unfolded {
+        body::fit(room, body::weight(size), retry_after).await?;
+    }
     let outcome = receiver.ingest.export(principal, request).await;
     let outcome = outcome.map_err(|error| Refusal::ingest(&error, retry_after))?;
     let partial_success = outcome
@@ -130,40 +127,24 @@ fn compression(headers: &HeaderMap) -> Result<Compression, Refusal> {
     })
 }
 
-/// What a request is taken to weigh in memory, before it is read.
-fn weight(headers: &HeaderMap, compression: Compression, most: usize) -> Result<usize, Refusal> {
+/// How many bytes the body is said to have, at most `most`; where nothing is said, it is weighed as it comes.
+fn length(headers: &HeaderMap, most: usize) -> Result<usize, Refusal> {
     let declared =
         headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok());
-    let length: usize = declared.unwrap_or(most);
-    if length > most {
+    let length: usize = declared.unwrap_or(body::FIRST_ROOM);
+    if length > most && declared.is_some() {
         return Err(Refusal::too_large(format!("the body has {length} bytes: expected at most {most}")));
     }
-    let ratio = if compression == Compression::Identity { 2 } else { EXPECTED_RATIO };
-    Ok(length.saturating_mul(ratio))
+    Ok(length)
 }
 
-async fn read(body: Body, most: usize) -> Result<Bytes, Refusal> {
-    let collected = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, most).collect()).await;
-    let Ok(collected) = collected else {
-        let message = format!("the body did not come in within {} s", BODY_TIMEOUT.as_secs());
-        return Err(Refusal::client(StatusCode::REQUEST_TIMEOUT, Code::DeadlineExceeded, "timeout", message));
-    };
-    match collected {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => {
-            Err(Refusal::too_large(format!("the body is larger than {most} bytes")))
-        }
-        Err(error) => Err(Refusal::invalid(format!("the body broke off: {error}"))),
-    }
-}
-
-/// Decompresses and decodes, away from the async threads when that takes long.
+/// Decompresses and decodes, away from the async threads when that takes long; returns the decompressed size, too.
 async fn unfold(
     body: Bytes,
     encoding: Encoding,
     compression: Compression,
     receiver: &Receiver,
-) -> Result<TraceRequest, Refusal> {
+) -> Result<(TraceRequest, usize), Refusal> {
     let limit = receiver.sizes.max_decompressed;
     let inline = body.len() <= INLINE_BYTES && compression == Compression::Identity;
     let work = move || {
@@ -171,7 +152,7 @@ async fn unfold(
             DecompressError::TooLarge { .. } => Refusal::too_large(error.to_string()),
             DecompressError::Broken { .. } => Refusal::invalid(error.to_string()),
         })?;
-        let size = plain.len() as u64;
+        let size = plain.len();
         let request = match encoding {
             Encoding::Protobuf => wire::from_protobuf(plain),
             Encoding::Json => wire::from_json(&plain),
@@ -186,8 +167,8 @@ async fn unfold(
         })
     };
     let (request, size) = unfolded?;
-    receiver.metrics.request_bytes.inc_by(size);
-    Ok(request)
+    receiver.metrics.request_bytes.inc_by(size as u64);
+    Ok((request, size))
 }
 
 async fn not_post() -> Response {

@@ -1,5 +1,6 @@
 //! OTLP on the wire: gRPC and HTTP, compressed or not, until it is a list of encoded spans.
 
+mod body;
 mod compression;
 mod grpc;
 mod http;
@@ -25,8 +26,10 @@ pub struct Receiver {
     pub authenticator: Authenticator,
     /// Takes what they send.
     pub ingest: Ingest,
-    /// Bounds what is in work.
+    /// Bounds what came in and is in work.
     pub in_flight: InFlight,
+    /// Bounds what compressed requests in work became.
+    pub unfolded: InFlight,
     /// Counts.
     pub metrics: Metrics,
     /// Sizes.

@@ -224,6 +224,29 @@ async fn a_full_spool_asks_to_come_again_and_what_was_taken_is_kept() {
 }
 
 #[tokio::test]
+async fn a_small_body_that_becomes_large_is_weighed_by_what_it_becomes() {
+    let tower = Tower::with(Kept::default(), |config| Config {
+        max_request: ByteSize::mib(1),
+        max_decompressed: ByteSize::mib(4),
+        max_in_flight: ByteSize::mib(4),
+        ..config
+    });
+    let large = request(vec![span(1, vec![attribute("k", &"x".repeat(1 << 20))])]).encode_to_vec();
+    let packed = zstd::encode_all(&large[..], 3).unwrap();
+    assert!(packed.len() < 1024);
+    let headers = [
+        ("authorization", "Bearer ct-tenant"),
+        ("content-type", "application/x-protobuf"),
+        ("content-encoding", "zstd"),
+    ];
+    // Each takes all the room while it is decompressed, one after the other, and gives it back.
+    let post = || tower.post("/v1/traces", &headers, packed.clone());
+    let answers: [Answer; 4] = tokio::join!(post(), post(), post(), post()).into();
+    assert!(answers.iter().all(|answer| answer.status == StatusCode::OK));
+    tower.finish().await;
+}
+
+#[tokio::test]
 async fn health_and_metrics_stand_beside() {
     let tower = Tower::start();
     tower.export(&request(vec![span(1, Vec::new())])).await;
