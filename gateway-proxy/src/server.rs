@@ -104,6 +104,7 @@ impl Server {
         let serve = ServeOptions {
             header_read_timeout: Duration::from_millis(config.timeouts.client_header_ms),
             drain_deadline: Duration::from_millis(config.drain_ms),
+            write_stall_timeout: Some(config.timeouts.client_stall()),
             ..ServeOptions::default()
         };
         let background = app.background.clone();

@@ -41,6 +41,10 @@ pub struct ServeOptions {
     pub max_headers: usize,
     /// Most concurrent HTTP/2 streams a connection.
     pub max_http2_streams: u32,
+    /// How long a peer may leave what was sent to it unacknowledged or keep its window shut; after that its connection is
+    /// given up. `None` leaves it to the system, which waits about a quarter of an hour for an acknowledgement and for a
+    /// window as long as the peer lives.
+    pub write_stall_timeout: Option<Duration>,
 }
 
 impl Default for ServeOptions {
@@ -51,6 +55,7 @@ impl Default for ServeOptions {
             max_header_bytes: 64 * 1024,
             max_headers: 100,
             max_http2_streams: 1024,
+            write_stall_timeout: None,
         }
     }
 }
@@ -160,6 +165,7 @@ struct Server {
     http1: http1::Builder,
     http2: http2::Builder<TokioExecutor>,
     header_read_timeout: Duration,
+    write_stall_timeout: Option<Duration>,
 }
 
 /// The two times at which a connection may have to end.
@@ -193,7 +199,24 @@ impl Server {
             // An idle or vanished peer is noticed by a ping, as HTTP/1 notices it by the head's timeout.
             .keep_alive_interval(options.header_read_timeout)
             .keep_alive_timeout(options.header_read_timeout);
-        Self { http1, http2, header_read_timeout: options.header_read_timeout }
+        Self {
+            http1,
+            http2,
+            header_read_timeout: options.header_read_timeout,
+            write_stall_timeout: options.write_stall_timeout,
+        }
+    }
+
+    /// Sets a new connection up.
+    fn prepare(&self, stream: &TcpStream) -> std::io::Result<()> {
+        stream.set_nodelay(true)?;
+        if let Some(limit) = self.write_stall_timeout {
+            // The kernel's own clock: it also sees what lies in its buffers, which no timer of ours does. Zero would be its
+            // default.
+            let millis = u32::try_from(limit.as_millis()).unwrap_or(u32::MAX).max(1);
+            rustix::net::sockopt::set_tcp_user_timeout(stream, millis)?;
+        }
+        Ok(())
     }
 
     async fn connection<S, B>(self, stream: TcpStream, service: S, end: End)
@@ -205,7 +228,7 @@ impl Server {
         B::Data: Send,
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
     {
-        if let Err(error) = stream.set_nodelay(true) {
+        if let Err(error) = self.prepare(&stream) {
             tracing::debug!(%error, "a connection was gone before it was served");
             return;
         }

@@ -148,6 +148,30 @@ async fn a_client_that_stops_sending() {
 }
 
 #[tokio::test]
+async fn a_client_that_does_not_read_its_answer() {
+    let text = "y".repeat(32 << 20);
+    let answer = format!(
+        r#"{{"choices":[{{"message":{{"role":"assistant","content":"{text}"}}}}],"usage":{{"prompt_tokens":1,"completion_tokens":1}}}}"#
+    );
+    let upstream = Upstream::always(crate::support::json(200, &answer)).await;
+    let (gateway, collector) =
+        gateway(&upstream, Timeouts { client_stall_ms: 500, ..Timeouts::default() }).await;
+    let mut client = tokio::net::TcpStream::connect(gateway.addr).await.unwrap();
+    let body = chat(false);
+    let request = format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: g\r\nauthorization: Bearer {KEY}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    client.write_all(request.as_bytes()).await.unwrap();
+    collector.call().await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let mut seen = Vec::new();
+    let end = tokio::time::timeout(Duration::from_secs(10), client.read_to_end(&mut seen)).await;
+    assert!(seen.len() < answer.len(), "the whole answer was still to be had");
+    end.expect("the connection was given up").unwrap_err();
+}
+
+#[tokio::test]
 async fn a_client_that_does_not_read_its_stream() {
     let large = CHUNK.replace("\"x\"", &format!("\"{}\"", "y".repeat(1 << 20)));
     let mut steps = vec![sse_head()];

@@ -53,7 +53,7 @@ impl Server {
         B::Data: Send,
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
     {
-        if let Err(error) = stream.set_nodelay(true) {
+        if let Err(error) = self.prepare(&stream) {
             tracing::debug!(%error, "a connection was gone before it was served");
             return;
         }
