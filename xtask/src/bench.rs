@@ -3,7 +3,7 @@
 //! `gateway` starts the harness in `bench/gateways`: one core for the gateway, one for the mock upstream and the load, the same
 //! load for every peer. Ours runs with all that production has on: authentication, pricing, tracing, spool and shipping.
 
-use crate::sh;
+use crate::{build, sh};
 use anyhow::{Context, Result};
 use clap::Subcommand;
 use std::path::{Path, PathBuf};
@@ -51,8 +51,7 @@ fn gateway(rounds: u32, scenarios: &str, peers: &str, soak: u64) -> Result<()> {
     let harness = sh::root().join("bench/gateways");
     let mock = tool(&harness, "mock")?;
     let sload = tool(&harness, "sload")?;
-    sh::run(sh::cargo().args(["build", "--release", "--package", "control-tower"]))?;
-    let tower = sh::target().join("release/control-tower");
+    let tower = build::binary(false)?;
 
     let work = sh::target().join("bench/gateways");
     // Every run starts from an empty control database and an empty spool.

@@ -10,10 +10,20 @@ pub const CONSOLE_DIR: &str = "CONTROL_TOWER_CONSOLE_DIR";
 /// Builds everything; returns the binary's path.
 pub fn build(debug: bool) -> Result<PathBuf> {
     engine::fetch()?;
-    let assets = console_assets()?;
+    console_assets()?;
+    binary(debug)
+}
+
+/// Builds the binary alone, with the console's assets if they were built before; returns its path.
+pub fn binary(debug: bool) -> Result<PathBuf> {
     let profile = if debug { "dev" } else { "release" };
-    let args = ["build", "--package", "control-tower", "--profile", profile];
-    sh::run(sh::cargo().args(args).env(CONSOLE_DIR, &assets))?;
+    let mut cargo = sh::cargo();
+    cargo.args(["build", "--package", "control-tower", "--profile", profile]);
+    let assets = sh::target().join("console");
+    if assets.exists() {
+        cargo.env(CONSOLE_DIR, assets);
+    }
+    sh::run(&mut cargo)?;
     Ok(sh::target().join(if debug { "debug" } else { "release" }).join("control-tower"))
 }
 
