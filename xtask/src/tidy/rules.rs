@@ -123,11 +123,12 @@ fn queries_are_embedded(house: &House) -> Vec<String> {
         .files
         .iter()
         .filter(|(path, _)| path.starts_with("crates/warehouse/") && is_rust(path) && !is_test(path));
-    let source: String = sources
+    let lines: Vec<&str> = sources
         .flat_map(|(_, text)| code_lines(text))
-        .filter(|(_, line)| line.contains(".sql\"") || line.contains("queries/"))
-        .map(|(_, line)| format!("{line}\n"))
+        .map(|(_, line)| line)
+        .filter(|line| line.contains(".sql\"") || line.contains("queries/"))
         .collect();
+    let source = lines.join("\n");
     let is_embedded = |path: &str| {
         let listed = path.rsplit_once('/').is_some_and(|(folder, name)| {
             source.contains(&format!("{folder}/\",")) && source.contains(&format!("\"{name}\""))
