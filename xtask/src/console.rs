@@ -43,7 +43,13 @@ pub fn build(root: &Path, out_dir: &Path) -> Result<()> {
         "chart_script": script_name,
         "chart_style": style_name,
     });
-    fs::write(work.join("manifest.json"), serde_json::to_string_pretty(&manifest)?)?;
+    let manifest = serde_json::to_string_pretty(&manifest)?;
+    // The manifest names its files by their content. Where it stays, they stay untouched, or else cargo would take them for
+    // new and build the server again.
+    if fs::read_to_string(out_dir.join("manifest.json")).is_ok_and(|there| there == manifest) {
+        return fs::remove_dir_all(&work).with_context(|| format!("remove {}", work.display()));
+    }
+    fs::write(work.join("manifest.json"), manifest)?;
     if out_dir.exists() {
         fs::remove_dir_all(out_dir).with_context(|| format!("remove {}", out_dir.display()))?;
     }
