@@ -112,14 +112,8 @@ impl Collector {
         ));
 
         let tenants = Tenants::default();
-        // One bound for both protocols, half of it for what compressed requests become.
-        let [in_flight, unfolded] = [(); 2].map(|()| InFlight::new(config.max_in_flight.as_u64() / 2));
-        let receiver = |addr: SocketAddr| Receiver {
-            in_flight: in_flight.clone(),
-            unfolded: unfolded.clone(),
-            ..receiver(config, addr, snapshots, &tenants, &spool, &metrics, clock)
-        };
-        let (over_http, over_grpc) = (receiver(http_addr), receiver(grpc_addr));
+        let receiver = receiver(config, snapshots, &tenants, &spool, &metrics, clock);
+        let (over_http, over_grpc) = (bound_to(receiver.clone(), http_addr), bound_to(receiver, grpc_addr));
         let own_routes = runtime::health::router(health, own);
         let http_routes =
             move |client| http_router(over_http.clone().for_client(client)).merge(own_routes.clone());
@@ -208,9 +202,17 @@ fn joined(what: &str, ended: Result<(), tokio::task::JoinError>) {
     }
 }
 
+/// `receiver` for the listener at `addr`. Whoever reaches a listener on loopback is on this machine. The address of the peer
+/// says less: behind a mesh or a proxy on this machine everybody comes from loopback.
+fn bound_to(mut receiver: Receiver, addr: SocketAddr) -> Receiver {
+    let tenant = receiver.authenticator.loopback_tenant.take();
+    receiver.authenticator.loopback_tenant = tenant.filter(|_| addr.ip().is_loopback());
+    receiver
+}
+
+/// What both protocols share: clones of it count against one bound on bytes in work.
 fn receiver(
     config: &Config,
-    addr: SocketAddr,
     snapshots: &SnapshotHandle,
     tenants: &Tenants,
     spool: &spool::Writer,
@@ -224,9 +226,7 @@ fn receiver(
             tenants: tenants.clone(),
             certificate: None,
             service_key: config.service_key.as_deref().map(Authenticator::digest),
-            // Whoever reaches a listener on loopback is on this machine. The address of the peer says less: behind a mesh
-            // or a proxy on this machine everybody comes from loopback.
-            loopback_tenant: config.loopback_tenant.clone().filter(|_| addr.ip().is_loopback()),
+            loopback_tenant: config.loopback_tenant.clone(),
             default_retention_days: config.default_retention_days,
             clock: clock.clone(),
         },
@@ -239,6 +239,7 @@ fn receiver(
             default_retention_days: config.default_retention_days,
             retry_after: config.retry_after,
         },
+        // Half of the bound is for what came in, half for what compressed requests become.
         in_flight: InFlight::new(config.max_in_flight.as_u64() / 2),
         unfolded: InFlight::new(config.max_in_flight.as_u64() / 2),
         metrics: metrics.clone(),
