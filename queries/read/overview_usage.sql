@@ -1,6 +1,6 @@
 -- Counts, tokens and cost over a range and the one before it: in total, by bucket, by model, by tenant, by error class.
--- Parameters: tenants; routes, models (empty: any); usage (usage_minute or usage_hour); bucket_s (width of a bucket, seconds, a multiple
--- of the table's minute or hour); previous_ms, from_ms, to_ms (the two ranges, milliseconds since the epoch); previous_up, from_down,
+-- Parameters: tenants; routes, models (empty: any); usage (usage_5min or usage_hour); bucket_s (width of a bucket, seconds, a multiple
+-- of the table's unit); previous_ms, from_ms, to_ms (the two ranges, milliseconds since the epoch); previous_up, from_down,
 -- from_up, to_down (their bounds rounded to the table's unit, seconds since the epoch): the unit-aligned middle comes from the rollup,
 -- the edges from calls, so the sums are exact for any range.
 -- Units: tokens; cost US dollars; bucket_s seconds since the epoch. kind is total, bucket, model, tenant or error; only totals have previous rows.

@@ -1,7 +1,7 @@
--- Rollups of calls, fed on insert: what the Overview sums over long ranges. One row per minute (usage_minute) or hour
+-- Rollups of calls, fed on insert: what the Overview sums over long ranges. One row per five minutes (usage_5min) or hour
 -- (usage_hour) and combination of the columns in its sort key; rows of one combination add up.
 -- Units: cost_* US dollars, *_tokens tokens; `error_type` as in calls; `unpriced` calls had usage, but no price was known for it. Keys are left out: they would multiply the rows.
-CREATE TABLE IF NOT EXISTS usage_minute {on_cluster}
+CREATE TABLE IF NOT EXISTS usage_5min {on_cluster}
 (
     tenant_id             LowCardinality(String),
     start_time            DateTime('UTC') CODEC(DoubleDelta, ZSTD(1)),
@@ -36,10 +36,10 @@ SETTINGS non_replicated_deduplication_window = 10000,
          replicated_deduplication_window = 10000,
          merge_with_ttl_timeout = 86400;
 
-CREATE MATERIALIZED VIEW IF NOT EXISTS spans_to_usage_minute {on_cluster} TO usage_minute AS
+CREATE MATERIALIZED VIEW IF NOT EXISTS spans_to_usage_5min {on_cluster} TO usage_5min AS
 SELECT
     tenant_id,
-    toStartOfMinute(spans.start_time) AS start_time,
+    toStartOfFiveMinutes(spans.start_time) AS start_time,
     request_model, route, provider, tier, operation,
     multiIf(
         spans.error_type != '', spans.error_type,

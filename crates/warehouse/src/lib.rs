@@ -6,7 +6,7 @@
 //! against the real engine by the tests.
 //!
 //! One table is written, `spans`. Materialized views make the rest from each inserted block: `calls` (one narrow row per
-//! client request), `attempts` (one per try at an upstream) and the rollups `usage_minute` and `usage_hour`. Every insert
+//! client request), `attempts` (one per try at an upstream) and the rollups (`usage_*`, `latency_*`, `facets_hour`). Every insert
 //! carries a token by which the engine recognises a batch that it has already taken, in each of these tables, so a resend
 //! after a crash neither doubles nor misses a row anywhere.
 

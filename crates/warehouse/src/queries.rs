@@ -22,6 +22,7 @@ pub(crate) mod read {
         FACETS = "facets.sql",
         OVERVIEW_LATENCY = "overview_latency.sql",
         OVERVIEW_LATENCY_FILTERED = "overview_latency_filtered.sql",
+        OVERVIEW_LATENCY_MODELS = "overview_latency_models.sql",
         OVERVIEW_USAGE = "overview_usage.sql",
         OVERVIEW_USAGE_FILTERED = "overview_usage_filtered.sql",
         PING = "ping.sql",
@@ -69,6 +70,7 @@ pub(crate) const MIGRATIONS: &[Migration] = migrations! {
     4 = "0004_usage.sql",
     5 = "0005_latency.sql",
     6 = "0006_steps.sql",
+    7 = "0007_facets.sql",
 };
 
 /// The table of applied migrations, created before any of them.

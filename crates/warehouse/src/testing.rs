@@ -144,20 +144,6 @@ impl Drop for Engine {
     }
 }
 
-/// The Overview with its latencies from the rollups, however few calls there are.
-///
-/// # Errors
-/// As [`Warehouse::overview`].
-pub async fn overview_by_rollups(
-    warehouse: &Warehouse,
-    scope: &contracts::reads::TenantScope,
-    range: contracts::reads::TimeRange,
-    bucket_seconds: u32,
-) -> Result<contracts::reads::Overview, crate::WarehouseError> {
-    let any = contracts::reads::CallFilter::default();
-    warehouse.overview_merging(scope, range, bucket_seconds, &any, 0).await
-}
-
 /// Synthetic calls to measure with; see `queries/load/calls.sql`.
 #[derive(Debug, Clone, Copy)]
 pub struct Load {

@@ -18,7 +18,9 @@ const ROUNDS: usize = 6;
 const CALLS_PER_BATCH: u64 = 50;
 
 fn range() -> TimeRange {
-    TimeRange { from_ms: T0_MS - 24 * 3_600_000, to_ms: T0_MS + 30 * 24 * 3_600_000 }
+    const DAY_MS: i64 = 24 * 3_600_000;
+    let from_ms = T0_MS - T0_MS % DAY_MS - DAY_MS;
+    TimeRange { from_ms, to_ms: from_ms + 32 * DAY_MS }
 }
 
 /// Batch `number`: calls over several days and minutes, each with its attempt, and a tool execution.

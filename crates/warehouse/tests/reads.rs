@@ -6,8 +6,8 @@ mod common;
 
 use common::{T0_MS, attempt, call, scope, tenant};
 use contracts::Usd;
-use contracts::reads::{CallFilter, Outcome, Overview, TenantScope, TimeRange};
-use warehouse::testing::{Engine, overview_by_rollups};
+use contracts::reads::{CallFilter, Outcome, TenantScope, TimeRange};
+use warehouse::testing::Engine;
 use warehouse::{SpanRow, Warehouse};
 
 const HOUR: i64 = 3_600_000;
@@ -89,11 +89,6 @@ async fn the_overview_sums_what_is_in_the_range() {
     assert_eq!((overview.signals.tool_error_rate, overview.signals.retrieval_hit_rate), (None, None));
 }
 
-/// The parts that must not depend on the way they were read: quantiles of a sketch are equal too, for sketches merge exactly.
-fn comparable(overview: Overview) -> Overview {
-    Overview { bucket_seconds: 0, ..overview }
-}
-
 #[tokio::test]
 async fn a_call_whose_price_is_not_known_is_told_from_a_free_one() {
     let engine = Engine::start().await;
@@ -124,14 +119,35 @@ async fn a_call_whose_price_is_not_known_is_told_from_a_free_one() {
     assert_eq!(priced, [false, true, false, true]);
 }
 
+/// Quantiles included, for sketches merge exactly.
 #[tokio::test]
 async fn rollups_and_single_calls_agree_whatever_the_range() {
     let engine = Engine::start().await;
     let warehouse = filled(&engine).await;
-    let any = CallFilter::default();
-    // Longer than any call, but enough to make the read go over single calls.
-    let raw = CallFilter { min_duration_ms: Some(1), ..CallFilter::default() };
+    // Six days around, so that whole days count too.
+    let around: Vec<SpanRow> = (100..400_u32)
+        .map(|n| SpanRow {
+            duration_ns: u64::from(n) * 7_654_321,
+            request_model: format!("model-{}", n % 5),
+            route: format!("route-{}", n % 2),
+            ..call(if n % 3 == 0 { "globex" } else { "acme" }, u64::from(n), (i64::from(n) - 250) * 1_728_123)
+        })
+        .collect();
+    insert(&warehouse, &around).await;
+    let both = TenantScope::many(vec![tenant("acme"), tenant("globex")]).unwrap();
+    let some = |models: &[&str], routes: &[&str]| CallFilter {
+        models: models.iter().map(ToString::to_string).collect(),
+        routes: routes.iter().map(ToString::to_string).collect(),
+        ..CallFilter::default()
+    };
+    let filters = [some(&[], &[]), some(&["model-1", "gpt-small"], &[]), some(&["model-2"], &["route-1"])];
     for (from, to, bucket) in [
+        (-71 * HOUR, 70 * HOUR, 28_800),
+        (-71 * HOUR - 1, 70 * HOUR + 1_234_567, 3600),
+        (-14 * HOUR, 38 * HOUR, 86_400),
+        (-3 * HOUR, 11 * HOUR + 17, 3600),
+        (-30 * HOUR + 1, 20 * HOUR, 900),
+        (-20 * HOUR, 300_000, 300),
         (0, 2 * HOUR, 3600),
         (-1, 2 * HOUR, 3600),
         (-HOUR - 1, 3 * HOUR + 1, 3600),
@@ -141,13 +157,17 @@ async fn rollups_and_single_calls_agree_whatever_the_range() {
         (-3 * HOUR, 7_777_777, 7200),
     ] {
         let range = TimeRange { from_ms: T0_MS + from, to_ms: T0_MS + to };
-        let rolled = warehouse.overview(&scope("acme"), range, bucket, &any).await.unwrap();
-        let single = warehouse.overview(&scope("acme"), range, bucket, &raw).await.unwrap();
-        let merged = overview_by_rollups(&warehouse, &scope("acme"), range, bucket).await.unwrap();
-        assert_eq!(merged, rolled, "{from} {to} {bucket}");
-        let sum: u64 = rolled.series.iter().map(|bucket| bucket.totals.calls).sum();
-        assert_eq!(sum, rolled.totals.calls, "{from} {to} {bucket}");
-        assert_eq!(comparable(rolled), comparable(single), "{from} {to} {bucket}");
+        for (scope, filter) in
+            [&scope("acme"), &both].into_iter().flat_map(|s| filters.iter().map(move |f| (s, f)))
+        {
+            // Shorter than any call, but enough to make the read go over single calls.
+            let raw = CallFilter { min_duration_ms: Some(1), ..filter.clone() };
+            let rolled = warehouse.overview(scope, range, bucket, filter).await.unwrap();
+            let single = warehouse.overview(scope, range, bucket, &raw).await.unwrap();
+            let sum: u64 = rolled.series.iter().map(|bucket| bucket.totals.calls).sum();
+            assert_eq!(sum, rolled.totals.calls, "{from} {to} {bucket} {filter:?}");
+            assert_eq!(rolled, single, "{from} {to} {bucket} {filter:?}");
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use warehouse::testing::Engine;
 use warehouse::{InsertError, SpanKey, Warehouse, WarehouseError};
 
-const HOUR_MS: i64 = 3_600_000;
+const DAY_MS: i64 = 86_400_000;
 
 /// The warehouse, but the answer to one insert never arrives.
 #[derive(Debug, Clone)]
@@ -54,8 +54,8 @@ fn recent(spans: impl IntoIterator<Item = u64>, now: Timestamp) -> Vec<SpanRow> 
 }
 
 async fn assert_once(warehouse: &Warehouse, now: Timestamp, spans: u64) {
-    let hour = now.unix_millis() / HOUR_MS * HOUR_MS;
-    let range = TimeRange { from_ms: hour - HOUR_MS, to_ms: hour + HOUR_MS };
+    let day = now.unix_millis() / DAY_MS * DAY_MS;
+    let range = TimeRange { from_ms: day - DAY_MS, to_ms: day + DAY_MS };
     let scope = TenantScope::one("acme".parse().unwrap());
     let found = warehouse.consistency(&scope, range).await.unwrap();
     assert_eq!(found.faults, Vec::<String>::new());

@@ -120,8 +120,8 @@ async fn assert_rollups_agree(tower: &Tower) {
     let calls = row("SELECT count() AS n, sum(cost_total) AS cost FROM calls").await;
     let spans = row("SELECT count() AS n, sum(cost_total) AS cost FROM spans WHERE record = 'call'").await;
     assert_eq!(spans, calls, "spans and calls");
-    let minutes = row("SELECT sum(calls) AS n, sum(cost_total) AS cost FROM usage_minute").await;
-    assert_eq!(minutes, calls, "usage by minute and calls");
+    let minutes = row("SELECT sum(calls) AS n, sum(cost_total) AS cost FROM usage_5min").await;
+    assert_eq!(minutes, calls, "usage by five minutes and calls");
     let tries = row("SELECT count() AS n FROM spans WHERE record = 'attempt'").await;
     assert_eq!(row("SELECT count() AS n FROM attempts").await, tries, "attempts and their spans");
     let doubled = "SELECT tenant_id, trace_id, span_id FROM spans GROUP BY ALL HAVING count() > 1 LIMIT 5";

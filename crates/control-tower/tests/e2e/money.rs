@@ -121,7 +121,7 @@ async fn every_call_has_its_row_and_costs_add_up_to_the_picodollar() {
     let recorded: BTreeSet<String> = rows.iter().map(|row| text(row, "request_id")).collect();
     assert!(recorded == made, "{} calls have no row", made.difference(&recorded).count());
     check_rows(&rows, &simulated(&tower));
-    let sums = tower.query("SELECT toString(sum(cost_total)) AS a, (SELECT toString(sum(cost_total)) FROM spans WHERE record = 'call') AS b, (SELECT toString(sum(cost_total)) FROM usage_minute) AS c FROM calls").await;
+    let sums = tower.query("SELECT toString(sum(cost_total)) AS a, (SELECT toString(sum(cost_total)) FROM spans WHERE record = 'call') AS b, (SELECT toString(sum(cost_total)) FROM usage_5min) AS c FROM calls").await;
     let all = |name: &str| picos(&text(&sums[0], name));
     let by_rows: i128 = rows.iter().map(|row| picos(&text(row, "cost"))).sum();
     assert_eq!((all("a"), all("b"), all("c")), (by_rows, by_rows, by_rows));

@@ -1,6 +1,6 @@
 //! Whether the tables that follow from `spans` agree with it: what makes "exactly once" more than a claim.
 
-use super::{Bind, check_range};
+use super::{Bind, DAY_MS, check_range};
 use crate::client::{Limits, Warehouse, within};
 use crate::error::{WarehouseError, failed};
 use crate::queries::read;
@@ -15,16 +15,25 @@ struct Columns {
     span_attempts: u64,
     span_steps: u64,
     span_cost: i128,
+    span_models: u64,
+    span_routes: u64,
+    span_keys: u64,
     calls: u64,
     calls_cost: i128,
     attempts: u64,
     steps: u64,
-    minute_calls: u64,
-    minute_cost: i128,
-    hour_calls: u64,
-    hour_cost: i128,
-    latency_minute_calls: u64,
+    usage_5min_calls: u64,
+    usage_5min_cost: i128,
+    usage_hour_calls: u64,
+    usage_hour_cost: i128,
+    latency_5min_calls: u64,
     latency_hour_calls: u64,
+    latency_hour_model_calls: u64,
+    latency_day_calls: u64,
+    latency_day_model_calls: u64,
+    facet_models: u64,
+    facet_routes: u64,
+    facet_keys: u64,
 }
 
 /// Counts of one range in `spans`, and where another table disagrees with them.
@@ -43,18 +52,18 @@ pub struct Consistency {
 }
 
 impl Warehouse {
-    /// Compares every table that follows from `spans` with it. Start and end of the range must be whole hours.
+    /// Compares every table that follows from `spans` with it. Start and end of the range must be whole days (UTC).
     pub async fn consistency(
         &self,
         scope: &TenantScope,
         range: TimeRange,
     ) -> Result<Consistency, WarehouseError> {
         let range = check_range(range)?;
-        if range.from_ms % 3_600_000 != 0 || range.to_ms % 3_600_000 != 0 {
+        if range.from_ms % DAY_MS != 0 || range.to_ms % DAY_MS != 0 {
             return Err(WarehouseError::Invalid {
                 field: "range",
                 value: format!("{} to {}", range.from_ms, range.to_ms),
-                expected: "whole hours",
+                expected: "whole days (UTC)",
             });
         }
         let query = self.read(read::CONSISTENCY, Limits::NARROW).tenants(scope).range(range);
@@ -70,15 +79,21 @@ impl From<Columns> for Consistency {
             ("calls", row.calls, row.span_calls),
             ("attempts", row.attempts, row.span_attempts),
             ("steps", row.steps, row.span_steps),
-            ("calls in usage_minute", row.minute_calls, row.span_calls),
-            ("calls in usage_hour", row.hour_calls, row.span_calls),
-            ("calls in latency_minute", row.latency_minute_calls, row.span_calls),
+            ("calls in usage_5min", row.usage_5min_calls, row.span_calls),
+            ("calls in usage_hour", row.usage_hour_calls, row.span_calls),
+            ("calls in latency_5min", row.latency_5min_calls, row.span_calls),
             ("calls in latency_hour", row.latency_hour_calls, row.span_calls),
+            ("calls by model in latency_hour", row.latency_hour_model_calls, row.span_calls),
+            ("calls in latency_day", row.latency_day_calls, row.span_calls),
+            ("calls by model in latency_day", row.latency_day_model_calls, row.span_calls),
+            ("calls with a model in facets_hour", row.facet_models, row.span_models),
+            ("calls with a route in facets_hour", row.facet_routes, row.span_routes),
+            ("calls with a key in facets_hour", row.facet_keys, row.span_keys),
         ];
         let costs = [
             ("cost in calls", row.calls_cost),
-            ("cost in usage_minute", row.minute_cost),
-            ("cost in usage_hour", row.hour_cost),
+            ("cost in usage_5min", row.usage_5min_cost),
+            ("cost in usage_hour", row.usage_hour_cost),
         ];
         let counts = counts
             .iter()

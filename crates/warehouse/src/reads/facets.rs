@@ -11,9 +11,8 @@ const TOP: u32 = 100;
 
 #[derive(clickhouse::Row, serde::Deserialize)]
 struct Columns {
-    models: Vec<String>,
-    routes: Vec<String>,
-    keys: Vec<String>,
+    kind: String,
+    name: String,
 }
 
 impl Warehouse {
@@ -24,8 +23,16 @@ impl Warehouse {
             .tenants(scope)
             .range(check_range(range)?)
             .param("top", TOP);
-        let row =
-            within(query.fetch_one::<Columns>()).await.map_err(failed("read the values of the filters"))?;
-        Ok(Facets { models: row.models, routes: row.routes, keys: row.keys })
+        let rows: Vec<Columns> =
+            within(query.fetch_all()).await.map_err(failed("read the values of the filters"))?;
+        let mut facets = Facets::default();
+        for row in rows {
+            match row.kind.as_str() {
+                "model" => facets.models.push(row.name),
+                "route" => facets.routes.push(row.name),
+                _ => facets.keys.push(row.name),
+            }
+        }
+        Ok(facets)
     }
 }

@@ -14,6 +14,11 @@ use contracts::reads::{CallFilter, Outcome, TenantScope, TimeRange};
 use contracts::{TokenUsage, Usd};
 use std::collections::BTreeMap;
 
+/// An hour, milliseconds.
+const HOUR_MS: i64 = 3_600_000;
+/// A day, milliseconds.
+const DAY_MS: i64 = 24 * HOUR_MS;
+
 /// Filters as parameters of their names in `queries/read/`.
 trait Bind {
     fn tenants(self, scope: &TenantScope) -> Self;

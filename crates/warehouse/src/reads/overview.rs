@@ -1,10 +1,10 @@
 //! The Overview page: sums and quantiles over a range, the same before it, by bucket, model, tenant and error class.
 //!
-//! Three reads make it: sums and signals side by side, then latencies. When the filters allow, the first two take the whole hours (or minutes)
-//! of the range from the rollups and only its ragged ends from single calls; other filters read single calls throughout, and so
-//! do the latencies of few calls.
+//! Four reads make it, side by side: sums, latencies in total and by time, latencies by model, shares. When the filters allow, they take
+//! the whole units of the range (days, hours, five minutes) from the rollups and only its ragged ends from single calls; other filters
+//! read single calls throughout.
 
-use super::{Bind, check_range, searched_text};
+use super::{Bind, DAY_MS, HOUR_MS, check_range, searched_text};
 use crate::client::{Limits, Warehouse, within};
 use crate::error::{WarehouseError, failed};
 use crate::queries::read;
@@ -13,9 +13,8 @@ use contracts::reads::{Bucket, CallFilter, GoldenSignals, Group, Overview, Tenan
 use contracts::{TokenUsage, Usd};
 use std::collections::HashMap;
 
-/// From how many calls on it is cheaper to merge the rollups' sketches (a microsecond each) than to sketch the calls afresh (a
-/// tenth of that).
-const MERGE_FROM_CALLS: u64 = 1_000_000;
+/// Units of the rollups by time, seconds, coarsest first.
+const UNITS_S: [i64; 2] = [3600, 300];
 /// Buckets of a series at most.
 const MAX_BUCKETS: i64 = 2000;
 /// Groups of each kind at most.
@@ -88,7 +87,12 @@ impl Question<'_> {
             || searched_text(filter).is_some();
         let fits =
             |unit: &i64| self.bucket_s % unit == 0 && self.range.to_ms - self.range.from_ms >= 2000 * unit;
-        if by_call { None } else { [3600, 60].into_iter().find(fits) }
+        if by_call { None } else { UNITS_S.into_iter().find(fits) }
+    }
+
+    /// Whether single models or routes are asked for: the sketches of five minutes cannot tell them apart.
+    fn names_models(&self) -> bool {
+        !self.filter.models.is_empty() || !self.filter.routes.is_empty()
     }
 
     fn bind(&self, query: Query) -> Query {
@@ -101,8 +105,16 @@ impl Question<'_> {
         let Some(unit) = self.unit() else { return query };
         let (down, up) =
             (|ms: i64| ms / 1000 / unit * unit, |ms: i64| (ms + 1000 * unit - 1) / 1000 / unit * unit);
-        let grain = if unit == 3600 { "hour" } else { "minute" };
+        let grain = if unit == 3600 { "hour" } else { "5min" };
+        let per = if self.names_models() { "model" } else { "tenant" };
+        let hours = whole(self.range, HOUR_MS);
+        let days = whole(hours, DAY_MS);
         query
+            .param("per", per)
+            .param("hours_from_ms", hours.from_ms)
+            .param("days_from_ms", days.from_ms)
+            .param("days_to_ms", days.to_ms)
+            .param("hours_to_ms", hours.to_ms)
             .param("usage", format!("usage_{grain}"))
             .param("latency", format!("latency_{grain}"))
             .param("previous_up", up(self.previous_ms()))
@@ -133,18 +145,6 @@ impl Warehouse {
         bucket_seconds: u32,
         filter: &CallFilter,
     ) -> Result<Overview, WarehouseError> {
-        self.overview_merging(scope, range, bucket_seconds, filter, MERGE_FROM_CALLS).await
-    }
-
-    /// The Overview, with the latencies of more than `merge_from` calls taken from the rollups.
-    pub(crate) async fn overview_merging(
-        &self,
-        scope: &TenantScope,
-        range: TimeRange,
-        bucket_seconds: u32,
-        filter: &CallFilter,
-        merge_from: u64,
-    ) -> Result<Overview, WarehouseError> {
         let range = check_range(range)?;
         let bucket_s = i64::from(bucket_seconds);
         if bucket_s == 0 || (range.to_ms - range.from_ms) / 1000 / bucket_s >= MAX_BUCKETS {
@@ -155,9 +155,8 @@ impl Warehouse {
             });
         }
         let question = Question { scope, range, bucket_s, filter };
-        let (usage, signals) = tokio::try_join!(self.usage(question), self.signals(scope, range))?;
-        let calls: u64 = usage.iter().filter(|row| row.kind == "total").map(|row| row.calls).sum();
-        let latency = self.latency(question, calls > merge_from).await?;
+        let (usage, latency, signals) =
+            tokio::try_join!(self.usage(question), self.latency(question), self.signals(scope, range))?;
         Ok(answer(question, usage, latency, &signals))
     }
 
@@ -167,22 +166,36 @@ impl Warehouse {
         within(query.fetch_all()).await.map_err(failed("sum up calls"))
     }
 
-    async fn latency(
-        &self,
-        question: Question<'_>,
-        merge: bool,
-    ) -> Result<Vec<LatencyColumns>, WarehouseError> {
-        let sql = match question.unit() {
-            Some(_) if merge => read::OVERVIEW_LATENCY,
-            _ => read::OVERVIEW_LATENCY_FILTERED,
+    async fn latency(&self, question: Question<'_>) -> Result<Vec<LatencyColumns>, WarehouseError> {
+        let read = async |sql| {
+            let query = question.bind(self.read(sql, question.limits()));
+            within(query.fetch_all()).await.map_err(failed("read the latency of calls"))
         };
-        let query = question.bind(self.read(sql, question.limits()));
-        within(query.fetch_all()).await.map_err(failed("read the latency of calls"))
+        match question.unit() {
+            Some(unit) if unit == HOUR_MS / 1000 || !question.names_models() => {
+                let (mut rows, models): (Vec<_>, Vec<_>) =
+                    tokio::try_join!(read(read::OVERVIEW_LATENCY), read(read::OVERVIEW_LATENCY_MODELS))?;
+                rows.extend(models);
+                Ok(rows)
+            }
+            _ => read(read::OVERVIEW_LATENCY_FILTERED).await,
+        }
     }
 
     async fn signals(&self, scope: &TenantScope, range: TimeRange) -> Result<SignalColumns, WarehouseError> {
         let query = self.read(read::SIGNALS, Limits::NARROW).tenants(scope).range(range);
         within(query.fetch_one()).await.map_err(failed("read the golden signals"))
+    }
+}
+
+/// The part of a range that is whole units of `unit_ms`; the empty range at its end when there is none.
+fn whole(range: TimeRange, unit_ms: i64) -> TimeRange {
+    let from_ms = (range.from_ms + unit_ms - 1) / unit_ms * unit_ms;
+    let to_ms = range.to_ms / unit_ms * unit_ms;
+    if from_ms < to_ms {
+        TimeRange { from_ms, to_ms }
+    } else {
+        TimeRange { from_ms: range.to_ms, to_ms: range.to_ms }
     }
 }
 
@@ -304,14 +317,27 @@ mod tests {
         let any = CallFilter::default();
         let day = TimeRange { from_ms: 123, to_ms: 86_400_123 };
         assert_eq!(with(day, 3600, &any, |q| q.unit()), Some(3600));
-        assert_eq!(with(day, 900, &any, |q| q.unit()), Some(60));
-        assert_eq!(with(day, 90, &any, |q| q.unit()), None);
-        assert_eq!(with(TimeRange { from_ms: 0, to_ms: 5_400_000 }, 3600, &any, |q| q.unit()), Some(60));
-        assert_eq!(with(TimeRange { from_ms: 0, to_ms: 90_000 }, 60, &any, |q| q.unit()), None);
+        assert_eq!(with(day, 900, &any, |q| q.unit()), Some(300));
+        assert_eq!(with(day, 60, &any, |q| q.unit()), None);
+        assert_eq!(with(TimeRange { from_ms: 0, to_ms: 5_400_000 }, 3600, &any, |q| q.unit()), Some(300));
+        assert_eq!(with(TimeRange { from_ms: 0, to_ms: 500_000 }, 300, &any, |q| q.unit()), None);
         let cost = CallFilter { min_cost: Some(Usd::from_picos(1)), ..CallFilter::default() };
         assert_eq!(with(day, 3600, &cost, |q| q.unit()), None);
         let model = CallFilter { models: vec!["m".to_owned()], ..CallFilter::default() };
         assert_eq!(with(day, 3600, &model, |q| q.unit()), Some(3600));
+    }
+
+    #[test]
+    fn whole_units_lie_inside_the_range() {
+        let of = |from_ms, to_ms| {
+            let whole = whole(TimeRange { from_ms, to_ms }, 10);
+            (whole.from_ms, whole.to_ms)
+        };
+        assert_eq!(of(0, 30), (0, 30));
+        assert_eq!(of(1, 39), (10, 30));
+        assert_eq!(of(1, 20), (10, 20));
+        assert_eq!(of(1, 19), (19, 19));
+        assert_eq!(of(11, 12), (12, 12));
     }
 
     #[test]
