@@ -1,7 +1,7 @@
 -- Latency of calls by five minutes, hour and day, fed on insert: mergeable sketches of quantiles, right to 1 % of the value
 -- (DDSketch). A sketch is as costly to read as dozens of calls, so there are few of them: per = 'tenant' rows sketch all calls of a tenant,
--- with no model and no route; per = 'model' rows those of one model and route, by hour and day alone. Both sum up to all calls. Few rows a
--- granule, for a granule is read whole.
+-- with no model and no route; per = 'model' rows those of one model and route, by hour and day alone. Both sum up to all calls. Time comes last in
+-- the sort key so that one model can be read alone; few rows a granule, for a granule is read whole.
 -- Units: duration_ms and ttft_ms milliseconds; calls without a first token are not in ttft_ms.
 CREATE TABLE IF NOT EXISTS latency_5min {on_cluster}
 (
@@ -17,9 +17,9 @@ CREATE TABLE IF NOT EXISTS latency_5min {on_cluster}
 )
 ENGINE = {replicated}AggregatingMergeTree
 PARTITION BY toYYYYMM(start_time)
-ORDER BY (tenant_id, per, start_time, request_model, route)
+ORDER BY (tenant_id, per, request_model, route, start_time)
 TTL toDateTime(least(toInt64(toUnixTimestamp(start_time)) + toInt64(retention_days) * 86400, 4294967295), 'UTC') DELETE
-SETTINGS index_granularity = 64,
+SETTINGS index_granularity = 32,
          non_replicated_deduplication_window = 10000,
          replicated_deduplication_window = 10000,
          merge_with_ttl_timeout = 86400;
@@ -53,9 +53,9 @@ CREATE TABLE IF NOT EXISTS latency_hour {on_cluster}
 )
 ENGINE = {replicated}AggregatingMergeTree
 PARTITION BY toYYYYMM(start_time)
-ORDER BY (tenant_id, per, start_time, request_model, route)
+ORDER BY (tenant_id, per, request_model, route, start_time)
 TTL toDateTime(least(toInt64(toUnixTimestamp(start_time)) + toInt64(retention_days) * 86400, 4294967295), 'UTC') DELETE
-SETTINGS index_granularity = 64,
+SETTINGS index_granularity = 32,
          non_replicated_deduplication_window = 10000,
          replicated_deduplication_window = 10000,
          merge_with_ttl_timeout = 86400;
@@ -88,9 +88,9 @@ CREATE TABLE IF NOT EXISTS latency_day {on_cluster}
 )
 ENGINE = {replicated}AggregatingMergeTree
 PARTITION BY toYYYYMM(start_time)
-ORDER BY (tenant_id, per, start_time, request_model, route)
+ORDER BY (tenant_id, per, request_model, route, start_time)
 TTL toDateTime(least(toInt64(toUnixTimestamp(start_time)) + toInt64(retention_days) * 86400, 4294967295), 'UTC') DELETE
-SETTINGS index_granularity = 64,
+SETTINGS index_granularity = 32,
          non_replicated_deduplication_window = 10000,
          replicated_deduplication_window = 10000,
          merge_with_ttl_timeout = 86400;
