@@ -122,3 +122,29 @@ async fn killing_the_engine_neither_loses_nor_doubles_a_row() {
     }
     assert_eq!(consistency(&warehouse).await, expected(acknowledged()));
 }
+
+/// A kill between the note of a part and its name leaves the note alone: here by taking the part away.
+#[tokio::test]
+async fn a_part_that_was_noted_but_not_stored_is_stored_by_the_resend() {
+    let mut engine = Engine::start().await;
+    let warehouse = engine.warehouse("control_tower").await;
+    warehouse.insert_spans(&batch(0), "batch-0").await.unwrap();
+    engine.kill();
+    let tables = std::fs::read_dir(engine.config().path.join("store")).unwrap();
+    let tables = tables.flat_map(|shard| std::fs::read_dir(shard.unwrap().path()).unwrap());
+    let parts = tables.flat_map(|table| std::fs::read_dir(table.unwrap().path()).unwrap());
+    // Every table's parts of a day or a month.
+    let lost = |name: &str| name.starts_with("202611");
+    let lost: Vec<_> = parts
+        .map(|part| part.unwrap().path())
+        .filter(|part| part.file_name().unwrap().to_str().is_some_and(lost))
+        .collect();
+    assert!(lost.len() > 5, "{lost:?}");
+    for part in lost {
+        std::fs::remove_dir_all(part).unwrap();
+    }
+    engine.restart().await;
+    assert_eq!(consistency(&warehouse).await, expected(0));
+    warehouse.insert_spans(&batch(0), "batch-0").await.unwrap();
+    assert_eq!(consistency(&warehouse).await, expected(1));
+}

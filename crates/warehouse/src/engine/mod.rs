@@ -6,6 +6,7 @@
 //! standard input. So the engine stops when whoever started it closes that pipe, or dies. It can be started once per
 //! process; a restart is a new process.
 
+mod dedup;
 mod files;
 mod library;
 mod lock;
@@ -216,6 +217,13 @@ pub fn run(config: &EngineConfig) -> Result<(), EngineError> {
             port,
             source,
         })?;
+    }
+    let forgotten = dedup::forget_missing_parts(&config.path)?;
+    if forgotten > 0 {
+        tracing::warn!(
+            engine.records = forgotten,
+            "took back records of parts that the last run did not finish: their batches can be sent again"
+        );
     }
     let config_file = files::prepare(config)?;
     let library = library::Library::load(&path)?;
