@@ -4,7 +4,7 @@
 //! what happens to it when the client leaves.
 
 use crate::app::App;
-use crate::emit::{Recorded, Settled, settle};
+use crate::emit::{Recorded, Settled, settle, settle_now};
 use crate::endpoints::Endpoint;
 use crate::identity::Identity;
 use crate::meter::{Answer, Prompt};
@@ -126,7 +126,10 @@ impl Call {
                 Count::Pending(counting) => Used::of_count(counting.await, ending),
             },
         };
-        self.record(ending, used)
+        match self.facts.take() {
+            Some(facts) => settle(&self.app, facts, ending, used).await,
+            None => Ok(Settled::default()),
+        }
     }
 
     /// Counts what the call used, off the async threads unless it is quick.
@@ -141,10 +144,10 @@ impl Call {
         Count::Pending(tokio::task::spawn_blocking(move || app.estimator.count(&prompt, &output)))
     }
 
-    /// Prices the call and puts its record into the spool; returns what it cost.
+    /// Prices the call and puts its record into the spool at once; returns what it cost.
     pub(crate) fn record(&mut self, ending: Ending, used: Used) -> Recorded {
         match self.facts.take() {
-            Some(facts) => settle(&self.app, facts, ending, used),
+            Some(facts) => settle_now(&self.app, facts, ending, used),
             None => Ok(Settled::default()),
         }
     }
@@ -168,17 +171,17 @@ impl Drop for Call {
 /// Records a call that nobody waits for, so that nobody can be told should it fail; counting, where needed, happens off the async threads.
 fn record_later(app: &Arc<App>, facts: Box<Facts>, ending: Ending) {
     if let Some(used) = facts.usage(ending) {
-        let _told_by_the_log = settle(app, facts, ending, used);
+        let _told_by_the_log = settle_now(app, facts, ending, used);
         return;
     }
     let Some((prompt, output)) = facts.to_count() else {
-        let _told_by_the_log = settle(app, facts, ending, Used::NOTHING);
+        let _told_by_the_log = settle_now(app, facts, ending, Used::NOTHING);
         return;
     };
     let (app, background) = (app.clone(), app.background.clone());
     let work = move || {
         let used = Used::counted(app.estimator.count(&prompt, &output), ending);
-        let _told_by_the_log = settle(&app, facts, ending, used);
+        let _told_by_the_log = settle_now(&app, facts, ending, used);
     };
     // Without a waiter, but the process does not end before it is done. Without a runtime there is nothing left to wait for.
     match tokio::runtime::Handle::try_current() {

@@ -81,7 +81,7 @@ impl Server {
                 writer.clone(),
                 &config.instance,
                 config.spool.when_full == WhenFull::Refuse,
-            )?,
+            ),
             upstreams: Upstreams::new(&config.upstream, &config.timeouts)?,
             policy: policy.clone(),
             estimator: Estimator::default(),

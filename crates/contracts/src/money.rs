@@ -10,6 +10,7 @@ use std::ops::{Add, AddAssign, Neg, Sub};
 use std::str::FromStr;
 
 const PICO: i128 = 1_000_000_000_000;
+const PICO_64: u64 = 1_000_000_000_000;
 const DECIMALS: usize = 12;
 
 /// An amount of US dollars, exact to the picodollar. Serialises as a decimal string (`"0.000123"`).
@@ -88,13 +89,22 @@ impl fmt::Display for Usd {
     /// The shortest exact decimal: `0`, `1.5`, `0.000123`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let magnitude = self.0.unsigned_abs();
-        let (whole, part) = (magnitude / PICO.unsigned_abs(), magnitude % PICO.unsigned_abs());
+        // Nearly all amounts fit into 64 bits, where the division is many times faster.
+        let (whole, part) = match u64::try_from(magnitude) {
+            Ok(small) => (u128::from(small / PICO_64), small % PICO_64),
+            Err(_) => (magnitude / u128::from(PICO_64), (magnitude % u128::from(PICO_64)) as u64),
+        };
         let sign = if self.0 < 0 { "-" } else { "" };
+        write!(f, "{sign}{whole}")?;
         if part == 0 {
-            return write!(f, "{sign}{whole}");
+            return Ok(());
         }
-        let digits = format!("{part:012}");
-        write!(f, "{sign}{whole}.{}", digits.trim_end_matches('0'))
+        let (mut part, mut width) = (part, DECIMALS);
+        while part % 10 == 0 {
+            part /= 10;
+            width -= 1;
+        }
+        write!(f, ".{part:0width$}")
     }
 }
 

@@ -15,6 +15,7 @@
 
 mod error;
 mod frame;
+mod group;
 mod log;
 mod reader;
 mod recovery;

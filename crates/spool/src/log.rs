@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, watch};
 
-/// Frames up to this length are written with one call, from one buffer; longer ones are not copied.
+/// Contents up to this many bytes together are written with one call, from one buffer; a longer one is not copied.
 const COPY_LIMIT: usize = 128 * 1024;
 
 /// Bytes of a probe: more than a usual record, so that a disk with room for a last small write does not pass.
@@ -155,6 +155,13 @@ impl Log {
         self.options.segment_bytes.min(self.options.max_bytes / 4)
     }
 
+    /// Counts records that were refused because the spool is full.
+    pub(crate) fn count_refused(&self, records: usize, error: &AppendError) {
+        if matches!(error, AppendError::Full { .. }) {
+            self.counts.refused.fetch_add(records as u64, Ordering::Relaxed);
+        }
+    }
+
     /// Appends one record. It is in the page cache when this returns, and will be synced within the interval.
     pub(crate) fn append(&self, record: &[u8]) -> Result<Position, AppendError> {
         // The checksum of the content is the costly part; it is taken before the mutex is.
@@ -175,28 +182,28 @@ impl Log {
                 }
             };
         }
-        let appended = self.write(&mut tail, &record);
+        let appended = self.write(&mut tail, std::slice::from_ref(&record));
         self.announce(tail, When::Soon);
         appended
     }
 
-    /// Appends records in a row, all or, when they do not all fit, none, whatever the policy: the caller wants to know.
-    pub(crate) fn append_all(&self, records: &[&[u8]]) -> Result<Position, AppendError> {
+    /// Appends records in a row, all or, when they do not all fit, none, whatever the policy: the caller wants to know, and
+    /// counts. A single row of [`rows`] is written in full or not at all.
+    pub(crate) fn append_all(&self, records: &[&[u8]], sync: When) -> Result<Position, AppendError> {
         let prepared = records.iter().map(|record| Prepared::new(record)).collect::<Result<Vec<_>, _>>()?;
         let total = prepared.iter().map(Prepared::frame_len).sum();
         let mut tail = self.lock();
         if self.overflows(&tail, total) {
-            self.counts.refused.fetch_add(records.len() as u64, Ordering::Relaxed);
             return Err(self.full_error(&tail));
         }
         let mut appended = Ok(Position(tail.end));
-        for record in prepared {
-            appended = self.write(&mut tail, &record);
+        for row in rows(&prepared, |record| record.content.len()) {
+            appended = self.write(&mut tail, row);
             if appended.is_err() {
                 break;
             }
         }
-        self.announce(tail, When::Now);
+        self.announce(tail, sync);
         appended
     }
 
@@ -213,29 +220,36 @@ impl Log {
         }
     }
 
-    /// Writes a record at the end, in a new segment when the active one has grown enough.
-    fn write(&self, tail: &mut Tail, record: &Prepared<'_>) -> Result<Position, AppendError> {
-        let written = self.try_write(tail, record);
+    /// Writes records at the end, in a new segment when the active one has grown enough.
+    fn write(&self, tail: &mut Tail, row: &[Prepared<'_>]) -> Result<Position, AppendError> {
+        let written = self.try_write(tail, row);
         if written.is_err() {
             self.counts.write_errors.fetch_add(1, Ordering::Relaxed);
         }
         written
     }
 
-    fn try_write(&self, tail: &mut Tail, record: &Prepared<'_>) -> Result<Position, AppendError> {
+    fn try_write(&self, tail: &mut Tail, row: &[Prepared<'_>]) -> Result<Position, AppendError> {
         let (file, base) = self.active_segment(tail)?;
         let position = tail.end;
         let offset = position - base;
-        let frame = self.identity.frame(position, record.len, record.hasher.clone());
-        let written = if record.content.len() <= COPY_LIMIT {
-            tail.buffer.clear();
-            tail.buffer.extend_from_slice(&frame);
-            tail.buffer.extend_from_slice(record.content);
-            file.write_all_at(&tail.buffer, offset)
-        } else {
-            // The content first: a frame that begins with zeros is no frame, should we die in between.
-            file.write_all_at(record.content, offset + FRAME_LEN as u64)
-                .and_then(|()| file.write_all_at(&frame, offset))
+        let written = match row {
+            [long] if long.content.len() > COPY_LIMIT => {
+                let frame = self.identity.frame(position, long.len, long.hasher.clone());
+                // The content first: a frame that begins with zeros is no frame, should we die in between.
+                file.write_all_at(long.content, offset + FRAME_LEN as u64)
+                    .and_then(|()| file.write_all_at(&frame, offset))
+            }
+            row => {
+                tail.buffer.clear();
+                for record in row {
+                    let here = position + tail.buffer.len() as u64;
+                    let frame = self.identity.frame(here, record.len, record.hasher.clone());
+                    tail.buffer.extend_from_slice(&frame);
+                    tail.buffer.extend_from_slice(record.content);
+                }
+                file.write_all_at(&tail.buffer, offset)
+            }
         };
         if let Err(error) = written {
             // What was written in part lies beyond the end, where nobody reads; giving it back helps a full disk.
@@ -247,9 +261,10 @@ impl Log {
                 &Segment { base, end: position }.path(&self.options.dir),
             )(error));
         }
-        tail.end += record.frame_len();
-        tail.bytes += record.frame_len();
-        tail.appended += 1;
+        let bytes: u64 = row.iter().map(Prepared::frame_len).sum();
+        tail.end += bytes;
+        tail.bytes += bytes;
+        tail.appended += row.len() as u64;
         if let Some(segment) = tail.segments.back_mut() {
             segment.end = tail.end;
         }
@@ -320,6 +335,21 @@ impl Log {
             self.work.notify_one();
         }
     }
+}
+
+/// Cuts records into rows that are written with one call each: up to [`COPY_LIMIT`] bytes, or one longer record alone.
+pub(crate) fn rows<T>(records: &[T], len: impl Fn(&T) -> usize) -> impl Iterator<Item = &[T]> {
+    let mut rest = records;
+    std::iter::from_fn(move || {
+        let mut bytes = 0;
+        let fit = rest.iter().take_while(|record| {
+            bytes += len(record);
+            bytes <= COPY_LIMIT
+        });
+        let (row, after) = rest.split_at(fit.count().max(1).min(rest.len()));
+        rest = after;
+        (!row.is_empty()).then_some(row)
+    })
 }
 
 /// A record of acceptable length, and the checksum of its content.

@@ -1,19 +1,9 @@
-//! Finished calls into the spool, by way of OpenTelemetry's own exporter.
-//!
-//! `opentelemetry-otlp` encodes the spans and "sends" them through its HTTP client, and that client is the spool: a request's
-//! body becomes a record. Nothing in it waits, so a call is recorded by polling the export once.
+//! Finished calls into the spool, each as one OTLP export request.
 
+use super::otlp::{Request, Resource};
 use crate::metrics::GatewayMetrics;
-use bytes::Bytes;
 use contracts::attributes::otel;
-use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
-use http::{Request, Response};
-use opentelemetry::KeyValue;
-use opentelemetry_http::{HttpClient, HttpError};
-use opentelemetry_otlp::{Protocol, WithExportConfig, WithHttpConfig};
-use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::trace::{SpanData, SpanExporter};
+use spool::AppendError;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -24,7 +14,7 @@ const RETRY: Duration = Duration::from_millis(500);
 /// Writes calls down.
 #[derive(Debug)]
 pub(crate) struct Recorder {
-    exporter: opentelemetry_otlp::SpanExporter,
+    resource: Resource,
     spool: spool::Writer,
     refuse_when_full: bool,
     /// The last record could not be put into the spool.
@@ -39,23 +29,14 @@ pub(crate) struct Unrecorded;
 
 impl Recorder {
     /// Records go to `spool`, as those of the gateway named `instance`.
-    pub(crate) fn new(spool: spool::Writer, instance: &str, refuse_when_full: bool) -> anyhow::Result<Self> {
-        let mut exporter = opentelemetry_otlp::SpanExporter::builder()
-            .with_http()
-            .with_protocol(Protocol::HttpBinary)
-            .with_endpoint("http://spool.invalid/v1/traces")
-            .with_http_client(SpoolClient(spool.clone()))
-            .build()?;
-        let resource = Resource::builder_empty()
-            .with_attributes([
-                KeyValue::new(otel::SERVICE_NAME, "control-tower-gateway"),
-                KeyValue::new(otel::SERVICE_INSTANCE_ID, instance.to_owned()),
-                KeyValue::new(otel::SERVICE_VERSION, env!("CARGO_PKG_VERSION")),
-            ])
-            .build();
-        exporter.set_resource(&resource);
+    pub(crate) fn new(spool: spool::Writer, instance: &str, refuse_when_full: bool) -> Self {
+        let resource = Resource::new(&[
+            (otel::SERVICE_NAME, "control-tower-gateway"),
+            (otel::SERVICE_INSTANCE_ID, instance),
+            (otel::SERVICE_VERSION, env!("CARGO_PKG_VERSION")),
+        ]);
         let (is_broken, try_at) = (AtomicBool::new(false), Mutex::new(None));
-        Ok(Self { exporter, spool, refuse_when_full, is_broken, try_at })
+        Self { resource, spool, refuse_when_full, is_broken, try_at }
     }
 
     /// Whether a new call must be refused because it could not be recorded: the spool has reached its bound, or its disk
@@ -64,14 +45,26 @@ impl Recorder {
         self.refuse_when_full && (self.spool.is_full() || self.is_broken())
     }
 
-    /// Puts one call into the spool. What cannot be put there is counted and logged, not lost silently; it is an error unless
-    /// calls may go unrecorded.
-    pub(crate) fn record(&self, spans: Vec<SpanData>, metrics: &GatewayMetrics) -> Result<(), Unrecorded> {
-        match self.exporter.export(spans).now_or_never() {
-            Some(Ok(())) => return Ok(()),
-            Some(Err(error)) => tracing::error!(%error, "a call could not be recorded"),
-            None => tracing::error!("a call could not be recorded: the exporter wanted to wait"),
-        }
+    /// Puts a call into the spool, with those of other tasks that end in the same turn. What cannot be put there is counted and
+    /// logged, not lost silently; it is an error unless calls may go unrecorded.
+    pub(super) async fn record(&self, call: Request, metrics: &GatewayMetrics) -> Result<(), Unrecorded> {
+        let appended = self.spool.append_grouped(call.finish(&self.resource)).await;
+        self.outcome(appended, metrics)
+    }
+
+    /// As [`Recorder::record`], alone and at once.
+    pub(super) fn record_now(&self, call: Request, metrics: &GatewayMetrics) -> Result<(), Unrecorded> {
+        let appended = self.spool.append(&call.finish(&self.resource));
+        self.outcome(appended, metrics)
+    }
+
+    fn outcome(
+        &self,
+        appended: Result<spool::Position, AppendError>,
+        metrics: &GatewayMetrics,
+    ) -> Result<(), Unrecorded> {
+        let Err(error) = appended else { return Ok(()) };
+        tracing::error!(error = &error as &dyn std::error::Error, "a call could not be recorded");
         metrics.records_lost.inc();
         *self.try_at() = Some(Instant::now() + RETRY);
         self.is_broken.store(true, Ordering::Release);
@@ -103,23 +96,5 @@ impl Recorder {
 
     fn try_at(&self) -> MutexGuard<'_, Option<Instant>> {
         self.try_at.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-#[derive(Debug)]
-struct SpoolClient(spool::Writer);
-
-impl HttpClient for SpoolClient {
-    fn send_bytes<'life0, 'async_trait>(
-        &'life0 self,
-        request: Request<Bytes>,
-    ) -> BoxFuture<'async_trait, Result<Response<Bytes>, HttpError>>
-    where
-        'life0: 'async_trait,
-        Self: 'async_trait,
-    {
-        let appended = self.0.append(request.body());
-        let response = appended.map(|_| Response::new(Bytes::new())).map_err(HttpError::from);
-        std::future::ready(response).boxed()
     }
 }

@@ -1,5 +1,6 @@
 //! The end of a call: price it, count it, spool it.
 
+use super::otlp::Request;
 use super::recorder::Unrecorded;
 use super::spans::{self, Priced};
 use crate::app::App;
@@ -18,7 +19,20 @@ pub(crate) struct Settled {
 pub(crate) type Recorded = Result<Settled, Unrecorded>;
 
 /// Prices a call and puts its record into the spool, before the client has the last byte of its answer.
-pub(crate) fn settle(app: &App, mut facts: Box<Facts>, ending: Ending, used: Used) -> Recorded {
+pub(crate) async fn settle(app: &App, facts: Box<Facts>, ending: Ending, used: Used) -> Recorded {
+    let (settled, record) = prepare(app, facts, ending, used);
+    app.recorder.record(record, &app.metrics).await?;
+    Ok(settled)
+}
+
+/// As [`settle`], where nothing can wait.
+pub(crate) fn settle_now(app: &App, facts: Box<Facts>, ending: Ending, used: Used) -> Recorded {
+    let (settled, record) = prepare(app, facts, ending, used);
+    app.recorder.record_now(record, &app.metrics)?;
+    Ok(settled)
+}
+
+fn prepare(app: &App, mut facts: Box<Facts>, ending: Ending, used: Used) -> (Settled, Request) {
     facts.end_attempt(ending.error);
     let cost = used.source.and_then(|source| {
         let cost = price(&facts, used);
@@ -38,9 +52,9 @@ pub(crate) fn settle(app: &App, mut facts: Box<Facts>, ending: Ending, used: Use
         app.metrics.count_request(facts.endpoint.path, ending.status, "client");
     }
     let priced = Priced { used, cost };
-    let spans = spans::of(&facts, ending, &priced, app.limits.capture_bytes, &app.metrics);
-    app.recorder.record(spans, &app.metrics)?;
-    Ok(Settled { cost })
+    let mut record = Request::default();
+    spans::write(&mut record, &facts, ending, &priced, app.limits.capture_bytes, &app.metrics);
+    (Settled { cost }, record)
 }
 
 /// The price of the model that answered, or else of the one that was asked; at the tier it says it was served at, or else at

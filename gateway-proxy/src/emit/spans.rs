@@ -1,15 +1,11 @@
 //! A call as OpenTelemetry spans: one SERVER span for the request, one CLIENT span for each try at an upstream.
 
+use super::otlp::{Attributes, Head, Kind, Spans};
 use crate::call::{Attempt, Ending, Facts, Used};
 use crate::metrics::GatewayMetrics;
-use contracts::Timestamp;
 use contracts::attributes::{control_tower as ct, gen_ai, otel};
 use contracts::price::Cost;
-use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceState};
-use opentelemetry::{Array, InstrumentationScope, KeyValue, StringValue, Value};
-use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
-use std::borrow::Cow;
-use std::time::{Duration, SystemTime};
+use opentelemetry::trace::{SpanId, TraceState};
 
 /// Most characters of a model's name or a reason to finish: clients and upstreams write them, and they become values of
 /// columns that expect few different ones.
@@ -29,24 +25,58 @@ pub(super) struct Priced {
     pub(super) cost: Option<Cost>,
 }
 
-/// All spans of a call. Content is cut at `capture_bytes` an attribute, names at sane lengths, and both are counted.
-pub(super) fn of(
+/// The amounts of a cost, as they are written.
+struct Amounts {
+    input: String,
+    output: String,
+    cache: String,
+    total: String,
+}
+
+/// Writes all spans of a call. Content is cut at `capture_bytes` an attribute, names at sane lengths, and both are counted.
+pub(super) fn write(
+    to: &mut impl Spans,
     facts: &Facts,
     ending: Ending,
     priced: &Priced,
     capture_bytes: usize,
     metrics: &GatewayMetrics,
-) -> Vec<SpanData> {
+) {
     let names = Names::of(facts, metrics);
-    let mut spans = Vec::with_capacity(1 + facts.attempts.len());
-    spans.push(call(facts, &names, ending, priced, capture_bytes, metrics));
+    let amounts = priced.cost.map(|cost| Amounts {
+        input: cost.input.to_string(),
+        output: cost.output.to_string(),
+        cache: cost.cache.to_string(),
+        total: cost.total.to_string(),
+    });
+    let spent = Spent { used: priced.used, amounts: amounts.as_ref() };
+    to.span(&server_head(facts, &names, ending), |put| {
+        call(put, facts, &names, ending, spent);
+        if facts.key.tenant.capture_content {
+            content(put, facts, capture_bytes, metrics);
+        }
+    });
     let last = facts.attempts.len();
     for (at, attempt) in facts.attempts.iter().enumerate() {
         // Only the last try can have brought an answer.
-        let priced = if at + 1 == last { *priced } else { Priced { used: Used::NOTHING, cost: None } };
-        spans.push(client(facts, &names, attempt, at + 1, at + 1 == last, &priced));
+        let is_last = at + 1 == last;
+        let spent = if is_last { spent } else { Spent { used: Used::NOTHING, amounts: None } };
+        let name = format!("{} {}", facts.endpoint.operation, names.asked);
+        to.span(&client_head(facts, &names, attempt, &name), |put| {
+            client(put, facts, &names, attempt, at + 1);
+            if is_last {
+                answer(put, facts, &names);
+            }
+            usage_and_cost(put, facts, spent);
+        });
     }
-    spans
+}
+
+/// [`Priced`], ready to be written.
+#[derive(Clone, Copy)]
+struct Spent<'a> {
+    used: Used,
+    amounts: Option<&'a Amounts>,
 }
 
 /// What others named, cut to lengths that a column can take.
@@ -82,130 +112,106 @@ impl<'a> Names<'a> {
     }
 }
 
-fn call(
-    facts: &Facts,
-    names: &Names<'_>,
-    ending: Ending,
-    priced: &Priced,
-    capture_bytes: usize,
-    metrics: &GatewayMetrics,
-) -> SpanData {
-    let mut attributes = Vec::with_capacity(48);
-    let put = &mut attributes;
-    common(put, facts, names, ct::RECORD_CALL);
-    text(put, ct::KEY_ID, facts.key.id.as_str());
-    text(put, ct::REQUEST_ID, facts.identity.request_id.as_str());
-    put.push(KeyValue::new(ct::ATTEMPT, i64::try_from(facts.attempts.len()).unwrap_or(i64::MAX)));
-    put.push(KeyValue::new(otel::HTTP_REQUEST_METHOD, "POST"));
-    put.push(KeyValue::new(otel::HTTP_ROUTE, facts.endpoint.path));
-    put.push(KeyValue::new(otel::HTTP_RESPONSE_STATUS_CODE, i64::from(ending.status)));
-    if ending.disconnected {
-        put.push(KeyValue::new(ct::CLIENT_DISCONNECTED, true));
+fn server_head<'a>(facts: &'a Facts, names: &'a Names<'_>, ending: Ending) -> Head<'a> {
+    let identity = &facts.identity;
+    Head {
+        trace: identity.trace_id(),
+        span: identity.span.span_id(),
+        trace_state: &names.trace_state,
+        parent: identity.parent,
+        parent_is_remote: identity.parent != SpanId::INVALID,
+        name: facts.endpoint.span_name,
+        kind: Kind::Server,
+        started: identity.started,
+        took: identity.at.elapsed(),
+        error: ending.error,
     }
-    if let Some(error) = ending.error {
-        put.push(KeyValue::new(otel::ERROR_TYPE, error));
-    }
-    answer(put, facts, names);
-    usage_and_cost(put, facts, priced);
-    if facts.key.tenant.capture_content {
-        content(put, facts, capture_bytes, metrics);
-    }
-    let status = ending.error.map_or(Status::Ok, Status::error);
-    let parent_is_remote = facts.identity.parent != SpanId::INVALID;
-    let took = facts.identity.at.elapsed();
-    let own = &facts.identity.span;
-    let context =
-        SpanContext::new(own.trace_id(), own.span_id(), own.trace_flags(), false, names.trace_state.clone());
-    span(
-        context,
-        (facts.identity.parent, parent_is_remote),
-        (SpanKind::Server, Cow::Borrowed(facts.endpoint.span_name)),
-        (facts.identity.started, took),
-        attributes,
-        status,
-    )
 }
 
-fn client(
-    facts: &Facts,
-    names: &Names<'_>,
-    attempt: &Attempt,
-    number: usize,
-    is_last: bool,
-    priced: &Priced,
-) -> SpanData {
-    let mut attributes = Vec::with_capacity(32);
-    let put = &mut attributes;
+fn client_head<'a>(facts: &Facts, names: &'a Names<'_>, attempt: &Attempt, name: &'a str) -> Head<'a> {
+    Head {
+        trace: facts.identity.trace_id(),
+        span: attempt.span,
+        trace_state: &names.trace_state,
+        parent: facts.identity.span.span_id(),
+        parent_is_remote: false,
+        name,
+        kind: Kind::Client,
+        started: attempt.started,
+        took: attempt.took.unwrap_or_default(),
+        error: attempt.error,
+    }
+}
+
+fn call(put: &mut impl Attributes, facts: &Facts, names: &Names<'_>, ending: Ending, spent: Spent<'_>) {
+    common(put, facts, names, ct::RECORD_CALL);
+    put.text(ct::KEY_ID, facts.key.id.as_str());
+    put.text(ct::REQUEST_ID, facts.identity.request_id.as_str());
+    put.int(ct::ATTEMPT, i64::try_from(facts.attempts.len()).unwrap_or(i64::MAX));
+    put.text(otel::HTTP_REQUEST_METHOD, "POST");
+    put.text(otel::HTTP_ROUTE, facts.endpoint.path);
+    put.int(otel::HTTP_RESPONSE_STATUS_CODE, i64::from(ending.status));
+    if ending.disconnected {
+        put.flag(ct::CLIENT_DISCONNECTED, true);
+    }
+    if let Some(error) = ending.error {
+        put.text(otel::ERROR_TYPE, error);
+    }
+    answer(put, facts, names);
+    usage_and_cost(put, facts, spent);
+}
+
+fn client(put: &mut impl Attributes, facts: &Facts, names: &Names<'_>, attempt: &Attempt, number: usize) {
     common(put, facts, names, ct::RECORD_ATTEMPT);
-    put.push(KeyValue::new(ct::ATTEMPT, i64::try_from(number).unwrap_or(i64::MAX)));
-    put.push(KeyValue::new(otel::SERVER_ADDRESS, attempt.address.clone()));
-    put.push(KeyValue::new(otel::SERVER_PORT, i64::from(attempt.port)));
+    put.int(ct::ATTEMPT, i64::try_from(number).unwrap_or(i64::MAX));
+    put.text(otel::SERVER_ADDRESS, &attempt.address);
+    put.int(otel::SERVER_PORT, i64::from(attempt.port));
     if let Some(status) = attempt.status {
-        put.push(KeyValue::new(otel::HTTP_RESPONSE_STATUS_CODE, i64::from(status)));
+        put.int(otel::HTTP_RESPONSE_STATUS_CODE, i64::from(status));
     }
     if let Some(error) = attempt.error {
-        put.push(KeyValue::new(otel::ERROR_TYPE, error));
+        put.text(otel::ERROR_TYPE, error);
     }
-    if is_last {
-        answer(put, facts, names);
-    }
-    usage_and_cost(put, facts, priced);
-    let context = SpanContext::new(
-        facts.identity.trace_id(),
-        attempt.span,
-        TraceFlags::SAMPLED,
-        false,
-        names.trace_state.clone(),
-    );
-    span(
-        context,
-        (facts.identity.span.span_id(), false),
-        (SpanKind::Client, Cow::Owned(format!("{} {}", facts.endpoint.operation, names.asked))),
-        (attempt.started, attempt.took.unwrap_or_default()),
-        attributes,
-        attempt.error.map_or(Status::Ok, Status::error),
-    )
 }
 
 /// What both kinds of spans say.
-fn common(put: &mut Vec<KeyValue>, facts: &Facts, names: &Names<'_>, record: &'static str) {
-    put.push(KeyValue::new(ct::RECORD, record));
-    text(put, ct::TENANT_ID, facts.key.tenant.id.as_str());
-    put.push(KeyValue::new(ct::RETENTION_DAYS, i64::from(facts.key.tenant.retention_days)));
-    put.push(KeyValue::new(gen_ai::OPERATION_NAME, facts.endpoint.operation));
+fn common(put: &mut impl Attributes, facts: &Facts, names: &Names<'_>, record: &'static str) {
+    put.text(ct::RECORD, record);
+    put.text(ct::TENANT_ID, facts.key.tenant.id.as_str());
+    put.int(ct::RETENTION_DAYS, i64::from(facts.key.tenant.retention_days));
+    put.text(gen_ai::OPERATION_NAME, facts.endpoint.operation);
     if let Some(ask) = &facts.ask {
-        text(put, gen_ai::REQUEST_MODEL, names.asked);
-        put.push(KeyValue::new(gen_ai::REQUEST_STREAM, ask.stream));
+        put.text(gen_ai::REQUEST_MODEL, names.asked);
+        put.flag(gen_ai::REQUEST_STREAM, ask.stream);
     }
     if let Some(resolved) = &facts.resolved {
-        text(put, gen_ai::PROVIDER_NAME, resolved.model.provider.price_as.as_str());
-        text(put, ct::TIER, resolved.model.tier.as_str());
+        put.text(gen_ai::PROVIDER_NAME, resolved.model.provider.price_as.as_str());
+        put.text(ct::TIER, resolved.model.tier.as_str());
         if let Some(route) = &resolved.route {
-            text(put, ct::ROUTE, route.name.as_str());
+            put.text(ct::ROUTE, route.name.as_str());
         }
     }
 }
 
-fn answer(put: &mut Vec<KeyValue>, facts: &Facts, names: &Names<'_>) {
+fn answer(put: &mut impl Attributes, facts: &Facts, names: &Names<'_>) {
     if let Some(model) = names.answered {
-        text(put, gen_ai::RESPONSE_MODEL, model);
+        put.text(gen_ai::RESPONSE_MODEL, model);
     }
     if let Some(id) = names.id {
-        text(put, gen_ai::RESPONSE_ID, id);
+        put.text(gen_ai::RESPONSE_ID, id);
     }
     if !names.reasons.is_empty() {
-        let reasons = names.reasons.iter().map(|reason| StringValue::from((*reason).to_owned())).collect();
-        put.push(KeyValue::new(gen_ai::RESPONSE_FINISH_REASONS, Value::Array(Array::String(reasons))));
+        put.texts(gen_ai::RESPONSE_FINISH_REASONS, &names.reasons);
     }
     if let Some(first) = facts.first_token {
-        put.push(KeyValue::new(gen_ai::RESPONSE_TIME_TO_FIRST_CHUNK, first.as_secs_f64()));
+        put.double(gen_ai::RESPONSE_TIME_TO_FIRST_CHUNK, first.as_secs_f64());
     }
 }
 
-fn usage_and_cost(put: &mut Vec<KeyValue>, facts: &Facts, priced: &Priced) {
-    let Some(source) = priced.used.source else { return };
-    let usage = &priced.used.usage;
-    put.push(KeyValue::new(ct::USAGE_SOURCE, source.as_str()));
+fn usage_and_cost(put: &mut impl Attributes, facts: &Facts, spent: Spent<'_>) {
+    let Some(source) = spent.used.source else { return };
+    let usage = &spent.used.usage;
+    put.text(ct::USAGE_SOURCE, source.as_str());
     for (name, tokens, always) in [
         (gen_ai::USAGE_INPUT_TOKENS, usage.input, true),
         (gen_ai::USAGE_OUTPUT_TOKENS, usage.output, true),
@@ -217,25 +223,25 @@ fn usage_and_cost(put: &mut Vec<KeyValue>, facts: &Facts, priced: &Priced) {
         (ct::USAGE_AUDIO_OUTPUT, usage.audio_output, false),
     ] {
         if always || tokens > 0 {
-            put.push(KeyValue::new(name, i64::try_from(tokens).unwrap_or(i64::MAX)));
+            put.int(name, i64::try_from(tokens).unwrap_or(i64::MAX));
         }
     }
-    if let Some(cost) = priced.cost {
-        put.push(KeyValue::new(ct::COST_INPUT, cost.input.to_string()));
-        put.push(KeyValue::new(ct::COST_OUTPUT, cost.output.to_string()));
-        put.push(KeyValue::new(ct::COST_CACHE, cost.cache.to_string()));
-        put.push(KeyValue::new(ct::COST_TOTAL, cost.total.to_string()));
-        text(put, ct::PRICE_BOOK_VERSION, facts.snapshot.prices.version.as_str());
+    if let Some(amounts) = spent.amounts {
+        put.text(ct::COST_INPUT, &amounts.input);
+        put.text(ct::COST_OUTPUT, &amounts.output);
+        put.text(ct::COST_CACHE, &amounts.cache);
+        put.text(ct::COST_TOTAL, &amounts.total);
+        put.text(ct::PRICE_BOOK_VERSION, facts.snapshot.prices.version.as_str());
     }
 }
 
 /// Prompt and answer, as the protocol's own JSON.
-fn content(put: &mut Vec<KeyValue>, facts: &Facts, limit: usize, metrics: &GatewayMetrics) {
+fn content(put: &mut impl Attributes, facts: &Facts, limit: usize, metrics: &GatewayMetrics) {
     let mut cut = 0;
-    let mut capture = |put: &mut Vec<KeyValue>, name: &'static str, json: &str| {
+    let mut kept = |json: &'_ str| {
         let kept = floor_char(json, limit);
         cut += json.len() - kept;
-        put.push(KeyValue::new(name, json[..kept].to_owned()));
+        kept
     };
     if let Some(ask) = &facts.ask {
         let places = [
@@ -245,15 +251,16 @@ fn content(put: &mut Vec<KeyValue>, facts: &Facts, limit: usize, metrics: &Gatew
         ];
         for (name, place) in places {
             if let Some(json) = ask.text(place.as_ref()) {
-                capture(put, name, json);
+                put.text(name, &json[..kept(json)]);
             }
         }
     }
     if !facts.answer.output.is_empty() {
-        capture(put, gen_ai::OUTPUT_MESSAGES, &facts.answer.output.to_json());
+        let json = facts.answer.output.to_json();
+        put.text(gen_ai::OUTPUT_MESSAGES, &json[..kept(&json)]);
     }
     if cut > 0 {
-        put.push(KeyValue::new(ct::CONTENT_TRUNCATED_BYTES, i64::try_from(cut).unwrap_or(i64::MAX)));
+        put.int(ct::CONTENT_TRUNCATED_BYTES, i64::try_from(cut).unwrap_or(i64::MAX));
         metrics.truncated_bytes.inc_by(cut as u64);
     }
 }
@@ -264,38 +271,4 @@ fn floor_char(text: &str, limit: usize) -> usize {
         at -= 1;
     }
     at
-}
-
-fn text(put: &mut Vec<KeyValue>, name: &'static str, value: &str) {
-    put.push(KeyValue::new(name, value.to_owned()));
-}
-
-fn span(
-    span_context: SpanContext,
-    (parent_span_id, parent_span_is_remote): (SpanId, bool),
-    (span_kind, name): (SpanKind, Cow<'static, str>),
-    (started, took): (Timestamp, Duration),
-    attributes: Vec<KeyValue>,
-    status: Status,
-) -> SpanData {
-    let start_time = system_time(started);
-    SpanData {
-        span_context,
-        parent_span_id,
-        parent_span_is_remote,
-        span_kind,
-        name,
-        start_time,
-        end_time: start_time + took,
-        attributes,
-        dropped_attributes_count: 0,
-        events: SpanEvents::default(),
-        links: SpanLinks::default(),
-        status,
-        instrumentation_scope: InstrumentationScope::builder("control-tower").build(),
-    }
-}
-
-fn system_time(at: Timestamp) -> SystemTime {
-    SystemTime::UNIX_EPOCH + Duration::from_nanos(u64::try_from(at.unix_nanos()).unwrap_or(0))
 }
