@@ -1,10 +1,10 @@
-//! Writing spans, exactly once in effect.
+//! Writing spans and events, exactly once in effect.
 
 use crate::client::{Limits, Warehouse, within};
 use crate::error::{Failure, InsertError, WarehouseError, failed, insert_error};
 use crate::queries::read;
-use crate::rows::{SpanKey, SpanRow};
-use clickhouse::Row;
+use crate::rows::{EventKey, EventRow, SpanKey, SpanRow};
+use clickhouse::{Row, RowOwned, RowWrite};
 use serde::Deserialize;
 use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
@@ -18,17 +18,36 @@ impl Warehouse {
     /// `token` names the batch: whoever is not sure that a batch arrived sends the same rows in the same order with the same
     /// token again, and whatever is already there, in whichever of the tables, is not written twice. A token is remembered for the
     /// latest 10,000 blocks of each table.
-    pub async fn insert_spans(&self, spans: &[SpanRow], token: &str) -> Result<(), InsertError> {
-        if spans.is_empty() {
-            return Ok(());
-        }
-        self.write(spans, token).await.map_err(|error| insert_error(Failure::from(error)))
+    pub async fn insert_spans(
+        &self,
+        spans: impl IntoIterator<Item = &SpanRow> + Send,
+        token: &str,
+    ) -> Result<(), InsertError> {
+        let spans: Vec<&SpanRow> = spans.into_iter().collect();
+        self.write("spans", &spans, token).await.map_err(|error| insert_error(Failure::from(error)))
     }
 
-    async fn write(&self, spans: &[SpanRow], token: &str) -> clickhouse::error::Result<()> {
+    /// Inserts the events in one statement, as [`Warehouse::insert_spans`] does spans; the tables of outcomes and evaluations follow
+    /// from it before it is acknowledged.
+    pub async fn insert_events(
+        &self,
+        events: impl IntoIterator<Item = &EventRow> + Send,
+        token: &str,
+    ) -> Result<(), InsertError> {
+        let events: Vec<&EventRow> = events.into_iter().collect();
+        self.write("events", &events, token).await.map_err(|error| insert_error(Failure::from(error)))
+    }
+
+    async fn write<R>(&self, table: &str, rows: &[&R], token: &str) -> clickhouse::error::Result<()>
+    where
+        R: RowOwned + RowWrite + Sync,
+    {
+        if rows.is_empty() {
+            return Ok(());
+        }
         let mut insert = self
             .database()
-            .insert::<SpanRow>("spans")
+            .insert::<R>(table)
             .await?
             .with_timeouts(Some(SEND_TIMEOUT), Some(END_TIMEOUT))
             .with_setting("insert_deduplicate", "1")
@@ -37,8 +56,8 @@ impl Warehouse {
             .with_setting("async_insert", "0")
             // A client's clock may be anywhere; a batch that spans many days must not be refused for its neighbours' sake.
             .with_setting("max_partitions_per_insert_block", "0");
-        for span in spans {
-            insert.write(span).await?;
+        for row in rows {
+            insert.write(*row).await?;
         }
         insert.end().await
     }
@@ -66,6 +85,26 @@ impl Warehouse {
         let found = within(found).await.map_err(failed("look up spans that may already be stored"))?;
         Ok(found.into_iter().map(SpanKey::from).filter(|key| wanted.contains(key)).collect())
     }
+
+    /// Which of these events are already stored, as [`Warehouse::existing_spans`] tells it of spans.
+    pub async fn existing_events(&self, keys: &[EventKey]) -> Result<HashSet<EventKey>, WarehouseError> {
+        let (Some(first), Some(last)) = (keys.iter().map(|k| k.time).min(), keys.iter().map(|k| k.time).max())
+        else {
+            return Ok(HashSet::new());
+        };
+        let tenants: BTreeSet<&str> = keys.iter().map(|k| k.tenant_id.as_str()).collect();
+        let events: BTreeSet<&str> = keys.iter().map(|k| k.event_id.as_str()).collect();
+        let found = self
+            .read(read::EXISTING_EVENTS, Limits { result_rows: 10_000_000, ..Limits::NARROW })
+            .param("tenants", tenants)
+            .param("from_ns", first)
+            .param("to_ns", last)
+            .param("events", events)
+            .fetch_all::<FoundEvent>();
+        let wanted: HashSet<&EventKey> = keys.iter().collect();
+        let found = within(found).await.map_err(failed("look up events that may already be stored"))?;
+        Ok(found.into_iter().map(EventKey::from).filter(|key| wanted.contains(key)).collect())
+    }
 }
 
 #[derive(Row, Deserialize)]
@@ -84,5 +123,18 @@ impl From<Found> for SpanKey {
             span_id: found.span_id,
             start_time: found.start_ns,
         }
+    }
+}
+
+#[derive(Row, Deserialize)]
+struct FoundEvent {
+    tenant_id: String,
+    time_ns: i64,
+    event_id: String,
+}
+
+impl From<FoundEvent> for EventKey {
+    fn from(found: FoundEvent) -> Self {
+        Self { tenant_id: found.tenant_id, event_id: found.event_id, time: found.time_ns }
     }
 }

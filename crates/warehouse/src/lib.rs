@@ -5,8 +5,8 @@
 //! `queries/`: `schema/NNNN_name.sql` are the migrations, `read/*.sql` the reads; every file is embedded here and run
 //! against the real engine by the tests.
 //!
-//! One table is written, `spans`. Materialized views make the rest from each inserted block: `calls` (one narrow row per
-//! client request), `attempts` (one per try at an upstream) and the rollups (`usage_*`, `latency_*`, `facets_hour`). Every insert
+//! Two tables are written, `spans` and `events` (log records). Materialized views make the rest from each inserted block: of spans `calls` (one narrow
+//! row per client request), `attempts` (one per try at an upstream) and the rollups (`usage_*`, `latency_*`, `facets_hour`). Every insert
 //! carries a token by which the engine recognises a batch that it has already taken, in each of these tables, so a resend
 //! after a crash neither doubles nor misses a row anywhere.
 
@@ -25,4 +25,4 @@ pub use client::{Warehouse, WarehouseConfig};
 pub use error::{Failure, InsertError, WarehouseError};
 pub use reads::consistency::Consistency;
 pub use reads::vitals::Vitals;
-pub use rows::{SpanKey, SpanRow};
+pub use rows::{EventKey, EventRow, SpanKey, SpanRow};

@@ -18,6 +18,7 @@ pub(crate) mod read {
         CALLS = "calls.sql",
         CALLS_TEXT = "calls_text.sql",
         CONSISTENCY = "consistency.sql",
+        EXISTING_EVENTS = "existing_events.sql",
         EXISTING_SPANS = "existing_spans.sql",
         FACETS = "facets.sql",
         OVERVIEW_LATENCY = "overview_latency.sql",
@@ -71,6 +72,7 @@ pub(crate) const MIGRATIONS: &[Migration] = migrations! {
     5 = "0005_latency.sql",
     6 = "0006_steps.sql",
     7 = "0007_facets.sql",
+    8 = "0008_events.sql",
 };
 
 /// The table of applied migrations, created before any of them.

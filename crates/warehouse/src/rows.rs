@@ -1,4 +1,4 @@
-//! The rows that others fill: one span, every column by its name in `queries/schema/`.
+//! The rows that others fill: a span, an event, every column by its name in `queries/schema/`.
 
 use clickhouse::Row;
 use serde::{Deserialize, Serialize};
@@ -187,5 +187,64 @@ impl From<&SpanRow> for SpanKey {
             span_id: row.span_id.clone(),
             start_time: row.start_time,
         }
+    }
+}
+
+/// One OTLP log record as it is inserted. What feedback, actions and evaluations need is read from `attributes` by the tables that are fed
+/// from this one. Texts that do not apply are empty, numbers zero.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Row, Serialize, Deserialize)]
+pub struct EventRow {
+    /// Whose event.
+    pub tenant_id: String,
+    /// When it happened, nanoseconds since the epoch.
+    pub time: i64,
+    /// When it was recorded, nanoseconds since the epoch.
+    pub observed_time: i64,
+    /// What makes it one event of the tenant, together with `time`.
+    pub event_id: String,
+    /// `control_tower.action`, `gen_ai.evaluation.result`, …
+    pub event_name: String,
+    /// 32 lower-case hex digits, or empty.
+    pub trace_id: String,
+    /// 16 lower-case hex digits, or empty.
+    pub span_id: String,
+    /// `gen_ai.response.id`: the answer that it is about, or empty.
+    pub response_id: String,
+    /// `INFO`, `ERROR`, …, as the sender wrote it.
+    pub severity: String,
+    /// OTLP's number, 1 to 24; 0 when unknown.
+    pub severity_number: u8,
+    /// Text, or JSON.
+    pub body: String,
+    /// Emitting service.
+    pub service_name: String,
+    /// Instrumentation scope.
+    pub scope_name: String,
+    /// Version of the scope.
+    pub scope_version: String,
+    /// Public id of the API key that sent it, where a key did.
+    pub key_id: String,
+    /// Every attribute that is in no typed column.
+    pub attributes: Vec<(String, String)>,
+    /// Attributes of the resource.
+    pub resource_attributes: Vec<(String, String)>,
+    /// Days that the tenant keeps its telemetry.
+    pub retention_days: u16,
+}
+
+/// What makes an event one event.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct EventKey {
+    /// Whose event.
+    pub tenant_id: String,
+    /// Its id.
+    pub event_id: String,
+    /// Nanoseconds since the epoch.
+    pub time: i64,
+}
+
+impl From<&EventRow> for EventKey {
+    fn from(row: &EventRow) -> Self {
+        Self { tenant_id: row.tenant_id.clone(), event_id: row.event_id.clone(), time: row.time }
     }
 }

@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "in a test, what cannot be had must end it")]
 
 use super::{LOAD_CALLS, MIGRATIONS, MIGRATIONS_TABLE, engine, read};
-use crate::SpanRow;
+use crate::{EventRow, SpanRow};
 use crate::client::{Warehouse, WarehouseConfig};
 use crate::migrate::{render, statements};
 use crate::testing::{Engine, Load};
@@ -25,7 +25,7 @@ fn parameters(sql: &str) -> BTreeSet<(&str, &str)> {
 fn bind(query: Query, sql: &str) -> Query {
     parameters(sql).into_iter().fold(query, |query, (name, kind)| match (name, kind) {
         ("tenants", _) => query.param(name, vec!["tenant-1"]),
-        ("traces" | "spans", _) => query.param(name, vec!["a".repeat(32)]),
+        ("traces" | "spans" | "events", _) => query.param(name, vec!["a".repeat(32)]),
         ("usage" | "latency", _) => query.param(name, format!("{name}_hour")),
         (_, "Array(String)") => query.param(name, Vec::<String>::new()),
         ("previous_ms" | "from_ms" | "hours_from_ms" | "days_from_ms", _) => query.param(name, FROM_MS),
@@ -105,6 +105,14 @@ async fn the_engine_understands_every_file_and_lists_use_the_primary_key() {
         ..SpanRow::default()
     };
     warehouse.insert_spans(&[other("attempt", "chat"), other("", "retrieval")], "others").await.unwrap();
+
+    let event = EventRow {
+        tenant_id: "tenant-1".to_owned(),
+        time: FROM_MS * 1_000_000,
+        retention_days: 3650,
+        ..EventRow::default()
+    };
+    warehouse.insert_events(&[event], "event").await.unwrap();
 
     for (name, sql) in read::ALL {
         let plan = explain(&warehouse, "indexes = 1", sql).await.unwrap_or_else(|e| panic!("{name}: {e}"));
