@@ -12,9 +12,11 @@ pub mod price;
 pub mod reads;
 pub mod time;
 pub mod usage;
+pub mod verdict;
 
 pub use api_error::{ApiError, Fault};
 pub use ids::{KeyId, ModelName, ProviderId, RequestId, TenantId};
 pub use money::Usd;
 pub use time::Timestamp;
 pub use usage::{TokenUsage, UsageSource};
+pub use verdict::{SubjectRef, Verdict};

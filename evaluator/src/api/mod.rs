@@ -1,0 +1,1 @@
+//! The HTTP surface: judges asked synchronously, and the queue of annotations.

@@ -1,0 +1,73 @@
+//! Judges: each looks at one call and says one thing about it.
+//!
+//! A [`Judge`] gets a [`Subject`], the call with everything that could be found of it, and returns a verdict. The
+//! [`Registry`] holds the configured ones by name; workers, the API and offline runs all take them from there. A judge that
+//! has nothing to say about a call (no context, no tools) says so by the label `not_applicable` and no score, so that a call
+//! without verdict is one that was not judged.
+
+mod config;
+mod registry;
+mod subject;
+
+pub use config::JudgesConfig;
+pub use registry::Registry;
+pub use subject::{Message, Passage, Subject, Tool, ToolCall};
+
+use contracts::Verdict;
+use std::pin::Pin;
+
+/// Label of a verdict on a call about which the judge has nothing to say.
+pub const NOT_APPLICABLE: &str = "not_applicable";
+/// Label of a verdict that a judge tried to reach and could not.
+pub const ERROR: &str = "error";
+
+/// What a judge returns while it works.
+pub type Judging<'a> = Pin<Box<dyn Future<Output = Result<Verdict, JudgeError>> + Send + 'a>>;
+
+/// Looks at one call and says one thing about it.
+pub trait Judge: Send + Sync + std::fmt::Debug {
+    /// Its name: letters, digits, `_` and `-`.
+    fn name(&self) -> &str;
+
+    /// Changes whenever the same call could get another verdict.
+    fn version(&self) -> &str;
+
+    /// The verdict. Most judges compute and never wait; those that ask a model or a program do.
+    fn judge<'a>(&'a self, subject: &'a Subject) -> Judging<'a>;
+
+    /// Whether it costs a model call or leaves the process.
+    fn is_remote(&self) -> bool {
+        false
+    }
+}
+
+/// Why a judge reached no verdict.
+#[derive(Debug, thiserror::Error)]
+pub enum JudgeError {
+    /// No answer in time.
+    #[error("judge {judge}: no verdict within {millis} ms")]
+    Deadline {
+        /// Which judge.
+        judge: String,
+        /// How long it had.
+        millis: u128,
+    },
+    /// Its budget is spent.
+    #[error("judge {judge}: its budget of {budget} USD is spent")]
+    Budget {
+        /// Which judge.
+        judge: String,
+        /// The budget.
+        budget: String,
+    },
+    /// What it asked failed or answered nonsense.
+    #[error("judge {judge}: {reason}")]
+    Failed {
+        /// Which judge.
+        judge: String,
+        /// What happened.
+        reason: String,
+        /// Whether a later try may succeed.
+        retryable: bool,
+    },
+}

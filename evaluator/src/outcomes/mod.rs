@@ -1,0 +1,1 @@
+//! What calls were good for: feedback and actions joined to every cost that served them.
