@@ -1,9 +1,9 @@
 //! Does the context support the answer? The grounding detector.
 //!
-//! The answer is split into claims ([`split`]); for each the closest text of the context is found ([`evidence`]) and
-//! compared word by word: names, numbers, negation, order ([`features`]). A small trained head ([`head`]) turns the
-//! comparison into a probability for each claim and, from all of them, for the answer. Everything up to here is the
-//! lexical stage, and takes milliseconds. With an embedder, the full stage adds how close in meaning the two are.
+//! The answer is split into claims; for each the closest text of the context is found and compared word by word: names,
+//! numbers, negation, order. A small trained head turns the comparison into a probability for each claim and, from all
+//! of them, for the answer. Everything up to here is the lexical stage, and takes milliseconds. With an embedder, the
+//! full stage adds how close in meaning the two are.
 
 mod types;
 

@@ -1,6 +1,7 @@
 //! What goes into the detector and what comes out. All of it is serialisable: a verdict keeps the assessment as it is.
 
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::ops::Range;
 
 /// An answer and what it was given to answer from.
@@ -38,7 +39,7 @@ pub struct Assessment {
     /// How far the detector went.
     pub stage: Stage,
     /// Version of the features and weights; results of different versions are not comparable.
-    pub version: &'static str,
+    pub version: Cow<'static, str>,
 }
 
 /// How far the detector went before it was done or ran out of time.
@@ -74,8 +75,8 @@ pub enum ClaimKind {
     Sentence,
     /// One item of a list.
     ListItem,
-    /// One row of a table: its cells only mean something together.
-    TableRow,
+    /// One cell of a table, read together with the head of its column and the first cell of its row.
+    TableCell,
     /// A number, an amount or a quantity within a claim.
     Number,
     /// A date or a time within a claim.
