@@ -24,5 +24,6 @@ pub mod testing;
 pub use client::{Warehouse, WarehouseConfig};
 pub use error::{Failure, InsertError, WarehouseError};
 pub use reads::consistency::Consistency;
+pub use reads::evaluations::{JudgeCall, Retrieval, StoredVerdict, UnjudgedCall, UnjudgedQuery, VerdictPage};
 pub use reads::vitals::Vitals;
 pub use rows::{EventKey, EventRow, SpanKey, SpanRow};

@@ -18,9 +18,13 @@ pub(crate) mod read {
         CALLS = "calls.sql",
         CALLS_TEXT = "calls_text.sql",
         CONSISTENCY = "consistency.sql",
+        EVALUATIONS = "evaluations.sql",
+        EVALUATIONS_CALL = "evaluations_call.sql",
         EXISTING_EVENTS = "existing_events.sql",
         EXISTING_SPANS = "existing_spans.sql",
         FACETS = "facets.sql",
+        JUDGE_CALLS = "judge_calls.sql",
+        JUDGE_RETRIEVALS = "judge_retrievals.sql",
         OVERVIEW_LATENCY = "overview_latency.sql",
         OVERVIEW_LATENCY_FILTERED = "overview_latency_filtered.sql",
         OVERVIEW_LATENCY_MODELS = "overview_latency_models.sql",
@@ -29,6 +33,7 @@ pub(crate) mod read {
         PING = "ping.sql",
         SERVER_VERSION = "server_version.sql",
         SIGNALS = "signals.sql",
+        UNJUDGED_CALLS = "unjudged_calls.sql",
         VITALS = "vitals.sql",
     }
 }
@@ -73,6 +78,7 @@ pub(crate) const MIGRATIONS: &[Migration] = migrations! {
     6 = "0006_steps.sql",
     7 = "0007_facets.sql",
     8 = "0008_events.sql",
+    9 = "0009_evaluations.sql",
 };
 
 /// The table of applied migrations, created before any of them.

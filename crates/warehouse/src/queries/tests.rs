@@ -3,10 +3,10 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "in a test, what cannot be had must end it")]
 
 use super::{LOAD_CALLS, MIGRATIONS, MIGRATIONS_TABLE, engine, read};
-use crate::{EventRow, SpanRow};
 use crate::client::{Warehouse, WarehouseConfig};
 use crate::migrate::{render, statements};
 use crate::testing::{Engine, Load};
+use crate::{EventRow, SpanRow};
 use clickhouse::query::Query;
 use contracts::reads::TimeRange;
 use std::collections::BTreeSet;
@@ -27,6 +27,7 @@ fn bind(query: Query, sql: &str) -> Query {
         ("tenants", _) => query.param(name, vec!["tenant-1"]),
         ("traces" | "spans" | "events", _) => query.param(name, vec!["a".repeat(32)]),
         ("usage" | "latency", _) => query.param(name, format!("{name}_hour")),
+        ("sampled", _) => query.param(name, vec![("", "", 1_000_000_u32)]),
         (_, "Array(String)") => query.param(name, Vec::<String>::new()),
         ("previous_ms" | "from_ms" | "hours_from_ms" | "days_from_ms", _) => query.param(name, FROM_MS),
         ("to_ms" | "days_to_ms" | "hours_to_ms", _) => query.param(name, FROM_MS + 3_600_000),
@@ -109,6 +110,8 @@ async fn the_engine_understands_every_file_and_lists_use_the_primary_key() {
     let event = EventRow {
         tenant_id: "tenant-1".to_owned(),
         time: FROM_MS * 1_000_000,
+        // Feeds the table of evaluations too.
+        event_name: "gen_ai.evaluation.result".to_owned(),
         retention_days: 3650,
         ..EventRow::default()
     };

@@ -4,6 +4,7 @@
 mod call;
 mod calls;
 pub(crate) mod consistency;
+pub(crate) mod evaluations;
 mod facets;
 mod overview;
 pub(crate) mod vitals;
