@@ -1,11 +1,13 @@
-//! From a decoded request to durable rows: decode each span, normalise, redact, spool, and only then say that it was taken.
+//! From a decoded request to durable rows: decode each span or log record, normalise, redact, spool, and only then say that it was taken.
 
 use crate::auth::Principal;
 use crate::metrics::Metrics;
-use crate::normalise::{Limits, Origin, Rejected, Source, Tally, normalise};
-use crate::receive::TraceRequest;
+use crate::normalise::{Limits, Origin, Rejected, Source, Tally, normalise, normalise_log};
+use crate::receive::{ExportRequest, Signal};
 use crate::record::Sender;
+use crate::row::Row;
 use crate::{record, redact};
+use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
 use runtime::Clock;
@@ -58,11 +60,11 @@ pub enum IngestError {
 /// What became of a request.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Outcome {
-    /// Spans that are durable.
+    /// Spans, or log records, that are durable.
     pub accepted: u64,
-    /// Spans that were not taken, by reason.
+    /// Those that were not taken, by reason.
     pub rejected: BTreeMap<&'static str, (u64, String)>,
-    /// Spans that lost content for their size.
+    /// Those that lost content for their size.
     pub truncated: u64,
 }
 
@@ -74,7 +76,7 @@ impl Outcome {
         let mut reasons: Vec<String> =
             self.rejected.values().map(|(spans, reason)| format!("{spans} rejected: {reason}")).collect();
         if self.truncated > 0 {
-            reasons.push(format!("{} cut down to metadata: larger than a span may be", self.truncated));
+            reasons.push(format!("{} cut down to metadata: larger than one may be", self.truncated));
         }
         (!reasons.is_empty()).then(|| (i64::try_from(rejected).unwrap_or(i64::MAX), reasons.join("; ")))
     }
@@ -97,17 +99,22 @@ impl Ingest {
     }
 
     /// Takes a request; when this returns, what was accepted survives any crash.
-    pub async fn export(&self, principal: Principal, request: TraceRequest) -> Result<Outcome, IngestError> {
+    pub async fn export(
+        &self,
+        principal: Principal,
+        signal: Signal,
+        request: ExportRequest,
+    ) -> Result<Outcome, IngestError> {
         // Before the work, so that pressure stays cheap.
         if self.spool.is_full() {
             return Err(IngestError::Full);
         }
-        let size: usize = encoded_spans(&request).map(bytes::Bytes::len).sum();
+        let size: usize = encoded_items(&request).map(bytes::Bytes::len).sum();
         let prepared = if size <= INLINE_BYTES {
-            self.prepare(&principal, request)?
+            self.prepare(&principal, signal, request)?
         } else {
             let this = self.clone();
-            tokio::task::spawn_blocking(move || this.prepare(&principal, request))
+            tokio::task::spawn_blocking(move || this.prepare(&principal, signal, request))
                 .await
                 .map_err(|_| IngestError::Stopped)??
         };
@@ -121,24 +128,29 @@ impl Ingest {
                 }
             })?;
         }
-        self.count(&prepared);
+        self.count(signal, &prepared);
         Ok(prepared.outcome)
     }
 
-    fn prepare(&self, principal: &Principal, request: TraceRequest) -> Result<Prepared, IngestError> {
+    fn prepare(
+        &self,
+        principal: &Principal,
+        signal: Signal,
+        request: ExportRequest,
+    ) -> Result<Prepared, IngestError> {
         let mut prepared = Prepared::default();
-        for resource_spans in request.resource_spans {
-            let source = Source::resource(resource_spans.resource, self.limits, &mut prepared.tally);
-            for scope_spans in resource_spans.scope_spans {
-                let source = source.with_scope(scope_spans.scope, self.limits, &mut prepared.tally);
-                for span in scope_spans.spans {
-                    if let Err(reason) = self.prepare_span(span, &source, principal, &mut prepared) {
-                        let (spans, _) = prepared
+        for of_resource in request.resources {
+            let source = Source::resource(of_resource.resource, self.limits, &mut prepared.tally);
+            for of_scope in of_resource.scopes {
+                let source = source.with_scope(of_scope.scope, self.limits, &mut prepared.tally);
+                for item in of_scope.items {
+                    if let Err(reason) = self.prepare_item(item, signal, &source, principal, &mut prepared) {
+                        let (items, _) = prepared
                             .outcome
                             .rejected
                             .entry(reason.as_str())
                             .or_insert_with(|| (0, reason.to_string()));
-                        *spans += 1;
+                        *items += 1;
                     }
                     if prepared.bytes > self.max_expanded {
                         return Err(IngestError::TooLarge { limit: self.max_expanded });
@@ -149,22 +161,33 @@ impl Ingest {
         Ok(prepared)
     }
 
-    fn prepare_span(
+    fn prepare_item(
         &self,
         encoded: bytes::Bytes,
+        signal: Signal,
         source: &Source,
         principal: &Principal,
         prepared: &mut Prepared,
     ) -> Result<(), Rejected> {
-        let size = encoded.len();
-        let span = Span::decode(encoded).map_err(|_| Rejected::Undecodable)?;
         let origin = match principal {
             Principal::Tenant(policy) => Origin::Tenant(policy),
             Principal::Service { .. } => {
                 Origin::Service { default_retention_days: self.default_retention_days }
             }
         };
-        let (mut row, tally) = normalise(span, size, source, origin, self.limits, self.clock.now())?;
+        let (size, now) = (encoded.len(), self.clock.now());
+        let (mut row, tally) = match signal {
+            Signal::Traces => {
+                let span = Span::decode(encoded).map_err(|_| Rejected::Undecodable)?;
+                let (row, tally) = normalise(span, size, source, origin, self.limits, now)?;
+                (Row::from(row), tally)
+            }
+            Signal::Logs => {
+                let log = LogRecord::decode(encoded.clone()).map_err(|_| Rejected::Undecodable)?;
+                let (row, tally) = normalise_log(log, &encoded, source, origin, self.limits, now)?;
+                (Row::from(row), tally)
+            }
+        };
         prepared.redacted += u64::from(redact::redact(&mut row, principal));
         // Postcard fails on types that rows do not have; were it to fail, the span is refused and counted.
         let sender = match principal {
@@ -181,19 +204,26 @@ impl Ingest {
         Ok(())
     }
 
-    fn count(&self, prepared: &Prepared) {
+    fn count(&self, signal: Signal, prepared: &Prepared) {
         let rejected: u64 = prepared.outcome.rejected.values().map(|(spans, _)| spans).sum();
-        self.metrics.received.inc_by(prepared.outcome.accepted + rejected);
-        self.metrics.accepted.inc_by(prepared.outcome.accepted);
+        let (received, accepted, refused) = match signal {
+            Signal::Traces => (&self.metrics.received, &self.metrics.accepted, &self.metrics.rejected),
+            Signal::Logs => {
+                let metrics = &self.metrics;
+                (&metrics.events_received, &metrics.events_accepted, &metrics.events_rejected)
+            }
+        };
+        received.inc_by(prepared.outcome.accepted + rejected);
+        accepted.inc_by(prepared.outcome.accepted);
         self.metrics.redacted.inc_by(prepared.redacted);
         for (reason, (spans, _)) in &prepared.outcome.rejected {
-            self.metrics.rejected.get_or_create(&[("reason", *reason)]).inc_by(*spans);
+            refused.get_or_create(&[("reason", *reason)]).inc_by(*spans);
         }
         self.metrics.count(&prepared.tally);
         self.metrics.show_spool(&self.spool.stats());
     }
 }
 
-fn encoded_spans(request: &TraceRequest) -> impl Iterator<Item = &bytes::Bytes> {
-    request.resource_spans.iter().flat_map(|resource| &resource.scope_spans).flat_map(|scope| &scope.spans)
+fn encoded_items(request: &ExportRequest) -> impl Iterator<Item = &bytes::Bytes> {
+    request.resources.iter().flat_map(|resource| &resource.scopes).flat_map(|scope| &scope.items)
 }

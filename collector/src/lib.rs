@@ -1,6 +1,6 @@
 //! OTLP in, ClickHouse out.
 //!
-//! The way of a span:
+//! The way of a span, and of a log record beside it:
 //!
 //! 1. `receive`: gRPC or HTTP, protobuf or JSON, compressed or not; `auth` knows the sender by its headers before the body is
 //!    read.
@@ -20,6 +20,7 @@ mod normalise;
 mod receive;
 mod record;
 mod redact;
+mod row;
 mod run;
 mod writer;
 

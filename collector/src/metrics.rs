@@ -28,6 +28,14 @@ pub struct Metrics {
     pub rejected: Labelled,
     /// Spans by the names they used.
     pub dialects: Labelled,
+    /// Log records that came in.
+    pub events_received: Counter,
+    /// Log records that are durable.
+    pub events_accepted: Counter,
+    /// Log records that were not taken, by reason.
+    pub events_rejected: Labelled,
+    /// Log records in ClickHouse.
+    pub events_inserted: Counter,
     /// Attributes that went into the maps, by namespace.
     pub unknown_attributes: Labelled,
     /// Attributes that contradicted one of higher authority.
@@ -80,6 +88,10 @@ impl Metrics {
             accepted: Counter::default(),
             rejected: Family::default(),
             dialects: Family::default(),
+            events_received: Counter::default(),
+            events_accepted: Counter::default(),
+            events_rejected: Family::default(),
+            events_inserted: Counter::default(),
             unknown_attributes: Family::default(),
             conflicting_attributes: Counter::default(),
             invalid_attributes: Counter::default(),
@@ -124,6 +136,11 @@ impl Metrics {
             "Spans by the attribute names they used",
             self.dialects.clone(),
         );
+        r.register("collector_events_received", "Log records that came in", self.events_received.clone());
+        let accepted = self.events_accepted.clone();
+        r.register("collector_events_accepted", "Log records that are durable in the spool", accepted);
+        let rejected = self.events_rejected.clone();
+        r.register("collector_events_rejected", "Log records that were not taken, by reason", rejected);
         let unknown = self.unknown_attributes.clone();
         r.register("collector_attributes_unknown", "Attributes kept in the map, by namespace", unknown);
         let conflicting = self.conflicting_attributes.clone();
@@ -161,6 +178,8 @@ impl Metrics {
 
     fn register_writer(&self, r: &mut Registry) {
         r.register("collector_spans_inserted", "Rows inserted into ClickHouse", self.inserted.clone());
+        let events = self.events_inserted.clone();
+        r.register("collector_events_inserted", "Log records inserted into ClickHouse", events);
         let deduplicated = self.deduplicated.clone();
         r.register("collector_spans_deduplicated", "Spans sent before, by how that was known", deduplicated);
         r.register(

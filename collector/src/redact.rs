@@ -4,11 +4,14 @@
 //! the contract for it: when it fails, the row is dropped to its metadata, never kept raw.
 
 use crate::auth::Principal;
+use crate::row::Row;
 use serde_json::Value as Json;
-use warehouse::SpanRow;
+use warehouse::{EventRow, SpanRow};
 
 /// Attributes that carry content and may be left in the map when a dialect was only partly understood.
 const CONTENT: &[&str] = &[
+    "control_tower.context",
+    "control_tower.feedback.comment",
     "ai.prompt",
     "ai.response.object",
     "ai.response.reasoning",
@@ -22,6 +25,7 @@ const CONTENT: &[&str] = &[
     "embedding.embeddings",
     "embedding.text",
     "gen_ai.completion",
+    "gen_ai.evaluation.explanation",
     "gen_ai.input.messages",
     "gen_ai.output.messages",
     "gen_ai.prompt",
@@ -59,12 +63,15 @@ const NOT_CONTENT: &[&str] = &["gen_ai.prompt.name", "gen_ai.prompt.version"];
 const EVENT_CONTENT: &[&str] = &["content", "message", "tool_calls", "gen_ai.event.content", "body"];
 
 /// Takes out what the sender's policy does not let us keep; whether anything was taken.
-pub fn redact(row: &mut SpanRow, principal: &Principal) -> bool {
+pub fn redact(row: &mut Row, principal: &Principal) -> bool {
     match principal {
         // Our own services have applied the policy themselves.
         Principal::Service { .. } => false,
         Principal::Tenant(policy) if policy.capture_content => false,
-        Principal::Tenant(_) => drop_to_metadata(row),
+        Principal::Tenant(_) => match row {
+            Row::Span(row) => drop_to_metadata(row),
+            Row::Event(row) => drop_event_to_metadata(row),
+        },
     }
 }
 
@@ -92,6 +99,15 @@ pub fn drop_to_metadata(row: &mut SpanRow) -> bool {
         attributes.retain(|(key, _)| !is_content(key) && !EVENT_CONTENT.contains(&key.as_str()));
         found |= attributes.len() != before;
     }
+    found
+}
+
+/// As [`drop_to_metadata`], of a log record: its body goes, and attributes that carry what people or models wrote.
+fn drop_event_to_metadata(row: &mut EventRow) -> bool {
+    let before = row.attributes.len();
+    row.attributes.retain(|(key, _)| !is_content(key) && !EVENT_CONTENT.contains(&key.as_str()));
+    let found = !row.body.is_empty() || row.attributes.len() != before;
+    row.body.clear();
     found
 }
 
@@ -166,19 +182,39 @@ mod tests {
 
     #[test]
     fn a_tenant_without_capture_keeps_metadata_alone() {
-        let mut kept = row();
+        let mut kept = Row::from(row());
         assert!(redact(&mut kept, &principal(false)));
         assert!(!format!("{kept:?}").contains("SECRET"), "{kept:?}");
+        assert!(!redact(&mut kept, &principal(false)), "nothing is left to take");
+        let kept = kept.span().unwrap();
         assert_eq!(kept.retrieval_documents, r#"[{"id":"d1","score":0.5}]"#);
         assert_eq!(kept.span_attributes.len(), 2);
         assert_eq!(kept.input_tokens, 3);
+    }
+
+    #[test]
+    fn of_a_log_record_what_people_wrote_goes() {
+        let pair = |key: &str| (key.to_owned(), "SECRET".to_owned());
+        let event = EventRow {
+            body: "SECRET".into(),
+            attributes: vec![
+                pair("control_tower.feedback.comment"),
+                pair("gen_ai.evaluation.explanation"),
+                ("control_tower.feedback.score".into(), "1".into()),
+            ],
+            ..EventRow::default()
+        };
+        let mut kept = Row::from(event);
+        assert!(redact(&mut kept, &principal(false)));
+        assert!(!format!("{kept:?}").contains("SECRET"), "{kept:?}");
+        assert_eq!(kept.event().unwrap().attributes.len(), 1);
         assert!(!redact(&mut kept, &principal(false)), "nothing is left to take");
     }
 
     #[test]
     fn a_tenant_with_capture_keeps_everything() {
-        let mut kept = row();
+        let mut kept = Row::from(row());
         assert!(!redact(&mut kept, &principal(true)));
-        assert_eq!(kept, row());
+        assert_eq!(kept, Row::from(row()));
     }
 }

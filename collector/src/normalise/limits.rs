@@ -4,6 +4,7 @@
 use super::Tally;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
+use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
 
@@ -51,16 +52,25 @@ impl Limits {
             cut.attributes(&mut link.attributes);
         }
         tally.truncated_bytes += cut.bytes;
-        cut.names.sort_unstable();
-        cut.names.dedup();
-        cut.names.truncate(KEPT_ITEMS);
-        let names = serde_json::Value::from(cut.names).to_string();
-        span.attributes.push(attribute(CUT, Value::StringValue(names)));
-        let bytes = i64::try_from(cut.bytes).unwrap_or(i64::MAX);
-        span.attributes.push(attribute(
-            contracts::attributes::control_tower::CONTENT_TRUNCATED_BYTES,
-            Value::IntValue(bytes),
-        ));
+        cut.tell(&mut span.attributes);
+    }
+
+    /// Cuts a log record down when it is too large, as a span is. `size` is its encoded size.
+    pub(super) fn cut_log(self, record: &mut LogRecord, size: usize, tally: &mut Tally) {
+        if size <= self.max_span {
+            return;
+        }
+        tally.truncated_spans += 1;
+        let mut cut = Cut::default();
+        cut.attributes(&mut record.attributes);
+        let body = record.body.as_ref().map_or(0, Message::encoded_len);
+        if body > SHORT_VALUE {
+            record.body = None;
+            cut.names.push("body".to_owned());
+            cut.bytes += body as u64;
+        }
+        tally.truncated_bytes += cut.bytes;
+        cut.tell(&mut record.attributes);
     }
 
     /// Cuts attributes that many spans share.
@@ -103,6 +113,18 @@ impl Cut {
             short
         });
         self.items(attributes, "attributes");
+    }
+
+    /// Says in attributes what was cut off.
+    fn tell(mut self, attributes: &mut Vec<KeyValue>) {
+        self.names.sort_unstable();
+        self.names.dedup();
+        self.names.truncate(KEPT_ITEMS);
+        let names = serde_json::Value::from(self.names).to_string();
+        attributes.push(attribute(CUT, Value::StringValue(names)));
+        let bytes = i64::try_from(self.bytes).unwrap_or(i64::MAX);
+        let key = contracts::attributes::control_tower::CONTENT_TRUNCATED_BYTES;
+        attributes.push(attribute(key, Value::IntValue(bytes)));
     }
 
     fn items<T: Message>(&mut self, items: &mut Vec<T>, what: &str) {

@@ -14,6 +14,7 @@ mod events;
 mod fields;
 mod gen_ai;
 mod limits;
+mod log;
 mod messages;
 mod openinference;
 mod openllmetry;
@@ -27,5 +28,6 @@ mod vercel;
 mod window;
 
 pub use limits::Limits;
+pub use log::normalise_log;
 pub use span::{Origin, Rejected, Source, normalise};
 pub use tally::{Dialect, Tally};

@@ -39,11 +39,17 @@ pub enum Rejected {
     SpanId,
     /// A service's span that names no tenant.
     #[error(
-        "control_tower.tenant.id is missing or not valid: expected a tenant id on each span of a service"
+        "control_tower.tenant.id is missing or not valid: expected a tenant id on each span and log record of a service"
     )]
     Tenant,
-    /// Bytes that are no span.
-    #[error("the span is not valid protobuf")]
+    /// A log record's trace id.
+    #[error("trace_id is not valid: expected none, or 16 bytes")]
+    LogTraceId,
+    /// A log record's span id.
+    #[error("span_id is not valid: expected none, or 8 bytes")]
+    LogSpanId,
+    /// Bytes that are no span and no log record.
+    #[error("it is not valid protobuf")]
     Undecodable,
 }
 
@@ -51,8 +57,8 @@ impl Rejected {
     /// As a metric's label.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::TraceId => "trace_id",
-            Self::SpanId => "span_id",
+            Self::TraceId | Self::LogTraceId => "trace_id",
+            Self::SpanId | Self::LogSpanId => "span_id",
             Self::Tenant => "tenant",
             Self::Undecodable => "undecodable",
         }
@@ -97,6 +103,26 @@ impl Source {
             ..self.clone()
         }
     }
+
+    pub(super) fn service_name(&self) -> &str {
+        &self.service_name
+    }
+
+    pub(super) fn scope_name(&self) -> &str {
+        &self.scope_name
+    }
+
+    pub(super) fn scope_version(&self) -> &str {
+        &self.scope_version
+    }
+
+    pub(super) fn scope_attributes(&self) -> &[(String, String)] {
+        &self.scope_attributes
+    }
+
+    pub(super) fn resource_attributes(&self) -> &[(String, String)] {
+        &self.resource_attributes
+    }
 }
 
 /// Makes a row of a span of `size` encoded bytes that came in at `now`.
@@ -108,8 +134,8 @@ pub fn normalise(
     limits: Limits,
     now: Timestamp,
 ) -> Result<(SpanRow, Tally), Rejected> {
-    let trace_id = id::<16>(&span.trace_id).ok_or(Rejected::TraceId)?;
-    let span_id = id::<8>(&span.span_id).ok_or(Rejected::SpanId)?;
+    let trace_id = hex_id::<16>(&span.trace_id).ok_or(Rejected::TraceId)?;
+    let span_id = hex_id::<8>(&span.span_id).ok_or(Rejected::SpanId)?;
     let mut tally = Tally::default();
     limits.cut_span(&mut span, size, &mut tally);
     let mut draft = Draft { row: SpanRow::default(), fields: Fields::new(span.attributes), tally };
@@ -121,7 +147,7 @@ pub fn normalise(
     draft.row = SpanRow {
         trace_id,
         span_id,
-        parent_span_id: id::<8>(&span.parent_span_id).unwrap_or_default(),
+        parent_span_id: hex_id::<8>(&span.parent_span_id).unwrap_or_default(),
         start_time: placed.start_ns,
         duration_ns: placed.duration_ns,
         trace_state: span.trace_state,
@@ -204,8 +230,8 @@ fn event(event: opentelemetry_proto::tonic::trace::v1::span::Event) -> Event {
 /// Links have columns for their ids; attributes and state of a link become an attribute of the span.
 fn links(draft: &mut Draft, links: Vec<Link>) {
     for (index, link) in links.into_iter().enumerate() {
-        draft.row.link_trace_id.push(id::<16>(&link.trace_id).unwrap_or_default());
-        draft.row.link_span_id.push(id::<8>(&link.span_id).unwrap_or_default());
+        draft.row.link_trace_id.push(hex_id::<16>(&link.trace_id).unwrap_or_default());
+        draft.row.link_span_id.push(hex_id::<8>(&link.span_id).unwrap_or_default());
         if !link.attributes.is_empty() {
             let attributes = values::json(&list(link.attributes)).to_string();
             draft.fields.put(&format!("otel.links.{index}.attributes"), Value::StringValue(attributes));
@@ -223,7 +249,7 @@ fn list(values: Vec<KeyValue>) -> Value {
 }
 
 /// An id of `N` bytes as hex digits, unless it is of another length or all zero.
-fn id<const N: usize>(bytes: &[u8]) -> Option<String> {
+pub(super) fn hex_id<const N: usize>(bytes: &[u8]) -> Option<String> {
     (bytes.len() == N && bytes.iter().any(|byte| *byte != 0)).then(|| hex::encode(bytes))
 }
 
@@ -249,7 +275,7 @@ fn status(status: Option<Status>) -> (&'static str, String) {
 }
 
 /// What the sender itself says that it dropped.
-fn dropped(attributes: &mut Vec<(String, String)>, key: &str, count: u32) {
+pub(super) fn dropped(attributes: &mut Vec<(String, String)>, key: &str, count: u32) {
     if count > 0 {
         attributes.push((key.to_owned(), count.to_string()));
     }

@@ -1,4 +1,4 @@
-//! OTLP over gRPC: `TraceService/Export`, and a clear answer for the services that are not here.
+//! OTLP over gRPC: `TraceService/Export`, `LogsService/Export`, and a clear answer for the services that are not here.
 //!
 //! The service is written by hand around tonic's codec, for two reasons: senders are known by their headers before a message
 //! is read, and spans are decoded one by one (see `wire`).
@@ -6,7 +6,7 @@
 use super::compression::Compression;
 use super::in_flight::Room;
 use super::status::Refusal;
-use super::{Receiver, TraceRequest, body};
+use super::{ExportRequest, Receiver, Signal, body};
 use crate::auth::Principal;
 use axum::Router;
 use axum::body::Body;
@@ -24,17 +24,22 @@ use tonic::codec::{CompressionEncoding, EnabledCompressionEncodings};
 use tonic::server::{Grpc, UnaryService};
 use tonic_prost::ProstCodec;
 
-const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
+const TRACES: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
+const LOGS: &str = "/opentelemetry.proto.collector.logs.v1.LogsService/Export";
 
 /// What stands before a message: whether it is compressed, and its length.
 const PREFIX: usize = 5;
 
 /// The gRPC services as a router.
 pub fn router(receiver: Receiver) -> Router {
-    Router::new().route(EXPORT, post(export)).fallback(unimplemented).with_state(receiver)
+    Router::new()
+        .route(TRACES, post(|receiver, request| export(Signal::Traces, receiver, request)))
+        .route(LOGS, post(|receiver, request| export(Signal::Logs, receiver, request)))
+        .fallback(unimplemented)
+        .with_state(receiver)
 }
 
-async fn export(State(receiver): State<Receiver>, request: Request) -> Response {
+async fn export(signal: Signal, State(receiver): State<Receiver>, request: Request) -> Response {
     let authenticated = receiver.authenticator.authenticate(request.headers());
     let retry_after = receiver.ingest.retry_after();
     let principal = match authenticated {
@@ -56,12 +61,13 @@ async fn export(State(receiver): State<Receiver>, request: Request) -> Response 
     for encoding in [CompressionEncoding::Gzip, CompressionEncoding::Zstd] {
         accept.enable(encoding);
     }
-    let mut grpc = Grpc::new(ProstCodec::<ExportTraceServiceResponse, TraceRequest>::default())
+    let mut grpc = Grpc::new(ProstCodec::<ExportTraceServiceResponse, ExportRequest>::default())
         .apply_compression_config(accept, EnabledCompressionEncodings::default())
         .apply_max_message_size_config(Some(receiver.sizes.max_decompressed), None);
     let limit = receiver.sizes.max_decompressed;
-    let response =
-        grpc.unary(Export { receiver: receiver.clone(), principal, rooms: Some(rooms) }, request).await;
+    let response = grpc
+        .unary(Export { signal, receiver: receiver.clone(), principal, rooms: Some(rooms) }, request)
+        .await;
     match unread(response.headers(), limit) {
         Some(refusal) => {
             receiver.count("grpc", refusal.label);
@@ -105,7 +111,7 @@ fn unread(headers: &http::HeaderMap, limit: usize) -> Option<Refusal> {
 
 async fn unimplemented(request: Request) -> Response {
     let path = request.uri().path();
-    let message = format!("{path} is not served here: expected {EXPORT}, as only traces are collected");
+    let message = format!("{path} is not served here: expected {TRACES} or {LOGS}");
     respond(tonic::Status::unimplemented(message).into_http())
 }
 
@@ -115,6 +121,7 @@ fn respond(response: http::Response<tonic::body::Body>) -> Response {
 
 /// One call of one sender.
 struct Export {
+    signal: Signal,
     receiver: Receiver,
     principal: Principal,
     rooms: Option<Rooms>,
@@ -126,13 +133,14 @@ struct Rooms {
     unfolded: Option<Room>,
 }
 
-impl UnaryService<TraceRequest> for Export {
+impl UnaryService<ExportRequest> for Export {
     type Response = ExportTraceServiceResponse;
     type Future =
         Pin<Box<dyn Future<Output = Result<tonic::Response<Self::Response>, tonic::Status>> + Send>>;
 
-    fn call(&mut self, request: tonic::Request<TraceRequest>) -> Self::Future {
-        let (receiver, principal, rooms) = (self.receiver.clone(), self.principal.clone(), self.rooms.take());
+    fn call(&mut self, request: tonic::Request<ExportRequest>) -> Self::Future {
+        let (signal, rooms) = (self.signal, self.rooms.take());
+        let (receiver, principal) = (self.receiver.clone(), self.principal.clone());
         Box::pin(async move {
             let retry_after = receiver.ingest.retry_after();
             let mut rooms = rooms.ok_or_else(|| body::no_room(retry_after).grpc())?;
@@ -143,7 +151,7 @@ impl UnaryService<TraceRequest> for Export {
                     .await
                     .map_err(|refusal| refusal.grpc())?;
             }
-            let outcome = receiver.ingest.export(principal, request.into_inner()).await;
+            let outcome = receiver.ingest.export(principal, signal, request.into_inner()).await;
             let outcome = outcome.map_err(|error| {
                 let refusal = Refusal::ingest(&error, receiver.ingest.retry_after());
                 receiver.count("grpc", refusal.label);

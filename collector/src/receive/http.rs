@@ -1,8 +1,8 @@
-//! OTLP over HTTP: `POST /v1/traces`, protobuf or JSON, answered in the encoding of the request.
+//! OTLP over HTTP: `POST /v1/traces` and `/v1/logs`, protobuf or JSON, answered in the encoding of the request.
 
 use super::compression::{Compression, DecompressError};
 use super::status::Refusal;
-use super::{Receiver, TraceRequest, body, wire};
+use super::{ExportRequest, Receiver, Signal, body, wire};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
@@ -23,7 +23,8 @@ const INLINE_BYTES: usize = 64 * 1024;
 /// OTLP's paths.
 pub fn router(receiver: Receiver) -> Router {
     Router::new()
-        .route("/v1/traces", post(traces).fallback(not_post))
+        .route("/v1/traces", post(|s, h, b| take(Signal::Traces, s, h, b)).fallback(not_post))
+        .route("/v1/logs", post(|s, h, b| take(Signal::Logs, s, h, b)).fallback(not_post))
         .route("/v1/{signal}", any(other_signal))
         .with_state(receiver)
 }
@@ -60,16 +61,16 @@ impl Encoding {
     }
 }
 
-async fn traces(State(receiver): State<Receiver>, headers: HeaderMap, body: Body) -> Response {
+async fn take(signal: Signal, State(receiver): State<Receiver>, headers: HeaderMap, body: Body) -> Response {
     // Whoever sends neither encoding is told so in the one that people read.
     let encoding = Encoding::of(&headers);
     let answer_in = encoding.as_ref().map_or(Encoding::Json, |encoding| *encoding);
-    match export(&receiver, encoding, &headers, body).await {
+    match export(signal, &receiver, encoding, &headers, body).await {
         Ok(response) => {
             receiver.count("http", "ok");
             let body = match answer_in {
                 Encoding::Protobuf => response.encode_to_vec(),
-                Encoding::Json => json(&response).to_string().into_bytes(),
+                Encoding::Json => json(signal, &response).to_string().into_bytes(),
             };
             ([(CONTENT_TYPE, answer_in.content_type())], body).into_response()
         }
@@ -81,17 +82,18 @@ async fn traces(State(receiver): State<Receiver>, headers: HeaderMap, body: Body
 }
 
 /// In protobuf's JSON mapping: what is not set is absent, and a 64 bit integer is a text.
-fn json(response: &ExportTraceServiceResponse) -> serde_json::Value {
+fn json(signal: Signal, response: &ExportTraceServiceResponse) -> serde_json::Value {
     match &response.partial_success {
         None => serde_json::json!({}),
         Some(partial) => serde_json::json!({"partialSuccess": {
-            "rejectedSpans": partial.rejected_spans.to_string(),
+            (signal.rejected_name()): partial.rejected_spans.to_string(),
             "errorMessage": partial.error_message,
         }}),
     }
 }
 
 async fn export(
+    signal: Signal,
     receiver: &Receiver,
     encoding: Result<Encoding, Refusal>,
     headers: &HeaderMap,
@@ -107,11 +109,11 @@ async fn export(
     let mut room = receiver.in_flight.enter(weight).await.ok_or_else(|| body::no_room(retry_after))?;
     let body = body::read(body, max_request, &mut room, retry_after).await?;
     let mut unfolded = body::enter_unfolding(receiver, compression, body.len()).await?;
-    let (request, size) = unfold(body, encoding, compression, receiver).await?;
+    let (request, size) = unfold(signal, body, encoding, compression, receiver).await?;
     if let Some(room) = &mut unfolded {
         body::fit(room, body::weight(size), retry_after).await?;
     }
-    let outcome = receiver.ingest.export(principal, request).await;
+    let outcome = receiver.ingest.export(principal, signal, request).await;
     let outcome = outcome.map_err(|error| Refusal::ingest(&error, retry_after))?;
     let partial_success = outcome
         .partial_success()
@@ -140,11 +142,12 @@ fn length(headers: &HeaderMap, most: usize) -> Result<usize, Refusal> {
 
 /// Decompresses and decodes, away from the async threads when that takes long; returns the decompressed size, too.
 async fn unfold(
+    signal: Signal,
     body: Bytes,
     encoding: Encoding,
     compression: Compression,
     receiver: &Receiver,
-) -> Result<(TraceRequest, usize), Refusal> {
+) -> Result<(ExportRequest, usize), Refusal> {
     let limit = receiver.sizes.max_decompressed;
     let inline = body.len() <= INLINE_BYTES && compression == Compression::Identity;
     let work = move || {
@@ -154,8 +157,8 @@ async fn unfold(
         })?;
         let size = plain.len();
         let request = match encoding {
-            Encoding::Protobuf => wire::from_protobuf(plain),
-            Encoding::Json => wire::from_json(&plain),
+            Encoding::Protobuf => wire::from_protobuf(signal, plain),
+            Encoding::Json => wire::from_json(signal, &plain),
         };
         request.map(|request| (request, size)).map_err(Refusal::invalid)
     };
@@ -172,7 +175,7 @@ async fn unfold(
 }
 
 async fn not_post() -> Response {
-    let message = "expected POST: /v1/traces takes OTLP export requests";
+    let message = "expected POST: this takes OTLP export requests";
     let refusal = Refusal::client(StatusCode::METHOD_NOT_ALLOWED, Code::Unimplemented, "method", message);
     let mut response = refuse(&refusal, Encoding::Json);
     response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
@@ -180,7 +183,10 @@ async fn not_post() -> Response {
 }
 
 async fn other_signal(headers: HeaderMap, uri: http::Uri) -> Response {
-    let message = format!("{} is not served here: only traces are collected, at /v1/traces", uri.path());
+    let message = format!(
+        "{} is not served here: only traces and logs are collected, at /v1/traces and /v1/logs",
+        uri.path()
+    );
     let refusal = Refusal::client(StatusCode::NOT_FOUND, Code::Unimplemented, "not_found", message);
     refuse(&refusal, Encoding::of(&headers).unwrap_or(Encoding::Json))
 }

@@ -13,11 +13,38 @@ mod wire;
 pub use grpc::router as grpc_router;
 pub use http::router as http_router;
 pub use in_flight::InFlight;
-pub use wire::TraceRequest;
+pub use wire::ExportRequest;
 
 use crate::auth::{Authenticator, ClientCertificate};
 use crate::ingest::Ingest;
 use crate::metrics::Metrics;
+
+/// What a request carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signal {
+    /// Spans.
+    Traces,
+    /// Log records.
+    Logs,
+}
+
+impl Signal {
+    /// The message's name in OTLP.
+    const fn request_name(self) -> &'static str {
+        match self {
+            Self::Traces => "ExportTraceServiceRequest",
+            Self::Logs => "ExportLogsServiceRequest",
+        }
+    }
+
+    /// What its answer calls what was not taken, in JSON.
+    const fn rejected_name(self) -> &'static str {
+        match self {
+            Self::Traces => "rejectedSpans",
+            Self::Logs => "rejectedLogRecords",
+        }
+    }
+}
 
 /// What both protocols need.
 #[derive(Debug, Clone)]

@@ -1,11 +1,13 @@
 //! The boundary as senders see it: real listeners, a real spool, and a store that keeps what it gets.
 
+mod logs;
 mod over_grpc;
 mod over_http;
 mod over_tls;
 
 use crate::Config;
 use crate::auth::SERVICE_KEY_HEADER;
+use crate::row::{Key, Row};
 use crate::run::Collector;
 use crate::writer::Store;
 use bytes::Bytes;
@@ -26,7 +28,7 @@ use runtime::{Clock, Shutdown};
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use warehouse::{Failure, InsertError, SpanKey, SpanRow, WarehouseError};
+use warehouse::{EventRow, Failure, InsertError, SpanRow, WarehouseError};
 
 const KEY: &str = "ct-tenant";
 const SERVICE_KEY: &str = "a-service-key-of-at-least-32-characters";
@@ -36,6 +38,7 @@ const NOW_S: i64 = 1_790_000_000;
 #[derive(Debug, Clone, Default)]
 struct Kept {
     rows: Arc<Mutex<Vec<SpanRow>>>,
+    events: Arc<Mutex<Vec<EventRow>>>,
     down: bool,
 }
 
@@ -44,16 +47,17 @@ impl Store for Kept {
         Ok(())
     }
 
-    async fn insert(&self, rows: &[SpanRow], _token: &str) -> Result<(), InsertError> {
+    async fn insert(&self, rows: &[Row], _token: &str) -> Result<(), InsertError> {
         if self.down {
             let reason = Failure::Unreachable("down".into());
             return Err(InsertError::Retryable { reason, after: Duration::from_millis(10) });
         }
-        self.rows.lock().unwrap().extend_from_slice(rows);
+        self.rows.lock().unwrap().extend(rows.iter().filter_map(Row::span).cloned());
+        self.events.lock().unwrap().extend(rows.iter().filter_map(Row::event).cloned());
         Ok(())
     }
 
-    async fn existing(&self, _keys: &[SpanKey]) -> Result<HashSet<SpanKey>, WarehouseError> {
+    async fn existing(&self, _keys: &[Key]) -> Result<HashSet<Key>, WarehouseError> {
         Ok(HashSet::new())
     }
 }
@@ -121,7 +125,16 @@ impl Tower {
         self.post("/v1/traces", &headers, request.encode_to_vec()).await
     }
 
-    /// Stops in order and returns what the store got, by name.
+    /// Stops in order and returns the events that the store got, by id.
+    async fn finish_with_events(self) -> Vec<EventRow> {
+        let events = self.kept.events.clone();
+        self.finish().await;
+        let mut events = std::mem::take(&mut *events.lock().unwrap());
+        events.sort_by(|a, b| a.event_id.cmp(&b.event_id));
+        events
+    }
+
+    /// Stops in order and returns the spans that the store got, by name.
     async fn finish(self) -> Vec<SpanRow> {
         self.shutdown.trigger();
         self.collector.finished().await;

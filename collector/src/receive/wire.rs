@@ -1,55 +1,64 @@
-//! An export request, read one level at a time: its spans stay encoded until each is decoded on its own, so a broken span is
-//! rejected alone and the size of each is known before it is unfolded.
+//! An export request, read one level at a time: its spans or log records stay encoded until each is decoded on its own, so a broken
+//! one is rejected alone and the size of each is known before it is unfolded. To this depth, requests of traces and of logs are one
+//! message on the wire, and so are the answers to them.
 
+use super::Signal;
 use bytes::Bytes;
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use prost::Message;
 
-/// `ExportTraceServiceRequest`, to the depth of spans.
+/// `ExportTraceServiceRequest` to the depth of spans, `ExportLogsServiceRequest` to that of log records.
 #[derive(Clone, PartialEq, Message)]
-pub struct TraceRequest {
-    /// Spans by resource.
+pub struct ExportRequest {
+    /// Items by resource.
     #[prost(message, repeated, tag = "1")]
-    pub resource_spans: Vec<ResourceSpans>,
+    pub resources: Vec<OfResource>,
 }
 
-/// `ResourceSpans`.
+/// `ResourceSpans` or `ResourceLogs`.
 #[derive(Clone, PartialEq, Message)]
-pub struct ResourceSpans {
+pub struct OfResource {
     /// Where they come from.
     #[prost(message, optional, tag = "1")]
     pub resource: Option<Resource>,
-    /// Spans by scope.
+    /// Items by scope.
     #[prost(message, repeated, tag = "2")]
-    pub scope_spans: Vec<ScopeSpans>,
+    pub scopes: Vec<OfScope>,
 }
 
-/// `ScopeSpans`.
+/// `ScopeSpans` or `ScopeLogs`.
 #[derive(Clone, PartialEq, Message)]
-pub struct ScopeSpans {
+pub struct OfScope {
     /// What made them.
     #[prost(message, optional, tag = "1")]
     pub scope: Option<InstrumentationScope>,
-    /// Each an encoded `Span`.
+    /// Each an encoded `Span` or `LogRecord`.
     #[prost(bytes = "bytes", repeated, tag = "2")]
-    pub spans: Vec<Bytes>,
+    pub items: Vec<Bytes>,
 }
 
 /// Reads protobuf.
-pub fn from_protobuf(body: Bytes) -> Result<TraceRequest, String> {
-    TraceRequest::decode(body)
-        .map_err(|error| format!("the body is not a valid ExportTraceServiceRequest: {error}"))
+pub fn from_protobuf(signal: Signal, body: Bytes) -> Result<ExportRequest, String> {
+    ExportRequest::decode(body)
+        .map_err(|error| format!("the body is not a valid {}: {error}", signal.request_name()))
 }
 
 /// Reads OTLP's JSON: camelCase names, ids as hex digits, enums as numbers.
-pub fn from_json(body: &[u8]) -> Result<TraceRequest, String> {
-    let request: ExportTraceServiceRequest = serde_json::from_slice(body).map_err(|error| {
-        format!("the body is not a valid ExportTraceServiceRequest in OTLP's JSON encoding: {error}")
+pub fn from_json(signal: Signal, body: &[u8]) -> Result<ExportRequest, String> {
+    let encoded = match signal {
+        Signal::Traces => {
+            serde_json::from_slice::<ExportTraceServiceRequest>(body).map(|it| it.encode_to_vec())
+        }
+        Signal::Logs => serde_json::from_slice::<ExportLogsServiceRequest>(body).map(|it| it.encode_to_vec()),
+    };
+    let encoded = encoded.map_err(|error| {
+        format!("the body is not a valid {} in OTLP's JSON encoding: {error}", signal.request_name())
     })?;
     // One path from here on; JSON is not the fast one.
-    from_protobuf(request.encode_to_vec().into())
+    from_protobuf(signal, encoded.into())
 }
 
 #[cfg(test)]
@@ -60,13 +69,17 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_are_a_request_or_an_error(body in prop::collection::vec(any::<u8>(), 0..2048)) {
-            let _ = from_json(&body);
-            let _ = from_protobuf(body.into());
+            for signal in [Signal::Traces, Signal::Logs] {
+                let _ = from_json(signal, &body);
+                let _ = from_protobuf(signal, body.clone().into());
+            }
         }
 
         #[test]
-        fn any_text_is_a_request_or_an_error(body in r#"\{"resourceSpans":\[.{0,200}"#) {
-            let _ = from_json(body.as_bytes());
+        fn any_text_is_a_request_or_an_error(body in r#"\{"resource(Spans|Logs)":\[.{0,200}"#) {
+            for signal in [Signal::Traces, Signal::Logs] {
+                let _ = from_json(signal, body.as_bytes());
+            }
         }
     }
 
@@ -75,7 +88,7 @@ mod tests {
         let mut body =
             r#"{"resourceSpans":[{"scopeSpans":[{"spans":[{"attributes":[{"key":"k","value":"#.to_owned();
         body.push_str(&r#"{"arrayValue":{"values":["#.repeat(50_000));
-        assert!(from_json(body.as_bytes()).is_err());
+        assert!(from_json(Signal::Traces, body.as_bytes()).is_err());
         // An AnyValue in an ArrayValue in an AnyValue …, as attribute of a resource.
         let mut nested: Vec<u8> = Vec::new();
         for tag in [0x0a_u8, 0x2a].into_iter().cycle().take(2_000) {
@@ -90,6 +103,6 @@ mod tests {
             outer.extend(nested);
             nested = outer;
         }
-        assert!(from_protobuf(nested.into()).is_err());
+        assert!(from_protobuf(Signal::Traces, nested.into()).is_err());
     }
 }

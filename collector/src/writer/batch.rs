@@ -6,6 +6,7 @@ use super::plan::{Plan, PlanFile, token};
 use super::store::Store;
 use crate::metrics::Metrics;
 use crate::record::{self, Sender};
+use crate::row::{Key, Row};
 use runtime::Clock;
 use spool::{Batch, Position, Reader};
 use std::collections::HashSet;
@@ -13,7 +14,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
-use warehouse::{Failure, InsertError, SpanKey, SpanRow, WarehouseError};
+use warehouse::{Failure, InsertError, WarehouseError};
 
 /// How batches are cut and what is remembered.
 #[derive(Debug, Clone)]
@@ -60,7 +61,7 @@ enum Sent {
     /// Nothing of it is there.
     Refused(String),
     /// These are in the table, but ClickHouse does not complete the insert.
-    HalfIn(String, HashSet<SpanKey>),
+    HalfIn(String, HashSet<Key>),
 }
 
 /// Lookups are split where start times are further apart, so that one old span does not make ClickHouse read years.
@@ -125,14 +126,10 @@ impl<S: Store> Writer<S> {
 
     async fn work(&mut self, batch: Batch) {
         let mut letters = Letters::default();
-        let mut rows = Vec::with_capacity(batch.records.len());
-        let mut senders = Vec::with_capacity(batch.records.len());
+        let mut decoded: Vec<(Row, Sender)> = Vec::with_capacity(batch.records.len());
         for bytes in &batch.records {
             match record::decode(bytes) {
-                Ok((row, sender)) => {
-                    rows.push(row);
-                    senders.push(sender);
-                }
+                Ok(row) => decoded.push(row),
                 Err(error) => {
                     self.metrics.undecodable.inc();
                     tracing::error!(
@@ -143,6 +140,9 @@ impl<S: Store> Writer<S> {
                 }
             }
         }
+        // Spans first, then events, each in their order: the same each time the batch is worked.
+        decoded.sort_by_key(|(row, _)| row.event().is_some());
+        let (rows, senders): (Vec<Row>, Vec<Sender>) = decoded.into_iter().unzip();
         let (mut plan, resumed) = self.plan(&batch, &rows, &senders).await;
         let kept = plan.kept(rows);
         for index in &plan.refused {
@@ -166,7 +166,7 @@ impl<S: Store> Writer<S> {
     }
 
     /// The plan that was made for this batch before a crash, or a new one, on disk; and whether it is the old one.
-    async fn plan(&mut self, batch: &Batch, rows: &[SpanRow], senders: &[Sender]) -> (Plan, bool) {
+    async fn plan(&mut self, batch: &Batch, rows: &[Row], senders: &[Sender]) -> (Plan, bool) {
         let (from, to) = (batch.from.as_u64(), batch.to.as_u64());
         let identity = self.reader.identity();
         if self.reader.pending_intent() == Some((batch.from, batch.to)) {
@@ -184,7 +184,8 @@ impl<S: Store> Writer<S> {
             }
         }
         let dropped = self.sent_before(rows, senders).await;
-        let plan = Plan::new(identity, from, to, rows.len(), dropped);
+        let spans = rows.partition_point(|row| row.span().is_some());
+        let plan = Plan::new(identity, from..to, rows.len(), spans, dropped);
         self.until_done("write the plan of a batch", || self.plan_file.save(&plan)).await;
         self.set_intent(batch.from, batch.to).await;
         (plan, false)
@@ -202,7 +203,7 @@ impl<S: Store> Writer<S> {
     }
 
     /// Indexes of rows that are in ClickHouse or earlier in the batch.
-    async fn sent_before(&self, rows: &[SpanRow], senders: &[Sender]) -> Vec<usize> {
+    async fn sent_before(&self, rows: &[Row], senders: &[Sender]) -> Vec<usize> {
         let sorted = self.memory.sort(rows, senders, self.clock.now());
         let count = |how: &'static str, spans: usize| {
             self.metrics.deduplicated.get_or_create(&[("known_from", how)]).inc_by(spans as u64);
@@ -212,7 +213,7 @@ impl<S: Store> Writer<S> {
         let mut dropped = [sorted.repeated, sorted.remembered].concat();
         let before = dropped.len();
         for group in groups(rows, sorted.uncertain) {
-            let keys: Vec<SpanKey> = group.iter().map(|index| SpanKey::from(&rows[*index])).collect();
+            let keys: Vec<Key> = group.iter().map(|index| rows[*index].key()).collect();
             let existing = self.existing(&keys).await;
             dropped.extend(
                 group
@@ -228,7 +229,7 @@ impl<S: Store> Writer<S> {
 
     /// Asks until there is an answer: inserting without one could double what is there. A question that is too large is asked
     /// in halves.
-    async fn existing(&self, keys: &[SpanKey]) -> HashSet<SpanKey> {
+    async fn existing(&self, keys: &[Key]) -> HashSet<Key> {
         let mut found = HashSet::new();
         let mut questions = vec![keys];
         let mut pause = self.options.pause;
@@ -253,12 +254,14 @@ impl<S: Store> Writer<S> {
     }
 
     /// Sends every part of the plan, halving what is refused.
-    async fn send(&mut self, plan: &mut Plan, rows: &[SpanRow], letters: &mut Letters, resumed: bool) {
+    async fn send(&mut self, plan: &mut Plan, rows: &[Row], letters: &mut Letters, resumed: bool) {
         let mut next = 0;
         while let Some(part) = plan.parts.get(next).cloned() {
             match self.insert(&rows[part.clone()], resumed).await {
                 Sent::Done => {
-                    self.metrics.inserted.inc_by(part.len() as u64);
+                    let events = rows[part.clone()].iter().filter(|row| row.event().is_some()).count();
+                    self.metrics.inserted.inc_by((part.len() - events) as u64);
+                    self.metrics.events_inserted.inc_by(events as u64);
                     next += 1;
                 }
                 Sent::Refused(_) if plan.halve(next) => {
@@ -281,17 +284,17 @@ impl<S: Store> Writer<S> {
 
     /// Keeps a part that ClickHouse took into the table but not into every view. Its spans are there to be seen, yet sums may
     /// miss them, so all of its rows go into the file, for a person to mend.
-    fn set_aside(&self, rows: &[SpanRow], reason: &str, landed: &HashSet<SpanKey>, letters: &mut Letters) {
+    fn set_aside(&self, rows: &[Row], reason: &str, landed: &HashSet<Key>, letters: &mut Letters) {
         tracing::error!(
             reason,
             rows = rows.len(),
             "ClickHouse does not complete an insert; it is set aside under rejected/"
         );
         for row in rows {
-            if landed.contains(&SpanKey::from(row)) {
+            if landed.contains(&row.key()) {
                 self.metrics.inserted.inc();
                 self.metrics.half_inserted.inc();
-                letters.refused(row, &format!("in the table spans, but perhaps not in its views: {reason}"));
+                letters.refused(row, &format!("in the table, but perhaps not in its views: {reason}"));
             } else {
                 self.metrics.refused.inc();
                 letters.refused(row, reason);
@@ -304,7 +307,7 @@ impl<S: Store> Writer<S> {
     /// An error does not say that nothing got in: the table may have taken the rows before a view refused them, and an insert
     /// that was not answered may still be at work. Smaller parts have other tokens, and so would be counted twice; hence a part
     /// is given up only when no insert of it can be at work any more and none of its rows is there.
-    async fn insert(&self, rows: &[SpanRow], resumed: bool) -> Sent {
+    async fn insert(&self, rows: &[Row], resumed: bool) -> Sent {
         let token = token(rows);
         let mut pause = self.options.pause;
         let (mut short_of_memory, mut rounds) = (0, 0);
@@ -355,8 +358,8 @@ impl<S: Store> Writer<S> {
         }
     }
 
-    async fn landed(&self, rows: &[SpanRow]) -> HashSet<SpanKey> {
-        let keys: Vec<SpanKey> = rows.iter().map(SpanKey::from).collect();
+    async fn landed(&self, rows: &[Row]) -> HashSet<Key> {
+        let keys: Vec<Key> = rows.iter().map(Row::key).collect();
         self.existing(&keys).await
     }
 
@@ -389,10 +392,10 @@ impl<S: Store> Writer<S> {
 }
 
 /// Groups of indexes whose start times lie close together.
-fn groups(rows: &[SpanRow], mut indexes: Vec<usize>) -> Vec<Vec<usize>> {
-    indexes.sort_unstable_by_key(|index| rows[*index].start_time);
+fn groups(rows: &[Row], mut indexes: Vec<usize>) -> Vec<Vec<usize>> {
+    indexes.sort_unstable_by_key(|index| rows[*index].start_ns());
     let is_close =
-        |a: &usize, b: &usize| rows[*b].start_time.saturating_sub(rows[*a].start_time) < LOOKUP_GAP_NS;
+        |a: &usize, b: &usize| rows[*b].start_ns().saturating_sub(rows[*a].start_ns()) < LOOKUP_GAP_NS;
     let groups: Vec<Vec<usize>> = indexes.chunk_by(is_close).map(<[usize]>::to_vec).collect();
     if groups.len() <= MOST_LOOKUPS || indexes.is_empty() { groups } else { vec![indexes] }
 }

@@ -3,6 +3,7 @@
 //! same file twice.
 
 use super::plan::write_durably;
+use crate::row::Row;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
@@ -26,11 +27,19 @@ pub struct Letters {
 
 impl Letters {
     /// A row that ClickHouse refuses.
-    pub fn refused(&mut self, row: &SpanRow, reason: &str) {
+    pub fn refused(&mut self, row: &Row, reason: &str) {
+        let row = match row {
+            Row::Span(row) => row,
+            Row::Event(row) => {
+                self.lines.push(json!({"reason": reason, "event": row}).to_string());
+                return;
+            }
+        };
         // Money is a number beyond what JSON readers agree on.
         let costs =
             [row.cost_input, row.cost_output, row.cost_cache, row.cost_total].map(|cost| cost.to_string());
-        let plain = SpanRow { cost_input: 0, cost_output: 0, cost_cache: 0, cost_total: 0, ..row.clone() };
+        let plain =
+            SpanRow { cost_input: 0, cost_output: 0, cost_cache: 0, cost_total: 0, ..(**row).clone() };
         self.lines.push(json!({"reason": reason, "row": plain, "costs_picodollars": costs}).to_string());
     }
 

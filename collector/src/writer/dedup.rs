@@ -1,6 +1,6 @@
 //! Which spans were inserted before: known from memory for recent ones, to be asked of ClickHouse for the rest.
 //!
-//! Memory holds digests of the ids (tenant, trace, span) of the latest batches: 16 bytes, so that two ids never share one in
+//! Memory holds digests of the ids (tenant, trace, span; or tenant and event) of the latest batches: 16 bytes, so that two ids never share one in
 //! practice. What it does not hold can have been inserted only before its horizon, the moment at which memory began or from
 //! which on it is complete, so only spans that ended before the horizon need a question to ClickHouse. Ends are told by the
 //! senders' clocks, so an allowance is made for skew, a small one for our own services, and a span that claims to end in the
@@ -10,13 +10,13 @@
 //! does not know is asked about; so are those of a request that one of our services says it may have sent before.
 
 use crate::record::Sender;
+use crate::row::Row;
 use contracts::Timestamp;
 use sha2::{Digest, Sha256};
 use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
-use warehouse::SpanRow;
 
-/// A digest of a span's identity.
+/// A digest of a row's identity.
 type Id = [u8; 16];
 
 /// What is taken for certain about spans that memory does not know.
@@ -58,7 +58,7 @@ impl Memory {
     }
 
     /// Sorts the spans of a batch at `now`; `senders` says for each row who sent it.
-    pub fn sort(&self, rows: &[SpanRow], senders: &[Sender], now: Timestamp) -> Sorted {
+    pub fn sort(&self, rows: &[Row], senders: &[Sender], now: Timestamp) -> Sorted {
         let mut sorted = Sorted::default();
         let mut seen = HashSet::with_capacity(rows.len());
         for (index, (row, sender)) in rows.iter().zip(senders).enumerate() {
@@ -75,7 +75,7 @@ impl Memory {
     }
 
     /// Remembers spans that were inserted, and forgets the oldest batches when there are too many.
-    pub fn remember(&mut self, rows: &[SpanRow], now: Timestamp) {
+    pub fn remember(&mut self, rows: &[Row], now: Timestamp) {
         // Each id is in one batch of memory only, or forgetting one would forget the other.
         let ids: Vec<Id> = rows.iter().map(id).filter(|id| self.ids.insert(*id)).collect();
         self.batches.push_back((now, ids));
@@ -89,23 +89,22 @@ impl Memory {
         }
     }
 
-    fn is_uncertain(&self, row: &SpanRow, sender: Sender, now: Timestamp) -> bool {
+    fn is_uncertain(&self, row: &Row, sender: Sender, now: Timestamp) -> bool {
         let skew = match sender {
             _ if self.trust.several_collectors => return true,
             Sender::ServiceAgain => return true,
             Sender::Service => self.trust.service_clock_skew,
             Sender::Tenant => self.trust.clock_skew,
         };
-        let duration = i64::try_from(row.duration_ns).unwrap_or(i64::MAX);
-        let end = row.start_time.saturating_add(duration);
+        let end = row.end_ns();
         let skew = i64::try_from(skew.as_nanos()).unwrap_or(i64::MAX);
         end <= self.horizon.unix_nanos().saturating_add(skew) || end > now.unix_nanos()
     }
 }
 
-fn id(row: &SpanRow) -> Id {
+fn id(row: &Row) -> Id {
     let mut digest = Sha256::new();
-    for text in [&row.tenant_id, &row.trace_id, &row.span_id] {
+    for text in row.identity() {
         digest.update(text.len().to_le_bytes());
         digest.update(text);
     }
@@ -117,16 +116,17 @@ fn id(row: &SpanRow) -> Id {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use warehouse::SpanRow;
 
-    fn row(tenant: &str, span: u64, end_s: i64) -> SpanRow {
-        SpanRow {
+    fn row(tenant: &str, span: u64, end_s: i64) -> Row {
+        Row::from(SpanRow {
             tenant_id: tenant.into(),
             trace_id: format!("{:032x}", 1),
             span_id: format!("{span:016x}"),
             start_time: (end_s - 1) * 1_000_000_000,
             duration_ns: 1_000_000_000,
             ..SpanRow::default()
-        }
+        })
     }
 
     const fn trust(clock_skew: Duration) -> Trust {

@@ -1,5 +1,6 @@
 //! What was decided about a batch, on disk before the batch is sent.
 
+use crate::row::Row;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fs::{self, File, OpenOptions, Permissions};
@@ -7,7 +8,6 @@ use std::io::{self, Write};
 use std::ops::Range;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use warehouse::SpanRow;
 
 /// Which rows of which batch are sent, and how.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,19 +29,20 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// One part of all rows that are not `dropped`.
-    pub fn new(spool: u64, from: u64, to: u64, rows: usize, mut dropped: Vec<usize>) -> Self {
+    /// One part of all spans that are not `dropped`, and one of all events, which begin at index `spans`: they go into two tables.
+    pub fn new(spool: u64, extent: Range<u64>, rows: usize, spans: usize, mut dropped: Vec<usize>) -> Self {
         dropped.sort_unstable();
         dropped.dedup();
         let kept = rows.saturating_sub(dropped.len());
-        let parts = if kept == 0 { Vec::new() } else { std::iter::once(0..kept).collect() };
-        Self { spool, from, to, rows, dropped, parts, refused: Vec::new() }
+        let kept_spans = spans.saturating_sub(dropped.partition_point(|index| *index < spans));
+        let parts = [0..kept_spans, kept_spans..kept].into_iter().filter(|part| !part.is_empty()).collect();
+        Self { spool, from: extent.start, to: extent.end, rows, dropped, parts, refused: Vec::new() }
     }
 
     /// The rows that are not dropped, in order.
-    pub fn kept(&self, rows: Vec<SpanRow>) -> Vec<SpanRow> {
+    pub fn kept(&self, rows: Vec<Row>) -> Vec<Row> {
         let mut dropped = self.dropped.iter().peekable();
-        let keep = |(index, row): (usize, SpanRow)| {
+        let keep = |(index, row): (usize, Row)| {
             if dropped.next_if(|next| **next == index).is_some() { None } else { Some(row) }
         };
         rows.into_iter().enumerate().filter_map(keep).collect()
@@ -78,10 +79,10 @@ impl Plan {
 
 /// The name by which ClickHouse knows an insert: a digest of the ids in it, in order. Other spans can never have it, whatever
 /// happens to files, and the same spans always do.
-pub fn token(rows: &[SpanRow]) -> String {
+pub fn token(rows: &[Row]) -> String {
     let mut digest = Sha256::new();
     for row in rows {
-        for text in [&row.tenant_id, &row.trace_id, &row.span_id] {
+        for text in row.identity() {
             digest.update(text.len().to_le_bytes());
             digest.update(text);
         }
@@ -149,9 +150,11 @@ pub(super) fn write_durably(dir: &Path, name: &str, content: &[u8]) -> io::Resul
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use warehouse::SpanRow;
 
-    fn rows(count: usize) -> Vec<SpanRow> {
-        (0..count).map(|n| SpanRow { span_id: format!("{n:016x}"), ..SpanRow::default() }).collect()
+    fn rows(count: usize) -> Vec<Row> {
+        let row = |n| SpanRow { span_id: format!("{n:016x}"), ..SpanRow::default() };
+        (0..count).map(|n| Row::from(row(n))).collect()
     }
 
     #[test]
@@ -159,7 +162,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = PlanFile::new(dir.path());
         assert_eq!(file.load().unwrap(), None);
-        let plan = Plan::new(7, 10, 20, 4, vec![3, 1, 1]);
+        let plan = Plan::new(7, 10..20, 4, 4, vec![3, 1, 1]);
         file.save(&plan).unwrap();
         assert_eq!(file.load().unwrap(), Some(plan));
         let path = dir.path().join("plan.json");
@@ -171,7 +174,7 @@ mod tests {
 
     #[test]
     fn halving_isolates_one_row() {
-        let mut plan = Plan::new(7, 0, 9, 5, vec![0]);
+        let mut plan = Plan::new(7, 0..9, 5, 5, vec![0]);
         assert_eq!(plan.kept(rows(5)), rows(5)[1..]);
         assert!(plan.halve(0) && plan.halve(0));
         assert_eq!(plan.parts, [0..1, 1..2, 2..4]);
@@ -181,11 +184,18 @@ mod tests {
     }
 
     #[test]
+    fn spans_and_events_are_never_in_one_part() {
+        assert_eq!(Plan::new(7, 0..9, 6, 4, vec![1, 5]).parts, [0..3, 3..4]);
+        assert_eq!(Plan::new(7, 0..9, 2, 0, vec![]).parts, [0..2]);
+        assert_eq!(Plan::new(7, 0..9, 2, 2, vec![]).parts, [0..2]);
+    }
+
+    #[test]
     fn a_token_is_of_the_ids_and_their_order() {
         let all = rows(3);
         assert_eq!(token(&all), token(&rows(3)));
         assert_ne!(token(&all), token(&all[..2]));
-        let reversed: Vec<SpanRow> = all.iter().rev().cloned().collect();
+        let reversed: Vec<Row> = all.iter().rev().cloned().collect();
         assert_ne!(token(&all), token(&reversed));
     }
 
@@ -197,10 +207,10 @@ mod tests {
 
         #[test]
         fn parts_always_cover_what_is_kept_once(
-            count in 1_usize..60, dropped in prop::collection::vec(0_usize..60, 0..10), cuts in prop::collection::vec(0_usize..8, 0..20),
+            count in 1_usize..60, spans in 0_usize..60, dropped in prop::collection::vec(0_usize..60, 0..10), cuts in prop::collection::vec(0_usize..8, 0..20),
         ) {
             let dropped: Vec<usize> = dropped.into_iter().filter(|index| *index < count).collect();
-            let mut plan = Plan::new(1, 0, 1, count, dropped);
+            let mut plan = Plan::new(1, 0..1, count, spans.min(count), dropped);
             for cut in cuts {
                 plan.halve(cut);
             }

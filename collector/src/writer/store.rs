@@ -1,20 +1,18 @@
 //! What the writer needs of ClickHouse, so that its tests can take its place.
 
+use crate::row::{Key, Row};
 use std::collections::HashSet;
 use std::future::Future;
-use warehouse::{InsertError, SpanKey, SpanRow, Warehouse, WarehouseError};
+use warehouse::{EventKey, InsertError, SpanKey, Warehouse, WarehouseError};
 
 /// Where rows go.
 pub trait Store: Send + Sync + 'static {
     /// Brings the schema up to date.
     fn prepare(&self) -> impl Future<Output = Result<(), WarehouseError>> + Send;
-    /// Inserts rows in one block; the same rows under the same token count once.
-    fn insert(&self, rows: &[SpanRow], token: &str) -> impl Future<Output = Result<(), InsertError>> + Send;
-    /// Which of these spans are there.
-    fn existing(
-        &self,
-        keys: &[SpanKey],
-    ) -> impl Future<Output = Result<HashSet<SpanKey>, WarehouseError>> + Send;
+    /// Inserts rows of one table in one block; the same rows under the same token count once.
+    fn insert(&self, rows: &[Row], token: &str) -> impl Future<Output = Result<(), InsertError>> + Send;
+    /// Which of these rows are there.
+    fn existing(&self, keys: &[Key]) -> impl Future<Output = Result<HashSet<Key>, WarehouseError>> + Send;
 }
 
 impl Store for Warehouse {
@@ -22,11 +20,21 @@ impl Store for Warehouse {
         self.migrate().await
     }
 
-    async fn insert(&self, rows: &[SpanRow], token: &str) -> Result<(), InsertError> {
-        self.insert_spans(rows, token).await
+    async fn insert(&self, rows: &[Row], token: &str) -> Result<(), InsertError> {
+        self.insert_spans(rows.iter().filter_map(Row::span), token).await?;
+        self.insert_events(rows.iter().filter_map(Row::event), token).await
     }
 
-    async fn existing(&self, keys: &[SpanKey]) -> Result<HashSet<SpanKey>, WarehouseError> {
-        self.existing_spans(keys).await
+    async fn existing(&self, keys: &[Key]) -> Result<HashSet<Key>, WarehouseError> {
+        let (mut spans, mut events): (Vec<SpanKey>, Vec<EventKey>) = (Vec::new(), Vec::new());
+        for key in keys {
+            match key {
+                Key::Span(key) => spans.push(key.clone()),
+                Key::Event(key) => events.push(key.clone()),
+            }
+        }
+        let spans = self.existing_spans(&spans).await?.into_iter().map(Key::Span);
+        let events = self.existing_events(&events).await?.into_iter().map(Key::Event);
+        Ok(spans.chain(events).collect())
     }
 }

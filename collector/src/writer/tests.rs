@@ -90,7 +90,8 @@ impl Work {
     }
 
     async fn append_as(&self, rows: &[SpanRow], sender: Sender) {
-        let records: Vec<Vec<u8>> = rows.iter().map(|row| record::encode(row, sender).unwrap()).collect();
+        let records: Vec<Vec<u8>> =
+            rows.iter().map(|row| record::encode(&row.clone().into(), sender).unwrap()).collect();
         let records: Vec<&[u8]> = records.iter().map(Vec::as_slice).collect();
         self.spool.append_durable(&records).await.unwrap();
     }

@@ -65,6 +65,8 @@ pub mod gen_ai {
 
 /// General OpenTelemetry attributes.
 pub mod otel {
+    /// Name of an event, where the log record has no field for it.
+    pub const EVENT_NAME: &str = "event.name";
     /// Class of an error; set only when there was one.
     pub const ERROR_TYPE: &str = "error.type";
     /// HTTP method.
@@ -137,6 +139,8 @@ pub mod control_tower {
     pub const CLIENT_DISCONNECTED: &str = "control_tower.client.disconnected";
     /// Bytes of captured content that were cut off because of the capture limit.
     pub const CONTENT_TRUNCATED_BYTES: &str = "control_tower.content.truncated_bytes";
+    /// What makes a log record one event of its tenant: sent again, it is known by it.
+    pub const EVENT_ID: &str = "control_tower.event.id";
     /// Days that the tenant keeps its telemetry.
     pub const RETENTION_DAYS: &str = "control_tower.retention.days";
 }

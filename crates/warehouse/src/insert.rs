@@ -88,7 +88,8 @@ impl Warehouse {
 
     /// Which of these events are already stored, as [`Warehouse::existing_spans`] tells it of spans.
     pub async fn existing_events(&self, keys: &[EventKey]) -> Result<HashSet<EventKey>, WarehouseError> {
-        let (Some(first), Some(last)) = (keys.iter().map(|k| k.time).min(), keys.iter().map(|k| k.time).max())
+        let (Some(first), Some(last)) =
+            (keys.iter().map(|k| k.time).min(), keys.iter().map(|k| k.time).max())
         else {
             return Ok(HashSet::new());
         };

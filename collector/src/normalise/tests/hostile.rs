@@ -195,6 +195,7 @@ proptest! {
         prop_assert_eq!(row.event_name.len(), row.event_attributes.len());
         prop_assert_eq!(row.event_name.len(), row.event_time_ns.len());
         prop_assert_eq!(tally.unknown_attributes.values().sum::<u64>(), row.span_attributes.len() as u64);
+        let row = crate::row::Row::from(row);
         let record = crate::record::encode(&row, crate::record::Sender::Tenant).unwrap();
         prop_assert_eq!(crate::record::decode(&record).unwrap().0, row);
     }

@@ -1,13 +1,14 @@
 //! Against the real engine: `spans` and every table that follows from it, after crashes of the writer and of the engine.
 
 use super::*;
+use crate::row::{Key, Row};
 use contracts::reads::{TenantScope, TimeRange};
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::Notify;
 use warehouse::testing::Engine;
-use warehouse::{InsertError, SpanKey, Warehouse, WarehouseError};
+use warehouse::{InsertError, Warehouse, WarehouseError};
 
 const DAY_MS: i64 = 86_400_000;
 
@@ -30,7 +31,7 @@ impl Store for Unanswered {
         Store::prepare(&self.warehouse).await
     }
 
-    async fn insert(&self, rows: &[SpanRow], token: &str) -> Result<(), InsertError> {
+    async fn insert(&self, rows: &[Row], token: &str) -> Result<(), InsertError> {
         self.warehouse.insert(rows, token).await?;
         if self.next.swap(false, Ordering::SeqCst) {
             self.landed.notify_one();
@@ -39,7 +40,7 @@ impl Store for Unanswered {
         Ok(())
     }
 
-    async fn existing(&self, keys: &[SpanKey]) -> Result<HashSet<SpanKey>, WarehouseError> {
+    async fn existing(&self, keys: &[Key]) -> Result<HashSet<Key>, WarehouseError> {
         self.warehouse.existing(keys).await
     }
 }

@@ -1,11 +1,12 @@
 //! A store that does to inserts what ClickHouse, or the way to it, may do.
 
 use super::super::Store;
+use crate::row::{Key, Row};
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::Notify;
-use warehouse::{Failure, InsertError, SpanKey, SpanRow, WarehouseError};
+use warehouse::{Failure, InsertError, SpanRow, WarehouseError};
 
 /// What happens to an insert.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,8 +138,9 @@ impl Store for Fake {
         Ok(())
     }
 
-    async fn insert(&self, rows: &[SpanRow], token: &str) -> Result<(), InsertError> {
-        match self.decide(rows, token) {
+    async fn insert(&self, rows: &[Row], token: &str) -> Result<(), InsertError> {
+        let rows: Vec<SpanRow> = rows.iter().filter_map(Row::span).cloned().collect();
+        match self.decide(&rows, token) {
             Ok(()) => Ok(()),
             Err(Some(error)) => Err(error),
             Err(None) => {
@@ -148,13 +150,14 @@ impl Store for Fake {
         }
     }
 
-    async fn existing(&self, keys: &[SpanKey]) -> Result<HashSet<SpanKey>, WarehouseError> {
+    async fn existing(&self, keys: &[Key]) -> Result<HashSet<Key>, WarehouseError> {
         // Few at a time, as for want of memory.
         if keys.len() > 3 {
             let failure = Failure::MemoryLimit("too many keys".into());
             return Err(WarehouseError::Failed { action: "look up".into(), failure });
         }
-        let table: HashSet<SpanKey> = self.state.lock().unwrap().table.iter().map(SpanKey::from).collect();
+        let key = |row: &SpanRow| Row::from(row.clone()).key();
+        let table: HashSet<Key> = self.state.lock().unwrap().table.iter().map(key).collect();
         Ok(keys.iter().filter(|key| table.contains(*key)).cloned().collect())
     }
 }

@@ -1,0 +1,85 @@
+//! What the spool carries and the writer moves: a span's row or a log record's.
+
+use warehouse::{EventKey, EventRow, SpanKey, SpanRow};
+
+/// A row of either table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Row {
+    /// Of `spans`.
+    Span(Box<SpanRow>),
+    /// Of `events`.
+    Event(Box<EventRow>),
+}
+
+/// What makes a row one row.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Key {
+    /// Of a span.
+    Span(SpanKey),
+    /// Of an event.
+    Event(EventKey),
+}
+
+impl Row {
+    /// The span, if it is one.
+    pub fn span(&self) -> Option<&SpanRow> {
+        match self {
+            Self::Span(row) => Some(row),
+            Self::Event(_) => None,
+        }
+    }
+
+    /// The event, if it is one.
+    pub fn event(&self) -> Option<&EventRow> {
+        match self {
+            Self::Event(row) => Some(row),
+            Self::Span(_) => None,
+        }
+    }
+
+    /// Nanoseconds since the epoch.
+    pub fn start_ns(&self) -> i64 {
+        match self {
+            Self::Span(row) => row.start_time,
+            Self::Event(row) => row.time,
+        }
+    }
+
+    /// Nanoseconds since the epoch.
+    pub fn end_ns(&self) -> i64 {
+        match self {
+            Self::Span(row) => {
+                row.start_time.saturating_add(i64::try_from(row.duration_ns).unwrap_or(i64::MAX))
+            }
+            Self::Event(row) => row.time,
+        }
+    }
+
+    /// The texts by which it is recognised when it comes again. A span's begin with a tenant, which is never empty.
+    pub fn identity(&self) -> [&str; 3] {
+        match self {
+            Self::Span(row) => [&row.tenant_id, &row.trace_id, &row.span_id],
+            Self::Event(row) => ["", &row.tenant_id, &row.event_id],
+        }
+    }
+
+    /// What to ask ClickHouse for.
+    pub fn key(&self) -> Key {
+        match self {
+            Self::Span(row) => Key::Span(SpanKey::from(&**row)),
+            Self::Event(row) => Key::Event(EventKey::from(&**row)),
+        }
+    }
+}
+
+impl From<SpanRow> for Row {
+    fn from(row: SpanRow) -> Self {
+        Self::Span(Box::new(row))
+    }
+}
+
+impl From<EventRow> for Row {
+    fn from(row: EventRow) -> Self {
+        Self::Event(Box::new(row))
+    }
+}
