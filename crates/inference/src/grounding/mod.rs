@@ -5,6 +5,19 @@
 //! of them, for the answer. Everything up to here is the lexical stage, and takes milliseconds. With an embedder, the
 //! full stage adds how close in meaning the two are.
 
+mod answer;
+mod citations;
+mod detector;
+mod evidence;
+mod features;
+mod head;
+mod json;
+mod lists;
+mod numbers;
+mod split;
+mod stem;
 mod types;
+mod words;
 
+pub use detector::{Detector, DetectorOptions, Features, ModelFault};
 pub use types::{Assessment, Claim, ClaimKind, Evidence, Passage, Reason, Stage, Subject};
