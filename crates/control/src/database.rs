@@ -4,7 +4,7 @@
 
 use crate::ControlError;
 use crate::repositories::{
-    AdminKeys, ApiKeys, Models, Prices, Providers, Routes, Sessions, Settings, Tenants, Users,
+    AdminKeys, Annotations, ApiKeys, Judging, Models, Prices, Providers, Routes, Sessions, Settings, Tenants, Users,
 };
 use contracts::policy::Snapshot;
 use sqlx::any::{Any, AnyConnectOptions, AnyPoolOptions};
@@ -27,7 +27,10 @@ const ON_EACH_SQLITE_CONNECTION: &str = "PRAGMA busy_timeout = 10000; PRAGMA for
 const ON_EACH_POSTGRES_CONNECTION: &str = "SET lock_timeout = '10s'; SET statement_timeout = '30s'; SET idle_in_transaction_session_timeout = '60s'";
 
 /// Numbered, never edited once released: a changed text is refused at start by its checksum.
-const MIGRATIONS: &[(i64, &str, &str)] = &[(1, "control", include_str!("../migrations/0001_control.sql"))];
+const MIGRATIONS: &[(i64, &str, &str)] = &[
+    (1, "control", include_str!("../migrations/0001_control.sql")),
+    (2, "judging", include_str!("../migrations/0002_judging.sql")),
+];
 
 /// The control database. Cloning shares the connections.
 #[derive(Debug, Clone)]
@@ -134,6 +137,16 @@ impl Control {
         AdminKeys::new(self.db.clone())
     }
 
+    /// What evaluators share while they judge.
+    pub fn judging(&self) -> Judging {
+        Judging::new(self.db.clone())
+    }
+
+    /// Calls that people are asked to label.
+    pub fn annotations(&self) -> Annotations {
+        Annotations::new(self.db.clone())
+    }
+
     /// Named texts, such as the keys that services share.
     pub fn settings(&self) -> Settings {
         Settings::new(self.db.clone())
@@ -148,16 +161,21 @@ impl Db {
     /// Starts a change. The version is bumped first: its row is the lock that makes writers queue, so what a writer
     /// checks stays true until it commits.
     pub(crate) async fn write(&self) -> Result<Tx, ControlError> {
-        let begin: SqlStr = match self.backend {
-            Backend::Sqlite => "BEGIN IMMEDIATE".into_sql_str(),
-            Backend::Postgres => "BEGIN".into_sql_str(),
-        };
-        let mut tx = self.pool.begin_with(begin).await.map_err(failed("begin a change"))?;
+        let mut tx = self.write_unversioned().await?;
         sqlx::query("UPDATE control_version SET version = version + 1 WHERE id = 1")
             .execute(&mut *tx)
             .await
             .map_err(failed("bump the version"))?;
         Ok(tx)
+    }
+
+    /// Starts a change of what shows in no snapshot: the version stays.
+    pub(crate) async fn write_unversioned(&self) -> Result<Tx, ControlError> {
+        let begin: SqlStr = match self.backend {
+            Backend::Sqlite => "BEGIN IMMEDIATE".into_sql_str(),
+            Backend::Postgres => "BEGIN".into_sql_str(),
+        };
+        self.pool.begin_with(begin).await.map_err(failed("begin a change"))
     }
 
     /// Starts a read whose statements all see the same state.

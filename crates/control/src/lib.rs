@@ -20,5 +20,6 @@ mod watcher;
 
 pub use database::Control;
 pub use error::ControlError;
+pub use repositories::{Annotations, Judging};
 pub use snapshot::{Loaded, Problem};
 pub use watcher::{SnapshotHandle, SnapshotStatus, Snapshots};

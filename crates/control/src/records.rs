@@ -2,6 +2,7 @@
 //! them in JSON. Times are RFC 3339 texts in JSON.
 
 mod access;
+mod judging;
 mod patch;
 mod pool;
 mod time_text;
@@ -9,6 +10,9 @@ mod time_text;
 pub use access::{
     AdminKey, ApiKey, ApiKeyChange, CreatedAdminKey, CreatedKey, CreatedSession, NewApiKey, NewUser, Role,
     Session, User, UserChange,
+};
+pub use judging::{
+    Annotation, Chunk, ChunkCall, HumanLabel, JudgingStream, Lease, NewAnnotation, NewChunk, StreamProgress,
 };
 pub use patch::Patch;
 pub use pool::{

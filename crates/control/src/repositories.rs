@@ -2,6 +2,8 @@
 //! (see `Db::write`), checks what must hold, writes, commits; so a refusal leaves neither a row nor a new version.
 
 mod admin_keys;
+mod annotations;
+mod judging;
 mod keys;
 mod models;
 mod prices;
@@ -14,6 +16,8 @@ mod tenants;
 mod users;
 
 pub use admin_keys::AdminKeys;
+pub use annotations::Annotations;
+pub use judging::Judging;
 pub use keys::ApiKeys;
 pub use models::Models;
 pub use prices::{PriceChanges, Prices};

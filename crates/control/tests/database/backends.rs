@@ -43,6 +43,14 @@ on_both_backends! {
         are_found_by_their_secret_alone,
         are_validated,
     }
+    judging {
+        a_lease_has_one_holder,
+        a_plan_needs_its_lease,
+        a_chunk_is_worked_by_one,
+    }
+    annotations {
+        live_from_queue_to_label,
+    }
     pool {
         providers_live_from_creation_to_deletion,
         providers_are_validated,

@@ -1,5 +1,7 @@
 //! What must hold of the control database, whatever it stands on.
 
+pub mod annotations;
+pub mod judging;
 pub mod keys;
 pub mod opening;
 pub mod pool;

@@ -1,0 +1,115 @@
+//! What evaluators share: one holder of a lease, one worker of a chunk, whatever the others try.
+
+use crate::support::{NOW, Store};
+use contracts::Timestamp;
+use control::Judging;
+use control::records::{JudgingStream, Lease, NewChunk, StreamProgress};
+use std::time::Duration;
+
+const MINUTE: Duration = Duration::from_mins(1);
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_unix_nanos(NOW.unix_nanos() + seconds * 1_000_000_000)
+}
+
+fn stream() -> JudgingStream {
+    JudgingStream {
+        id: "live-1".to_owned(),
+        generation: "g".to_owned(),
+        judges: vec!["refusal@1".to_owned()],
+        tenant: None,
+        next_ns: 7,
+        until_ns: None,
+        planned: 0,
+        created_at: NOW,
+        finished_at: None,
+    }
+}
+
+fn chunk(id: &str) -> NewChunk {
+    NewChunk {
+        id: id.to_owned(),
+        stream_id: "live-1".to_owned(),
+        generation: "g".to_owned(),
+        judges: vec!["refusal@1".to_owned()],
+        calls: vec![("acme".to_owned(), 5, "t".to_owned(), "s".to_owned())],
+    }
+}
+
+async fn planner(judging: &Judging, holder: &str, seconds: i64) -> Option<Lease> {
+    judging.acquire("planner", holder, MINUTE, at(seconds)).await.unwrap()
+}
+
+pub async fn a_lease_has_one_holder(store: Store) {
+    let judging = store.control.judging();
+    let before = store.control.version().await.unwrap();
+    let first = planner(&judging, "a", 0).await.unwrap();
+    assert_eq!(planner(&judging, "b", 59).await, None);
+    assert_eq!(planner(&judging, "a", 59).await, None, "not twice at a time, whoever asks");
+    let second = planner(&judging, "b", 60).await.unwrap();
+    assert!(second.fence > first.fence);
+    // Who lost it cannot give it back in another's name.
+    judging.release(&first).await.unwrap();
+    assert_eq!(planner(&judging, "c", 61).await, None);
+    judging.release(&second).await.unwrap();
+    assert!(planner(&judging, "c", 61).await.is_some());
+    assert_eq!(store.control.version().await.unwrap(), before, "no snapshot shows leases");
+}
+
+pub async fn a_plan_needs_its_lease(store: Store) {
+    let judging = store.control.judging();
+    judging.ensure_stream(&stream()).await.unwrap();
+    judging.ensure_stream(&JudgingStream { next_ns: 99, ..stream() }).await.unwrap();
+    assert_eq!(judging.streams("g").await.unwrap(), [stream()]);
+    assert!(judging.streams("other").await.unwrap().is_empty());
+
+    let lost = planner(&judging, "a", 0).await.unwrap();
+    let held = planner(&judging, "b", 60).await.unwrap();
+    let progress =
+        [StreamProgress { id: "live-1".to_owned(), next_ns: 42, planned: 3, finished: true }];
+    assert!(!judging.commit_plan(&lost, &[chunk("1")], &progress, at(61)).await.unwrap());
+    assert!(judging.open_chunks().await.unwrap().is_empty());
+    assert!(judging.commit_plan(&held, &[chunk("1")], &progress, at(61)).await.unwrap());
+    assert_eq!(judging.open_chunks().await.unwrap(), [("live-1".to_owned(), chunk("1").calls)]);
+    let moved = JudgingStream { next_ns: 42, planned: 3, finished_at: Some(at(61)), ..stream() };
+    assert_eq!(judging.streams("g").await.unwrap(), [moved]);
+}
+
+pub async fn a_chunk_is_worked_by_one(store: Store) {
+    let judging = store.control.judging();
+    let lease = planner(&judging, "p", 0).await.unwrap();
+    judging.commit_plan(&lease, &[chunk("1"), chunk("2")], &[], NOW).await.unwrap();
+    let (a, b) = tokio::join!(
+        judging.take_chunk("g", "a", MINUTE, at(1)),
+        judging.take_chunk("g", "b", MINUTE, at(1))
+    );
+    let mut taken: Vec<_> = [a.unwrap(), b.unwrap()].into_iter().flatten().collect();
+    // Who loses the race for one gets none and asks again.
+    while taken.len() < 2 {
+        taken.extend(judging.take_chunk("g", "b", MINUTE, at(1)).await.unwrap());
+    }
+    assert_ne!(taken[0].plan.id, taken[1].plan.id);
+    assert_eq!(taken[0].planned_at, NOW);
+    assert_eq!(judging.take_chunk("g", "c", MINUTE, at(2)).await.unwrap(), None);
+    assert_eq!(judging.take_chunk("other", "c", MINUTE, at(200)).await.unwrap(), None);
+
+    let first = taken.iter().find(|chunk| chunk.plan.id == "1").unwrap();
+    let holder = if judging.renew_chunk("1", "a", first.fence, at(61)).await.unwrap() { "a" } else { "b" };
+    assert!(judging.renew_chunk("1", holder, first.fence, at(61)).await.unwrap());
+    // Silent for too long: another one takes it, and the first can neither hold nor finish it any more.
+    let mut again = Vec::new();
+    while let Some(chunk) = judging.take_chunk("g", "c", MINUTE, at(62)).await.unwrap() {
+        again.push(chunk);
+    }
+    let again = again.iter().find(|chunk| chunk.plan.id == "1").unwrap();
+    assert_eq!(again.fence, first.fence + 1);
+    assert_eq!(again.plan, first.plan);
+    assert!(!judging.renew_chunk("1", holder, first.fence, at(99)).await.unwrap());
+    assert!(!judging.finish_chunk("1", holder, first.fence).await.unwrap());
+    assert!(judging.finish_chunk("1", "c", again.fence).await.unwrap());
+    assert_eq!(judging.count_chunks("g").await.unwrap(), 1);
+    // The other generation is forgotten once nobody holds its chunks.
+    assert_eq!(judging.forget_generations("h", at(1), at(63)).await.unwrap(), 0);
+    assert_eq!(judging.forget_generations("g", at(1), at(999)).await.unwrap(), 0);
+    assert_eq!(judging.forget_generations("h", at(1), at(999)).await.unwrap(), 1);
+}
