@@ -25,5 +25,8 @@ pub use client::{Warehouse, WarehouseConfig};
 pub use error::{Failure, InsertError, WarehouseError};
 pub use reads::consistency::Consistency;
 pub use reads::evaluations::{JudgeCall, Retrieval, StoredVerdict, UnjudgedCall, UnjudgedQuery, VerdictPage};
+pub use reads::runs::{
+    DatasetCall, DatasetFilter, DatasetRowRow, DatasetVersion, DatasetVersionRow, EvalCall, EvalResult, EvalResultRow, EvalRun, EvalRunRow,
+};
 pub use reads::vitals::Vitals;
 pub use rows::{EventKey, EventRow, SpanKey, SpanRow};

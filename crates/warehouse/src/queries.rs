@@ -18,8 +18,14 @@ pub(crate) mod read {
         CALLS = "calls.sql",
         CALLS_TEXT = "calls_text.sql",
         CONSISTENCY = "consistency.sql",
+        DATASET_CALLS = "dataset_calls.sql",
+        DATASET_ROWS = "dataset_rows.sql",
+        DATASET_VERSIONS = "dataset_versions.sql",
         EVALUATIONS = "evaluations.sql",
         EVALUATIONS_CALL = "evaluations_call.sql",
+        EVAL_CALLS = "eval_calls.sql",
+        EVAL_RESULTS = "eval_results.sql",
+        EVAL_RUNS = "eval_runs.sql",
         EXISTING_EVENTS = "existing_events.sql",
         EXISTING_SPANS = "existing_spans.sql",
         FACETS = "facets.sql",
@@ -79,6 +85,7 @@ pub(crate) const MIGRATIONS: &[Migration] = migrations! {
     7 = "0007_facets.sql",
     8 = "0008_events.sql",
     9 = "0009_evaluations.sql",
+    11 = "0011_eval_runs.sql",
 };
 
 /// The table of applied migrations, created before any of them.

@@ -38,9 +38,11 @@ fn bind(query: Query, sql: &str) -> Query {
         ("per", _) => query.param(name, "tenant"),
         ("to_down", _) => query.param(name, FROM_MS / 1000 + 3600),
         ("trace" | "text", _) => query.param(name, "b".repeat(32)),
+        ("run", _) => query.param(name, "run-1"),
+        ("from_position", _) => query.param(name, 0),
         (_, "String") => query.param(name, ""),
         ("min_cost", _) => query.param(name, "0"),
-        (_, "UInt32" | "UInt64") => query.param(name, 60),
+        (_, "UInt32" | "UInt64" | "Float64") => query.param(name, 60),
         other => panic!("no sample for the parameter {other:?}"),
     })
 }
@@ -116,6 +118,7 @@ async fn the_engine_understands_every_file_and_lists_use_the_primary_key() {
         ..EventRow::default()
     };
     warehouse.insert_events(&[event], "event").await.unwrap();
+    crate::reads::runs::put_samples(&warehouse, "tenant-1").await;
 
     for (name, sql) in read::ALL {
         let plan = explain(&warehouse, "indexes = 1", sql).await.unwrap_or_else(|e| panic!("{name}: {e}"));

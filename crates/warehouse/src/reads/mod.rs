@@ -7,6 +7,7 @@ pub(crate) mod consistency;
 pub(crate) mod evaluations;
 mod facets;
 mod overview;
+pub(crate) mod runs;
 pub(crate) mod vitals;
 
 use crate::error::WarehouseError;
