@@ -199,7 +199,14 @@ pub(super) fn tile<S: Simd, const R: usize, const V: usize>(
             }
         }
     }
-    sums
+    // A copy value by value: whatever the caller does to it in loops, the sums above stay in registers.
+    let mut done = [[simd.splat_f32s(0.0); V]; R];
+    for r in 0..R {
+        for v in 0..V {
+            done[r][v] = sums[r][v];
+        }
+    }
+    done
 }
 
 /// Writes as many values of a tile's row as `out` has room for.
