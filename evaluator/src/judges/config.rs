@@ -3,8 +3,22 @@
 use crate::config::{InvalidConfig, check};
 use serde::{Deserialize, Serialize};
 
-/// The judges that work without being configured further.
-pub const BUILT_IN: &[&str] = &[];
+/// The judges that work without being configured further. Those of relevance need the embedder's weights and are left out
+/// where there are none.
+pub const BUILT_IN: &[&str] = &[
+    "grounding",
+    "hallucination",
+    "answer_relevance",
+    "context_relevance",
+    "context_precision",
+    "refusal",
+    "toxicity",
+    "pii_leak",
+    "json_validity",
+    "tool_calls",
+    "language_match",
+    "uncertainty",
+];
 
 /// Which judges there are.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -24,7 +38,13 @@ impl JudgesConfig {
     /// Checks what types cannot say.
     pub fn validate(&self) -> Result<(), InvalidConfig> {
         for name in &self.enabled {
-            check(BUILT_IN.contains(&name.as_str()), "judges.enabled", name, "names of built-in judges")?;
+            check(
+                BUILT_IN.contains(&name.as_str()),
+                "judges.enabled",
+                name,
+                "grounding, hallucination, answer_relevance, context_relevance, context_precision, refusal, toxicity, pii_leak, \
+                 json_validity, tool_calls, language_match or uncertainty",
+            )?;
         }
         Ok(())
     }

@@ -6,11 +6,20 @@
 //! without verdict is one that was not judged.
 
 mod config;
+mod grounding;
+mod language;
+mod pii;
+pub mod recorded;
+mod refusal;
 mod registry;
+mod relevance;
+mod structure;
 mod subject;
+mod toxicity;
+mod uncertainty;
 
 pub use config::JudgesConfig;
-pub use registry::Registry;
+pub use registry::{Registry, versioned};
 pub use subject::{Message, Passage, Subject, Tool, ToolCall};
 
 use contracts::Verdict;

@@ -1,6 +1,15 @@
 //! The configured judges by name.
 
-use super::Judge;
+use super::grounding::{Assessor, Grounding};
+use super::language::LanguageMatch;
+use super::pii::PiiLeak;
+use super::refusal::Refusal;
+use super::relevance::Relevance;
+use super::structure::{JsonValidity, ToolCorrectness};
+use super::toxicity::Toxicity;
+use super::uncertainty::Uncertainty;
+use super::{Judge, JudgesConfig};
+use inference::Embedder;
 use std::sync::Arc;
 
 /// The configured judges, in the order of their configuration.
@@ -22,6 +31,37 @@ impl Registry {
         Self { judges: Arc::new(kept) }
     }
 
+    /// The enabled built-in judges. Without an embedder those that need one are left out.
+    pub fn built_in(config: &JudgesConfig, embedder: Option<&Arc<Embedder>>) -> Result<Self, regex::Error> {
+        let assessor = Arc::new(Assessor::default());
+        let mut judges: Vec<Arc<dyn Judge>> = Vec::new();
+        for name in &config.enabled {
+            let judge: Option<Arc<dyn Judge>> = match name.as_str() {
+                "grounding" => Some(Arc::new(Grounding::coverage(assessor.clone()))),
+                "hallucination" => Some(Arc::new(Grounding::hallucination(assessor.clone()))),
+                "answer_relevance" => embedder.map(|e| Arc::new(Relevance::of_answer(e.clone())) as _),
+                "context_relevance" => embedder.map(|e| Arc::new(Relevance::of_context(e.clone())) as _),
+                "context_precision" => embedder.map(|e| Arc::new(Relevance::precision(e.clone())) as _),
+                "refusal" => Some(Arc::new(Refusal)),
+                "toxicity" => Some(Arc::new(Toxicity::new())),
+                "pii_leak" => Some(Arc::new(PiiLeak::new()?)),
+                "json_validity" => Some(Arc::new(JsonValidity)),
+                "tool_calls" => Some(Arc::new(ToolCorrectness)),
+                "language_match" => Some(Arc::new(LanguageMatch)),
+                "uncertainty" => Some(Arc::new(Uncertainty)),
+                _ => None,
+            };
+            judges.extend(judge);
+        }
+        Ok(Self::new(judges))
+    }
+
+    /// These and others.
+    #[must_use]
+    pub fn with(&self, more: Vec<Arc<dyn Judge>>) -> Self {
+        Self::new(self.judges.iter().cloned().chain(more).collect())
+    }
+
     /// The judge of this name.
     pub fn get(&self, name: &str) -> Option<&Arc<dyn Judge>> {
         self.judges.iter().find(|judge| judge.name() == name)
@@ -36,4 +76,14 @@ impl Registry {
     pub fn names(&self) -> Vec<&str> {
         self.judges.iter().map(|judge| judge.name()).collect()
     }
+
+    /// Each as `name@version`.
+    pub fn versions(&self) -> Vec<String> {
+        self.judges.iter().map(|judge| versioned(judge.as_ref())).collect()
+    }
+}
+
+/// `name@version`.
+pub fn versioned(judge: &dyn Judge) -> String {
+    format!("{}@{}", judge.name(), judge.version())
 }
