@@ -1,6 +1,6 @@
 //! What all requests share.
 
-use crate::config::{Limits, Timeouts};
+use crate::config::{Limits, Timeouts, Unknown};
 use crate::emit::Recorder;
 use crate::identity::Ids;
 use crate::meter::Estimator;
@@ -22,6 +22,7 @@ pub(crate) struct App {
     pub(crate) metrics: GatewayMetrics,
     pub(crate) limits: Limits,
     pub(crate) timeouts: Timeouts,
+    pub(crate) unknown_outcomes: Unknown,
     pub(crate) clock: Clock,
     pub(crate) ids: Ids,
     /// Calls whose tokens are counted and that are recorded after their client has left.

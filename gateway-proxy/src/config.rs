@@ -30,6 +30,37 @@ pub struct Config {
     pub upstream: UpstreamConfig,
     /// Where finished calls wait for the collector.
     pub spool: SpoolConfig,
+    /// What clients say of answers afterwards.
+    pub outcomes: OutcomesConfig,
+}
+
+/// Section `[gateway.outcomes]`.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct OutcomesConfig {
+    /// What becomes of an outcome about a response or a trace of which there was no call when it came.
+    pub unknown: Unknown,
+}
+
+/// See [`OutcomesConfig::unknown`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Unknown {
+    /// It waits, and counts as soon as the call is there.
+    #[default]
+    Park,
+    /// It is left out for good.
+    Refuse,
+}
+
+impl Unknown {
+    /// As configured.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Park => "park",
+            Self::Refuse => "refuse",
+        }
+    }
 }
 
 /// Section `[gateway.limits]`.
@@ -118,6 +149,7 @@ impl Default for Config {
             timeouts: Timeouts::default(),
             upstream: UpstreamConfig::default(),
             spool: SpoolConfig::default(),
+            outcomes: OutcomesConfig::default(),
         }
     }
 }

@@ -44,6 +44,8 @@ pub(crate) enum Failure {
     SpoolFull,
     #[error("not recorded")]
     Unrecorded,
+    #[error("outcome not recorded")]
+    OutcomeUnrecorded,
     #[error("{0}")]
     BadProvider(String),
     #[error("upstream unreachable")]
@@ -136,6 +138,10 @@ impl Failure {
             }
             Self::Unrecorded => {
                 let message = "the call could not be recorded, so its answer is withheld: retry later";
+                retry_in(5, ApiError { code: Some("not_recorded"), ..ApiError::internal(503, message) })
+            }
+            Self::OutcomeUnrecorded => {
+                let message = "the outcome could not be recorded: send it again later";
                 retry_in(5, ApiError { code: Some("not_recorded"), ..ApiError::internal(503, message) })
             }
             Self::BadProvider(message) => ApiError {

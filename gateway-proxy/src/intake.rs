@@ -91,6 +91,9 @@ pub(crate) async fn read_json_body(
             rest.extend_from_slice(&std::mem::take(&mut first));
             rest.extend_from_slice(&data);
         }
+        if body.body.is_end_stream() {
+            break;
+        }
     }
     Ok(if rest.is_empty() { first } else { rest.freeze() })
 }

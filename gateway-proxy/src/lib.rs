@@ -4,7 +4,7 @@
 //! A request's way is `stack` (every layer, in order), `intake` and `request` (the body), `forward` and `upstream` (the
 //! attempt), `relay` and `sse` (the answer), `meter` (what it used) and `emit` (its price, its spans, the spool and the way
 //! to the collector). `call` holds what is known of a call and sees to it that every one is recorded, also when its client
-//! leaves. `errors` is the table of everything that can go wrong.
+//! leaves. `outcomes` takes what clients say of answers afterwards. `errors` is the table of everything that can go wrong.
 //!
 //! Nothing on this way waits for a database or the collector.
 
@@ -20,6 +20,7 @@ mod identity;
 mod intake;
 mod meter;
 mod metrics;
+mod outcomes;
 mod policy;
 mod relay;
 mod request;
@@ -29,5 +30,7 @@ mod sse;
 mod stack;
 mod upstream;
 
-pub use config::{Config, InvalidSetting, Limits, SpoolConfig, Timeouts, UpstreamConfig, WhenFull};
+pub use config::{
+    Config, InvalidSetting, Limits, OutcomesConfig, SpoolConfig, Timeouts, Unknown, UpstreamConfig, WhenFull,
+};
 pub use server::{Server, run};

@@ -90,7 +90,7 @@ pub(crate) fn error(error: &ApiError, identity: &Identity) -> Response<Body> {
 /// Says which request a response belongs to.
 pub(crate) fn identify(headers: &mut HeaderMap, identity: &Identity) {
     put(headers, REQUEST_ID, &identity.request_id);
-    put(headers, TRACE_ID, &format!("{:032x}", identity.trace_id()));
+    put(headers, TRACE_ID, &identity.trace_hex());
 }
 
 /// Sets a header if its value can be one.

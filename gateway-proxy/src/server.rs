@@ -89,6 +89,7 @@ impl Server {
             metrics,
             limits: config.limits.clone(),
             timeouts: config.timeouts.clone(),
+            unknown_outcomes: config.outcomes.unknown,
             clock,
             ids: Ids::default(),
             background: TaskTracker::new(),

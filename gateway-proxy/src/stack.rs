@@ -10,6 +10,7 @@ use crate::identity::Identity;
 use crate::intake::{ClientBody, Intake, read_json_body};
 use crate::meter::Answer;
 use crate::metrics::GatewayMetrics;
+use crate::outcomes::{self, Outcome};
 use crate::request::{Ask, parse};
 use crate::respond::{self, Body};
 use bytes::Bytes;
@@ -96,6 +97,9 @@ async fn routed(
         };
         return (endpoint.path, result);
     }
+    if let Some(outcome) = Outcome::find(path) {
+        return (outcome.path(), told(app, identity, outcome, &head, body).await);
+    }
     if let Some(asked) = models::asked(path) {
         let route = asked.route();
         let listed = || {
@@ -109,6 +113,19 @@ async fn routed(
     let failure =
         Failure::NoSuchEndpoint { method: head.method.to_string(), path: path.chars().take(200).collect() };
     ("other", Err(failure))
+}
+
+/// What a client says of answers.
+async fn told(
+    app: &App,
+    identity: &Identity,
+    outcome: Outcome,
+    head: &Head,
+    body: &mut ClientBody,
+) -> Result<Response<Body>, Failure> {
+    require(head, &Method::POST, outcome.path(), "POST")?;
+    let (_, key) = known(app, head, identity)?;
+    outcomes::take(app, identity, &key, outcome, head, body).await
 }
 
 fn require(head: &Head, method: &Method, path: &'static str, allowed: &'static str) -> Result<(), Failure> {

@@ -141,6 +141,30 @@ pub mod control_tower {
     pub const CONTENT_TRUNCATED_BYTES: &str = "control_tower.content.truncated_bytes";
     /// What makes a log record one event of its tenant: sent again, it is known by it.
     pub const EVENT_ID: &str = "control_tower.event.id";
+    /// What makes several statements of a client one outcome; the one that came last counts.
+    pub const IDEMPOTENCY_KEY: &str = "control_tower.idempotency.key";
+    /// `park` or `refuse`: what becomes of an outcome whose call was not there when it came.
+    pub const OUTCOME_UNKNOWN: &str = "control_tower.outcome.unknown";
+    /// Name of the event of feedback on an answer.
+    pub const EVENT_FEEDBACK: &str = "control_tower.feedback";
+    /// A number; what it means is the sender's.
+    pub const FEEDBACK_SCORE: &str = "control_tower.feedback.score";
+    /// A short text, such as `thumbs_up`.
+    pub const FEEDBACK_LABEL: &str = "control_tower.feedback.label";
+    /// What somebody wrote; content.
+    pub const FEEDBACK_COMMENT: &str = "control_tower.feedback.comment";
+    /// Name of the event of an action that answers served.
+    pub const EVENT_ACTION: &str = "control_tower.action";
+    /// What was done.
+    pub const ACTION_NAME: &str = "control_tower.action.name";
+    /// `useful`, `not_useful` or `value`.
+    pub const ACTION_OUTCOME: &str = "control_tower.action.outcome";
+    /// Decimal USD, where the outcome is a value.
+    pub const ACTION_VALUE: &str = "control_tower.action.value";
+    /// JSON array of `{id, weight}`: answers that served it.
+    pub const ACTION_RESPONSES: &str = "control_tower.action.responses";
+    /// JSON array of `{id, weight}`: traces that served it.
+    pub const ACTION_TRACES: &str = "control_tower.action.traces";
     /// Days that the tenant keeps its telemetry.
     pub const RETENTION_DAYS: &str = "control_tower.retention.days";
 }

@@ -12,6 +12,9 @@ use std::time::Duration;
 /// Bytes that a usual call takes with its content.
 const USUAL: usize = 4096;
 
+/// Bytes of a length that is put in later: enough for 32 GiB.
+const LENGTH: usize = 5;
+
 /// What OpenTelemetry calls the instrumentation scope.
 pub(super) const SCOPE: &str = "control-tower";
 
@@ -61,14 +64,17 @@ pub(super) trait Attributes {
     fn flag(&mut self, name: &'static str, value: bool);
 }
 
-/// An `ExportTraceServiceRequest` of one resource and one scope.
+/// An `ExportTraceServiceRequest` of one resource and one scope, written as it goes.
 #[derive(Debug)]
 pub(super) struct Request {
-    /// `ScopeSpans.spans`, so far.
-    spans: Vec<u8>,
-    /// The span at hand.
-    span: Encoder,
+    to: Encoder,
+    resource_spans: Open,
+    scope_spans: Open,
 }
+
+/// Where a message begins whose length is not known yet.
+#[derive(Debug, Clone, Copy)]
+struct Open(usize);
 
 /// The fields of one message.
 #[derive(Debug, Default)]
@@ -89,27 +95,22 @@ impl Resource {
     }
 }
 
-impl Default for Request {
-    fn default() -> Self {
-        Self { spans: Vec::with_capacity(USUAL), span: Encoder(Vec::with_capacity(USUAL)) }
-    }
-}
-
 impl Request {
-    /// The whole message.
-    pub(super) fn finish(self, resource: &Resource) -> Bytes {
-        let scope = string_len(SCOPE.len());
-        let scope_spans = message_len(scope) + self.spans.len();
-        let resource_spans = message_len(resource.0.len()) + message_len(scope_spans);
-        let mut to = Encoder(Vec::with_capacity(message_len(resource_spans)));
-        to.open(1, resource_spans);
-        to.open(1, resource.0.len());
-        to.0.extend_from_slice(&resource.0);
-        to.open(2, scope_spans);
-        to.open(1, scope);
+    pub(super) fn new(resource: &Resource) -> Self {
+        let mut to = Encoder(Vec::with_capacity(USUAL));
+        let resource_spans = to.open_ended(1);
+        to.bytes(1, &resource.0);
+        let scope_spans = to.open_ended(2);
+        to.open(1, string_len(SCOPE.len()));
         to.string(1, SCOPE);
-        to.0.extend_from_slice(&self.spans);
-        to.0.into()
+        Self { to, resource_spans, scope_spans }
+    }
+
+    /// The whole message.
+    pub(super) fn finish(mut self) -> Bytes {
+        self.to.close(self.scope_spans);
+        self.to.close(self.resource_spans);
+        self.to.0.into()
     }
 }
 
@@ -117,8 +118,8 @@ impl Spans for Request {
     type Attributes = Encoder;
 
     fn span(&mut self, head: &Head<'_>, fill: impl FnOnce(&mut Encoder)) {
-        let to = &mut self.span;
-        to.0.clear();
+        let to = &mut self.to;
+        let span = to.open_ended(2);
         to.bytes(1, &head.trace.to_bytes());
         to.bytes(2, &head.span.to_bytes());
         if *head.trace_state != TraceState::NONE {
@@ -137,9 +138,7 @@ impl Spans for Request {
         to.status(head.error);
         let remote = if head.parent_is_remote { IS_REMOTE } else { 0 };
         to.fixed32(16, SAMPLED | HAS_IS_REMOTE | remote);
-        let mut spans = Encoder(std::mem::take(&mut self.spans));
-        spans.bytes(2, &self.span.0);
-        self.spans = spans.0;
+        to.close(span);
     }
 }
 
@@ -205,6 +204,23 @@ impl Encoder {
         self.number(len as u64);
     }
 
+    /// The beginning of a field whose length [`Encoder::close`] will put in: in a number of [`LENGTH`] bytes whatever it is,
+    /// which protobuf reads as well as the shortest form.
+    fn open_ended(&mut self, field: u32) -> Open {
+        self.key(field, WireType::LengthDelimited);
+        self.0.extend_from_slice(&[0; LENGTH]);
+        Open(self.0.len())
+    }
+
+    fn close(&mut self, open: Open) {
+        let mut len = self.0.len() - open.0;
+        for (at, byte) in self.0[open.0 - LENGTH..open.0].iter_mut().enumerate() {
+            let more = if at + 1 < LENGTH { 0x80 } else { 0 };
+            *byte = len.to_le_bytes()[0] & 0x7f | more;
+            len >>= 7;
+        }
+    }
+
     #[inline]
     fn key(&mut self, field: u32, wire: WireType) {
         self.number(u64::from(field) << 3 | wire as u64);
@@ -253,3 +269,6 @@ fn string_len(len: usize) -> usize {
 fn message_len(len: usize) -> usize {
     1 + encoded_len_varint(len as u64) + len
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,9 @@
 //! Finished calls into the spool, each as one OTLP export request.
 
 use super::otlp::{Request, Resource};
+use super::shipper::EVENT;
 use crate::metrics::GatewayMetrics;
+use bytes::{BufMut, Bytes, BytesMut};
 use contracts::attributes::otel;
 use spool::AppendError;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -45,16 +47,34 @@ impl Recorder {
         self.refuse_when_full && (self.spool.is_full() || self.is_broken())
     }
 
+    /// A record to be filled.
+    pub(super) fn begin(&self) -> Request {
+        Request::new(&self.resource)
+    }
+
     /// Puts a call into the spool, with those of other tasks that end in the same turn. What cannot be put there is counted and
     /// logged, not lost silently; it is an error unless calls may go unrecorded.
     pub(super) async fn record(&self, call: Request, metrics: &GatewayMetrics) -> Result<(), Unrecorded> {
-        let appended = self.spool.append_grouped(call.finish(&self.resource)).await;
+        let appended = self.spool.append_grouped(call.finish()).await;
         self.outcome(appended, metrics)
+    }
+
+    /// Puts an event into the spool: an `ExportLogsServiceRequest`, marked so that the shipper can tell it from a call.
+    pub(crate) async fn record_event(
+        &self,
+        event: Bytes,
+        metrics: &GatewayMetrics,
+    ) -> Result<(), Unrecorded> {
+        let mut record = BytesMut::with_capacity(1 + event.len());
+        record.put_u8(EVENT);
+        record.extend_from_slice(&event);
+        self.outcome(self.spool.append_grouped(record.freeze()).await, metrics)?;
+        Ok(())
     }
 
     /// As [`Recorder::record`], alone and at once.
     pub(super) fn record_now(&self, call: Request, metrics: &GatewayMetrics) -> Result<(), Unrecorded> {
-        let appended = self.spool.append(&call.finish(&self.resource));
+        let appended = self.spool.append(&call.finish());
         self.outcome(appended, metrics)
     }
 

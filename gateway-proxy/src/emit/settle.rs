@@ -52,7 +52,7 @@ fn prepare(app: &App, mut facts: Box<Facts>, ending: Ending, used: Used) -> (Set
         app.metrics.count_request(facts.endpoint.path, ending.status, "client");
     }
     let priced = Priced { used, cost };
-    let mut record = Request::default();
+    let mut record = app.recorder.begin();
     spans::write(&mut record, &facts, ending, &priced, app.limits.capture_bytes, &app.metrics);
     (Settled { cost }, record)
 }

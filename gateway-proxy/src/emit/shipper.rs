@@ -5,6 +5,9 @@
 //! refuses for good (400) is halved until the record at fault is found, which is dropped and counted: it must not block
 //! the others for ever.
 //!
+//! A record that begins with [`EVENT`] is an `ExportLogsServiceRequest` instead, and goes to its own endpoint, apart from the others of its
+//! batch.
+//!
 //! A batch that may be at the collector already, because an earlier try of it had an unknown end, says so in a header: only
 //! then must the collector look for what it has. The first batch of a process is one, for the process before may have sent
 //! it.
@@ -35,6 +38,9 @@ const ANSWER: Duration = Duration::from_secs(30);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
+/// The first byte of a record that holds log records. No protobuf message begins with it, as no field has the number 0.
+pub(super) const EVENT: u8 = 0;
+
 /// On a batch of which the collector may have something already.
 const RETRY: HeaderName = HeaderName::from_static("x-control-tower-retry");
 
@@ -51,7 +57,10 @@ pub(crate) struct ShipperOptions {
 pub(crate) struct Shipper {
     reader: Reader,
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
-    uri: http::Uri,
+    /// Where spans go.
+    traces: http::Uri,
+    /// Where log records go.
+    logs: http::Uri,
     key: Option<HeaderValue>,
     metrics: GatewayMetrics,
     health: HealthHandle,
@@ -85,7 +94,8 @@ impl Shipper {
             .enable_http1()
             .wrap_connector(http);
         let client = Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connector);
-        let uri = format!("{}/v1/traces", options.collector_url.trim_end_matches('/')).parse()?;
+        let uri = |path: &str| format!("{}{path}", options.collector_url.trim_end_matches('/')).parse();
+        let (traces, logs) = (uri("/v1/traces")?, uri("/v1/logs")?);
         let key = match options.key.as_str() {
             "" => None,
             key => {
@@ -95,7 +105,7 @@ impl Shipper {
             }
         };
         let random = RandomIdGenerator::default();
-        Ok(Self { reader, client, uri, key, metrics, health, random, is_unsure: true })
+        Ok(Self { reader, client, traces, logs, key, metrics, health, random, is_unsure: true })
     }
 
     /// Ships until `stop`; then once more what is there, as far as the collector takes it within `grace`.
@@ -126,7 +136,14 @@ impl Shipper {
 
     async fn ship_next(&mut self, linger: Duration) {
         let batch = self.reader.next_batch(MOST_RECORDS, MOST_BYTES, linger).await;
-        self.ship(&batch.records).await;
+        if batch.records.iter().any(is_event) {
+            let (events, calls): (Vec<Bytes>, Vec<Bytes>) = batch.records.into_iter().partition(is_event);
+            let events: Vec<Bytes> = events.iter().map(|record| record.slice(1..)).collect();
+            self.ship(&calls, &self.traces.clone()).await;
+            self.ship(&events, &self.logs.clone()).await;
+        } else {
+            self.ship(&batch.records, &self.traces.clone()).await;
+        }
         self.is_unsure = false;
         if let Err(error) = self.reader.commit(batch.to) {
             // It will be shipped again after a restart, and recognised by the collector.
@@ -138,13 +155,13 @@ impl Shipper {
     }
 
     /// Returns once every record was accepted, or dropped because it never will be.
-    async fn ship(&mut self, records: &[Bytes]) {
+    async fn ship(&mut self, records: &[Bytes], to: &http::Uri) {
         let mut todo = vec![records];
         while let Some(records) = todo.pop() {
             if records.is_empty() {
                 continue;
             }
-            let Err(status) = self.insist(&concatenated(records)).await else {
+            let Err(status) = self.insist(&concatenated(records), to).await else {
                 self.metrics.shipped_records.inc_by(records.len() as u64);
                 continue;
             };
@@ -163,10 +180,10 @@ impl Shipper {
     }
 
     /// Sends until the collector accepts, or refuses for good.
-    async fn insist(&mut self, body: &Bytes) -> Result<(), StatusCode> {
+    async fn insist(&mut self, body: &Bytes, to: &http::Uri) -> Result<(), StatusCode> {
         let mut pause = FIRST_PAUSE;
         loop {
-            let (class, after) = match self.send(body).await {
+            let (class, after) = match self.send(body, to).await {
                 Ok(()) => {
                     self.health.set_ready();
                     return Ok(());
@@ -196,10 +213,10 @@ impl Shipper {
         wait / 4 * u32::from(draw) / 256
     }
 
-    async fn send(&self, body: &Bytes) -> Result<(), Refusal> {
+    async fn send(&self, body: &Bytes, to: &http::Uri) -> Result<(), Refusal> {
         let mut request = Request::new(Full::new(body.clone()));
         *request.method_mut() = Method::POST;
-        *request.uri_mut() = self.uri.clone();
+        *request.uri_mut() = to.clone();
         let headers = request.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"));
         if let Some(key) = &self.key {
@@ -230,6 +247,10 @@ impl Shipper {
             _ => Err(Refusal::ForNow { class: "busy", after: after.map(Duration::from_secs) }),
         }
     }
+}
+
+fn is_event(record: &Bytes) -> bool {
+    record.first() == Some(&EVENT)
 }
 
 fn concatenated(records: &[Bytes]) -> Bytes {

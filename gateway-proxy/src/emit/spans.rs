@@ -3,6 +3,7 @@
 use super::otlp::{Attributes, Head, Kind, Spans};
 use crate::call::{Attempt, Ending, Facts, Used};
 use crate::metrics::GatewayMetrics;
+use crate::request::context_json;
 use contracts::attributes::{control_tower as ct, gen_ai, otel};
 use contracts::price::Cost;
 use opentelemetry::trace::{SpanId, TraceState};
@@ -52,6 +53,7 @@ pub(super) fn write(
     let spent = Spent { used: priced.used, amounts: amounts.as_ref() };
     to.span(&server_head(facts, &names, ending), |put| {
         call(put, facts, &names, ending, spent);
+        context(put, facts, capture_bytes, metrics);
         if facts.key.tenant.capture_content {
             content(put, facts, capture_bytes, metrics);
         }
@@ -233,6 +235,15 @@ fn usage_and_cost(put: &mut impl Attributes, facts: &Facts, spent: Spent<'_>) {
         put.text(ct::COST_TOTAL, &amounts.total);
         put.text(ct::PRICE_BOOK_VERSION, facts.snapshot.prices.version.as_str());
     }
+}
+
+/// What the model was given to answer from: ids and scores, and the texts where content is kept.
+fn context(put: &mut impl Attributes, facts: &Facts, limit: usize, metrics: &GatewayMetrics) {
+    let Some(ask) = facts.ask.as_ref().filter(|ask| !ask.context.passages.is_empty()) else { return };
+    let limit = facts.key.tenant.capture_content.then_some(limit);
+    let (json, cut) = context_json(&ask.context.passages, limit);
+    put.text(gen_ai::RETRIEVAL_DOCUMENTS, &json);
+    metrics.truncated_bytes.inc_by(cut as u64);
 }
 
 /// Prompt and answer, as the protocol's own JSON.

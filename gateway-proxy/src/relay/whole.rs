@@ -46,6 +46,9 @@ pub(crate) async fn collect(
             rest.extend_from_slice(&std::mem::take(&mut first));
             rest.extend_from_slice(&data);
         }
+        if body.is_end_stream() {
+            break;
+        }
     }
     Ok(if rest.is_empty() { first } else { rest.freeze() })
 }

@@ -1,10 +1,13 @@
 //! What a client asks for: its body is checked once, kept as it came, and changed only by splicing.
 
+mod context;
 mod fields;
 mod json;
 mod parse;
 mod splice;
 
-pub(crate) use fields::{Field, Kind};
+pub(crate) use context::to_json as context_json;
+pub(crate) use fields::{Field, Kind, kind_of, missing, wrong_type};
+pub(crate) use json::{Member, members, too_deep, utf8};
 pub(crate) use parse::{Ask, BodyError, parse};
 pub(crate) use splice::outgoing_body;

@@ -1,5 +1,6 @@
 //! From a body's bytes to what the gateway must know about it.
 
+use super::context::{self, Context};
 use super::fields::{check, kind_of, missing, wrong_type};
 use super::json::{Member, members, too_deep, utf8};
 use crate::endpoints::Endpoint;
@@ -31,6 +32,8 @@ pub(crate) struct Ask {
     pub(crate) instructions_at: Option<Range<usize>>,
     /// Where `tools` stand.
     pub(crate) tools_at: Option<Range<usize>>,
+    /// What the model was given to answer from, as far as the client says so.
+    pub(crate) context: Context,
 }
 
 /// What the client's body says about `stream_options.include_usage`.
@@ -115,7 +118,8 @@ pub(crate) fn parse(endpoint: &Endpoint, body: Bytes, max_depth: usize) -> Resul
     let tier =
         find("service_tier").and_then(Member::string).map_or(ServiceTier::Standard, |name| tier(&name));
     let model = name.into_owned();
-    Ok(Ask { body, model, stream, tier, model_at, usage, prompt_at, instructions_at, tools_at })
+    let context = context::read(text, &members)?;
+    Ok(Ask { body, model, stream, tier, model_at, usage, prompt_at, instructions_at, tools_at, context })
 }
 
 /// Where `part`, a slice of `text`, stands in it.

@@ -1,4 +1,4 @@
-//! The body that goes to the upstream: the client's bytes, but for the model's name and the request for usage.
+//! The body that goes to the upstream: the client's bytes, but for the model's name, the request for usage, and what is for us alone.
 
 use super::parse::{Ask, AskedUsage};
 use bytes::Bytes;
@@ -7,11 +7,14 @@ use std::ops::Range;
 /// The client's body with `upstream_model` as its model and, when `ask_usage`, with `stream_options.include_usage` true.
 /// Every other byte is the client's. When nothing differs the body is shared, not copied.
 pub(crate) fn outgoing_body(ask: &Ask, upstream_model: &str, ask_usage: bool) -> Bytes {
-    let mut edits: Vec<(Range<usize>, String)> = Vec::with_capacity(2);
+    let mut edits: Vec<(Range<usize>, String)> = Vec::with_capacity(3);
     if ask.model != upstream_model {
         // A text always serialises; the fallback keeps this function total.
         let quoted = serde_json::to_string(upstream_model).unwrap_or_else(|_| "\"\"".into());
         edits.push((ask.model_at.clone(), quoted));
+    }
+    if let Some(ours) = &ask.context.strip {
+        edits.push((ours.clone(), String::new()));
     }
     if ask_usage && let Some(edit) = usage_edit(ask) {
         edits.push(edit);

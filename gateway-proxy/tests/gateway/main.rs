@@ -9,6 +9,8 @@ mod forwarding;
 #[cfg(test)]
 mod models;
 #[cfg(test)]
+mod outcomes;
+#[cfg(test)]
 mod records;
 #[cfg(test)]
 mod start;

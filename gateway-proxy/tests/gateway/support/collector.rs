@@ -5,6 +5,7 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use prost::Message;
@@ -42,11 +43,32 @@ impl Span {
     }
 }
 
+/// A log record, made easy to look at.
+#[derive(Debug, Clone)]
+pub struct Event {
+    /// Name.
+    pub name: String,
+    /// Hex.
+    pub trace_id: String,
+    /// Nanoseconds since the epoch.
+    pub time: u64,
+    /// Attributes as text.
+    pub attributes: BTreeMap<String, String>,
+}
+
+impl Event {
+    /// An attribute, empty when absent.
+    pub fn get(&self, name: &str) -> &str {
+        self.attributes.get(name).map_or("", String::as_str)
+    }
+}
+
 /// Decides about a batch by its bytes.
 type Judge = Box<dyn Fn(&[u8]) -> StatusCode + Send + Sync>;
 
 struct Shared {
     spans: Mutex<Vec<Span>>,
+    events: Mutex<Vec<Event>>,
     headers: Mutex<Vec<HeaderMap>>,
     judge: Judge,
 }
@@ -66,9 +88,16 @@ impl Collector {
 
     /// Accepts what `judge` says 200 to.
     pub async fn judging(judge: impl Fn(&[u8]) -> StatusCode + Send + Sync + 'static) -> Self {
-        let shared =
-            Arc::new(Shared { spans: Mutex::default(), headers: Mutex::default(), judge: Box::new(judge) });
-        let router = Router::new().route("/v1/traces", post(take)).with_state(shared.clone());
+        let shared = Arc::new(Shared {
+            spans: Mutex::default(),
+            events: Mutex::default(),
+            headers: Mutex::default(),
+            judge: Box::new(judge),
+        });
+        let router = Router::new()
+            .route("/v1/traces", post(take))
+            .route("/v1/logs", post(take_logs))
+            .with_state(shared.clone());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         tokio::spawn(async move { axum::serve(listener, router).await });
@@ -78,6 +107,18 @@ impl Collector {
     /// All spans so far.
     pub fn spans(&self) -> Vec<Span> {
         self.shared.spans.lock().unwrap().clone()
+    }
+
+    /// Waits until there are `count` events; returns them.
+    pub async fn events(&self, count: usize) -> Vec<Event> {
+        for _ in 0..1_000 {
+            let events = self.shared.events.lock().unwrap().clone();
+            if events.len() >= count {
+                return events;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("{count} events were expected");
     }
 
     /// The headers of the batches so far.
@@ -110,6 +151,27 @@ async fn take(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes
         let batch = ExportTraceServiceRequest::decode(body).expect("valid protobuf");
         shared.spans.lock().unwrap().extend(spans(batch));
         shared.headers.lock().unwrap().push(headers);
+    }
+    status
+}
+
+async fn take_logs(State(shared): State<Arc<Shared>>, body: Bytes) -> StatusCode {
+    let status = (shared.judge)(&body);
+    if status.is_success() {
+        let batch = ExportLogsServiceRequest::decode(body).expect("valid protobuf");
+        let scopes = batch.resource_logs.into_iter().flat_map(|r| r.scope_logs);
+        shared.events.lock().unwrap().extend(scopes.flat_map(|s| s.log_records).map(|record| {
+            Event {
+                name: record.event_name,
+                trace_id: hex(&record.trace_id),
+                time: record.time_unix_nano,
+                attributes: record
+                    .attributes
+                    .into_iter()
+                    .filter_map(|kv| Some((kv.key, text(kv.value?.value?))))
+                    .collect(),
+            }
+        }));
     }
     status
 }
