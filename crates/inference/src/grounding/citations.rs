@@ -28,7 +28,11 @@ pub(crate) fn citations(answer: &str, context: &[Passage<'_>]) -> Vec<Citation> 
             _ => '\u{3011}',
         };
         from = inner;
-        let Some(end) = answer[inner..].char_indices().take_while(|(at, _)| *at <= LONGEST).find(|(_, c)| *c == close).map(|(at, _)| inner + at)
+        let Some(end) = answer[inner..]
+            .char_indices()
+            .take_while(|(at, _)| *at <= LONGEST)
+            .find(|(_, c)| *c == close)
+            .map(|(at, _)| inner + at)
         else {
             continue;
         };
@@ -53,9 +57,9 @@ fn named(inner: &str, round: bool, context: &[Passage<'_>]) -> Option<Vec<Option
             continue;
         }
         let lower = part.to_lowercase();
-        let bare = ["passage", "document", "source", "context", "doc", "ref", "^"]
-            .iter()
-            .find_map(|word| lower.strip_prefix(word).map(|rest| rest.trim_matches([' ', '#', ':', '_', '-'])));
+        let bare = ["passage", "document", "source", "context", "doc", "ref", "^"].iter().find_map(|word| {
+            lower.strip_prefix(word).map(|rest| rest.trim_matches([' ', '#', ':', '_', '-']))
+        });
         // In round brackets a bare number is a year or a count.
         let number = match bare {
             Some(rest) => rest,

@@ -6,7 +6,7 @@ use super::evidence::{Index, Unit};
 use super::features::{self, Comparison, NAMES, compare};
 use super::head::{Head, logistic};
 use super::split::{self, Piece};
-use super::types::{Assessment, Claim, ClaimKind, Evidence, Passage, Reason, Stage, Subject};
+use super::types::{Assessment, Claim, ClaimKind, Evidence, Reason, Stage, Subject};
 use super::words::{Keys, Reading, Sort, Word, words};
 use std::borrow::Cow;
 use std::ops::Range;
@@ -107,8 +107,11 @@ impl Detector {
         };
         let main: Vec<Claim> = compared.iter().map(|c| claim(c, &index)).collect();
         let supported = main.iter().filter(|c| c.support >= 0.5).count();
-        let coverage =
-            if main.is_empty() { 1.0 } else { super::evidence::float(supported) / super::evidence::float(main.len()) };
+        let coverage = if main.is_empty() {
+            1.0
+        } else {
+            super::evidence::float(supported) / super::evidence::float(main.len())
+        };
         let citation_validity = validity(&cited, &compared, &main, &index);
         let claims = compared.iter().zip(main).flat_map(|(c, main)| with_details(c, main, &index)).collect();
         let version = head.map_or(Cow::Borrowed("none"), |head| Cow::Owned(head.version.clone()));
@@ -126,7 +129,8 @@ impl Detector {
     ) -> Vec<Compared> {
         let mut out = Vec::new();
         for piece in split::pieces(answer) {
-            let late = out.len() >= self.options.max_claims || deadline.is_some_and(|deadline| Instant::now() > deadline);
+            let late = out.len() >= self.options.max_claims
+                || deadline.is_some_and(|deadline| Instant::now() > deadline);
             let words = if late { Vec::new() } else { claim_words(answer, &piece, cited, keys) };
             if !late && words.is_empty() {
                 continue;
@@ -159,7 +163,9 @@ fn claim_words(answer: &str, piece: &Piece, cited: &[Citation], keys: &mut Keys)
         out.extend(words(answer, frame.clone(), Reading { camel: piece.keyed }, keys));
     }
     let mut from = piece.range.start;
-    for citation in cited.iter().filter(|c| c.range.start >= piece.range.start && c.range.end <= piece.range.end) {
+    for citation in
+        cited.iter().filter(|c| c.range.start >= piece.range.start && c.range.end <= piece.range.end)
+    {
         out.extend(words(answer, from..citation.range.start, Reading::default(), keys));
         from = citation.range.end;
     }
@@ -173,11 +179,12 @@ fn claim(compared: &Compared, index: &Index) -> Claim {
         return Claim { range, kind, support: 0.5, reason: None, evidence: None };
     };
     let support = 1.0 - risk;
-    let evidence = comparison.best.and_then(|best| index.units.get(best)).map(|Unit { passage, range, .. }| Evidence {
-        passage: *passage,
-        range: range.clone(),
-        score: f64::from(comparison.features[features::COVERED_BEST]),
-    });
+    let evidence =
+        comparison.best.and_then(|best| index.units.get(best)).map(|Unit { passage, range, .. }| Evidence {
+            passage: *passage,
+            range: range.clone(),
+            score: f64::from(comparison.features[features::COVERED_BEST]),
+        });
     let reason = (support < 0.5).then(|| reason(compared, comparison));
     Claim { range, kind, support, reason, evidence }
 }
@@ -188,7 +195,9 @@ fn reason(compared: &Compared, comparison: &Comparison) -> Reason {
     let any = |sorts: &[Sort]| comparison.missing.iter().any(|at| sorts.contains(&compared.words[*at].sort));
     if value("covered") < 0.35 {
         Reason::NoEvidence
-    } else if value("unknown_numbers") > 0.0 || (any(&[Sort::Number, Sort::Date]) && value("rival_number") > 0.0) {
+    } else if value("unknown_numbers") > 0.0
+        || (any(&[Sort::Number, Sort::Date]) && value("rival_number") > 0.0)
+    {
         Reason::NumberMismatch
     } else if value("unknown_names") > 0.0 {
         Reason::UnsupportedEntity
@@ -220,14 +229,17 @@ fn with_details(compared: &Compared, main: Claim, index: &Index) -> Vec<Claim> {
             };
             let mut end = at + 1;
             while kind == ClaimKind::Name
-                && compared.words.get(end).is_some_and(|w| w.sort == Sort::Name && w.range.start == compared.words[end - 1].range.end + 1)
+                && compared.words.get(end).is_some_and(|w| {
+                    w.sort == Sort::Name && w.range.start == compared.words[end - 1].range.end + 1
+                })
             {
                 end += 1;
             }
             let range = word.range.start..compared.words[end - 1].range.end;
             let lacks = (at..end).any(|n| comparison.missing.contains(&n));
             if range.start >= main.range.start && range.end <= main.range.end {
-                let (support, reason) = if lacks { (main.support / 4.0, Some(reason)) } else { (main.support.max(0.5), None) };
+                let (support, reason) =
+                    if lacks { (main.support / 4.0, Some(reason)) } else { (main.support.max(0.5), None) };
                 let evidence = (!lacks).then(|| place_of(word, comparison.best, index)).flatten();
                 out.push(Claim { range, kind, support, reason, evidence });
             }
@@ -243,7 +255,11 @@ fn place_of(word: &Word, best: Option<usize>, index: &Index) -> Option<Evidence>
     let places = index.places(word.key);
     let place = places.iter().find(|p| Some(index.unit_at(**p)) == best).or_else(|| places.first())?;
     let unit = index.units.get(index.unit_at(*place))?;
-    Some(Evidence { passage: unit.passage, range: index.stream.get(*place as usize)?.range.clone(), score: 1.0 })
+    Some(Evidence {
+        passage: unit.passage,
+        range: index.stream.get(*place as usize)?.range.clone(),
+        score: 1.0,
+    })
 }
 
 /// Share of citations that name a passage in which their claim's words are found.
@@ -266,12 +282,10 @@ fn validity(cited: &[Citation], compared: &[Compared], claims: &[Claim], index: 
 fn covers(compared: &Compared, passage: usize, index: &Index) -> bool {
     let wanted: Vec<&Word> = compared.words.iter().filter(|w| w.sort != Sort::Function).collect();
     let found = wanted.iter().filter(|w| {
-        index.places(w.key).iter().any(|p| index.units.get(index.unit_at(*p)).is_some_and(|u| u.passage == passage))
+        index
+            .places(w.key)
+            .iter()
+            .any(|p| index.units.get(index.unit_at(*p)).is_some_and(|u| u.passage == passage))
     });
     found.count() * 2 >= wanted.len()
-}
-
-/// A context of one passage without a name.
-pub fn single(text: &str) -> [Passage<'_>; 1] {
-    [Passage { id: "", text }]
 }

@@ -69,7 +69,13 @@ impl Index {
         if piece.keyed && is_empty_value(&text[piece.range.clone()]) {
             // `"OutdoorSeating": false` says that there is none.
             let not = keys.of("not");
-            self.stream.push(Word { range: piece.range.clone(), form: not, key: not, sort: Sort::Function, capital: false });
+            self.stream.push(Word {
+                range: piece.range.clone(),
+                form: not,
+                key: not,
+                sort: Sort::Function,
+                capital: false,
+            });
         }
         self.stream.extend(found);
         if self.stream.len() == start {
@@ -96,8 +102,12 @@ impl Index {
         for triple in self.stream.windows(3) {
             self.triples.insert((triple[0].key, triple[1].key, triple[2].key));
         }
-        let mut vocabulary: Vec<u32> =
-            self.stream.iter().filter(|w| matches!(w.sort, Sort::Content | Sort::Name)).map(|w| w.key).collect();
+        let mut vocabulary: Vec<u32> = self
+            .stream
+            .iter()
+            .filter(|w| matches!(w.sort, Sort::Content | Sort::Name))
+            .map(|w| w.key)
+            .collect();
         vocabulary.sort_unstable();
         vocabulary.dedup();
         for key in vocabulary {
@@ -117,7 +127,9 @@ impl Index {
                 if run.len() > 1 && run.len() < 8 {
                     self.initials.insert(run.clone());
                 }
-            } else if word.sort != Sort::Function || !matches!(keys.text(word.form), "of" | "the" | "and" | "for") {
+            } else if word.sort != Sort::Function
+                || !matches!(keys.text(word.form), "of" | "the" | "and" | "for")
+            {
                 run.clear();
             }
         }
@@ -174,7 +186,10 @@ impl Index {
     pub(crate) fn alike(&self, key: u32, capital: bool, keys: &Keys) -> Option<u32> {
         let text = keys.text(key);
         if let Some(bucket) = prefix(text).and_then(|prefix| self.by_prefix.get(&prefix)) {
-            let best = bucket.iter().map(|other| (common_prefix(text, keys.text(*other)), *other)).max_by_key(|(n, other)| (*n, std::cmp::Reverse(*other)));
+            let best = bucket
+                .iter()
+                .map(|other| (common_prefix(text, keys.text(*other)), *other))
+                .max_by_key(|(n, other)| (*n, std::cmp::Reverse(*other)));
             if let Some((common, other)) = best
                 && common * 3 >= text.len().max(keys.text(other).len()) * 2
             {
@@ -202,7 +217,8 @@ impl Index {
                 }
             }
         }
-        let mut scores: Vec<(usize, f64)> = scores.into_iter().map(|(unit, score)| (unit as usize, score)).collect();
+        let mut scores: Vec<(usize, f64)> =
+            scores.into_iter().map(|(unit, score)| (unit as usize, score)).collect();
         scores.sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
         scores
     }
@@ -218,7 +234,8 @@ pub(crate) fn fourgrams(text: &str, mut found: impl FnMut(u32)) {
         }
         window.rotate_left(1);
         window[3] = c;
-        let hash = window.iter().fold(0x811c_9dc5_u32, |hash, c| (hash ^ u32::from(*c)).wrapping_mul(0x0100_0193));
+        let hash =
+            window.iter().fold(0x811c_9dc5_u32, |hash, c| (hash ^ u32::from(*c)).wrapping_mul(0x0100_0193));
         found(hash);
     }
 }

@@ -95,7 +95,10 @@ pub(crate) fn compare(claim: &[Word], text: &str, index: &Index, keys: &mut Keys
     set("covered_three", three);
     set("spread", covered - three);
     set("outside_best", (covered - best_share).max(0.0));
-    set("second_best", scores.get(1).zip(scores.first()).map_or(0.0, |(b, a)| b.1 / a.1.max(f64::MIN_POSITIVE)));
+    set(
+        "second_best",
+        scores.get(1).zip(scores.first()).map_or(0.0, |(b, a)| b.1 / a.1.max(f64::MIN_POSITIVE)),
+    );
     sequences(claim, index, &mut set);
     set("fourgrams", known_fourgrams(text, index));
     unknowns(claim, &content, &view, index, &mut set);
@@ -109,7 +112,9 @@ pub(crate) fn compare(claim: &[Word], text: &str, index: &Index, keys: &mut Keys
     set("asked", share(content.iter(), |k| index.asked(k.word.key)));
     let missing = content
         .iter()
-        .filter(|k| matches!(k.word.sort, Sort::Name | Sort::Number | Sort::Date) && !view.window_set.contains(&k.key))
+        .filter(|k| {
+            matches!(k.word.sort, Sort::Name | Sort::Number | Sort::Date) && !view.window_set.contains(&k.key)
+        })
         .map(|k| k.at)
         .collect();
     Comparison { features, best, missing }
@@ -201,8 +206,11 @@ fn greedy(content: &[Known<'_>], scores: &[(usize, f64)], index: &Index, total: 
             let words = index.words_of(unit);
             open.iter().filter(|k| words.iter().any(|w| w.key == k.key)).map(|k| k.weight * k.known).sum()
         };
-        let Some((unit, gained)) =
-            scores.iter().take(24).map(|(unit, _)| (*unit, gain(*unit, &open))).reduce(|a, b| if b.1 > a.1 { b } else { a })
+        let Some((unit, gained)) = scores
+            .iter()
+            .take(24)
+            .map(|(unit, _)| (*unit, gain(*unit, &open)))
+            .reduce(|a, b| if b.1 > a.1 { b } else { a })
         else {
             break;
         };
@@ -215,7 +223,8 @@ fn greedy(content: &[Known<'_>], scores: &[(usize, f64)], index: &Index, total: 
 
 fn sequences(claim: &[Word], index: &Index, set: &mut impl FnMut(&str, f64)) {
     let pairs: Vec<bool> = claim.windows(2).map(|p| index.has_pair(p[0].key, p[1].key)).collect();
-    let triples: Vec<bool> = claim.windows(3).map(|t| index.has_triple(t[0].key, t[1].key, t[2].key)).collect();
+    let triples: Vec<bool> =
+        claim.windows(3).map(|t| index.has_triple(t[0].key, t[1].key, t[2].key)).collect();
     set("pairs_known", share(pairs.iter(), |b| **b));
     set("triples_known", share(triples.iter(), |b| **b));
     let mut copied = vec![false; claim.len()];
@@ -240,7 +249,13 @@ fn known_fourgrams(text: &str, index: &Index) -> f64 {
     if all == 0 { 1.0 } else { float(known) / float(all) }
 }
 
-fn unknowns(claim: &[Word], content: &[Known<'_>], view: &View, index: &Index, set: &mut impl FnMut(&str, f64)) {
+fn unknowns(
+    claim: &[Word],
+    content: &[Known<'_>],
+    view: &View,
+    index: &Index,
+    set: &mut impl FnMut(&str, f64),
+) {
     let count = |test: &dyn Fn(&Known<'_>) -> bool| float(content.iter().filter(|k| test(k)).count());
     let numeric = |k: &Known<'_>| matches!(k.word.sort, Sort::Number | Sort::Date);
     let name = |k: &Known<'_>| k.word.sort == Sort::Name;
@@ -256,7 +271,10 @@ fn unknowns(claim: &[Word], content: &[Known<'_>], view: &View, index: &Index, s
         view.best_words.iter().any(|w| sort(w.sort) && !claim.iter().any(|c| c.key == w.key))
     };
     let rival = |missing: f64, has: bool| if has { missing } else { 0.0 };
-    set("rival_number", rival(count(&|k| numeric(k) && outside(k)), best_has(&|s| s == Sort::Number || s == Sort::Date)));
+    set(
+        "rival_number",
+        rival(count(&|k| numeric(k) && outside(k)), best_has(&|s| s == Sort::Number || s == Sort::Date)),
+    );
     set("rival_name", rival(count(&|k| name(k) && outside(k)), best_has(&|s| s == Sort::Name)));
     let (mut run, mut longest) = (0, 0);
     for known in content {
@@ -323,15 +341,25 @@ fn inversions(content: &[Known<'_>], view: &View) -> f64 {
 }
 
 /// Denial and its like on one side only.
-fn polarity(claim: &[Word], content: &[Known<'_>], view: &View, keys: &mut Keys, set: &mut impl FnMut(&str, f64)) {
+fn polarity(
+    claim: &[Word],
+    content: &[Known<'_>],
+    view: &View,
+    keys: &mut Keys,
+    set: &mut impl FnMut(&str, f64),
+) {
     let denied = |words: &[Word], key: u32| {
         words.iter().position(|w| w.key == key).map(|at| {
-            words[at.saturating_sub(5)..(at + 2).min(words.len())].iter().any(|w| lists::is_negation(keys.text(w.form)))
+            words[at.saturating_sub(5)..(at + 2).min(words.len())]
+                .iter()
+                .any(|w| lists::is_negation(keys.text(w.form)))
         })
     };
     let mut differs = 0;
     for known in content {
-        if let (Some(here), Some(there)) = (denied(claim, known.word.key), denied(&view.best_words, known.key)) {
+        if let (Some(here), Some(there)) =
+            (denied(claim, known.word.key), denied(&view.best_words, known.key))
+        {
             differs += usize::from(here != there);
         }
     }
@@ -345,7 +373,8 @@ fn polarity(claim: &[Word], content: &[Known<'_>], view: &View, keys: &mut Keys,
         .map(|w| (w.form, keys.text(w.form).to_owned()))
         .collect();
     for (_, spelling) in &spellings {
-        opposite += usize::from(lists::opposites(spelling).any(|other| view.window_forms.contains(&keys.of(other))));
+        opposite +=
+            usize::from(lists::opposites(spelling).any(|other| view.window_forms.contains(&keys.of(other))));
     }
     set("opposite", float(opposite));
 }
@@ -358,7 +387,9 @@ fn binding(content: &[Known<'_>], index: &Index, set: &mut impl FnMut(&str, f64)
         if !matches!(detail.word.sort, Sort::Name | Sort::Number | Sort::Date) || !index.has(detail.key) {
             continue;
         }
-        let others = content[at.saturating_sub(6)..(at + 7).min(content.len())].iter().filter(|o| o.key != detail.key && o.known > 0.6);
+        let others = content[at.saturating_sub(6)..(at + 7).min(content.len())]
+            .iter()
+            .filter(|o| o.key != detail.key && o.known > 0.6);
         let others: Vec<&Known<'_>> = others.collect();
         let total: f64 = others.iter().map(|o| o.weight).sum();
         if total <= 0.0 {

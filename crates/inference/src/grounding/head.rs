@@ -48,7 +48,8 @@ pub(crate) struct Curve {
 impl Head {
     /// Reads weights; checks that they are made for these features and that the trees are sound.
     pub(crate) fn read(json: &str, claim: &[String], answer: &[String]) -> Result<Self, ModelFault> {
-        let head: Self = serde_json::from_str(json).map_err(|error| ModelFault::Unreadable(error.to_string()))?;
+        let head: Self =
+            serde_json::from_str(json).map_err(|error| ModelFault::Unreadable(error.to_string()))?;
         for (forest, expected) in [(&head.claim, claim), (&head.answer, answer)] {
             if forest.features != expected {
                 return Err(ModelFault::OtherFeatures);

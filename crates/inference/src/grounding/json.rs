@@ -41,7 +41,8 @@ pub(crate) fn pieces(text: &str) -> Vec<Piece> {
             b'"' | b'\'' => {
                 let end = string_end(bytes, at);
                 let inner = at + 1..end.saturating_sub(1).max(at + 1);
-                let after = bytes[end..].iter().position(|b| !b.is_ascii_whitespace()).map(|skip| bytes[end + skip]);
+                let after =
+                    bytes[end..].iter().position(|b| !b.is_ascii_whitespace()).map(|skip| bytes[end + skip]);
                 if after == Some(b':') {
                     key = Some(inner);
                 } else {
@@ -53,7 +54,10 @@ pub(crate) fn pieces(text: &str) -> Vec<Piece> {
             b':' | b',' => at += 1,
             b if b.is_ascii_whitespace() => at += 1,
             _ => {
-                let len = bytes[at..].iter().position(|b| matches!(b, b',' | b'}' | b']' | b'\n')).unwrap_or(bytes.len() - at);
+                let len = bytes[at..]
+                    .iter()
+                    .position(|b| matches!(b, b',' | b'}' | b']' | b'\n'))
+                    .unwrap_or(bytes.len() - at);
                 push(text, at..at + len.max(1), key.as_ref(), &path, &mut out);
                 key = None;
                 at += len.max(1);
@@ -63,7 +67,13 @@ pub(crate) fn pieces(text: &str) -> Vec<Piece> {
     out
 }
 
-fn push(text: &str, value: Range<usize>, key: Option<&Range<usize>>, path: &[Option<Range<usize>>], out: &mut Vec<Piece>) {
+fn push(
+    text: &str,
+    value: Range<usize>,
+    key: Option<&Range<usize>>,
+    path: &[Option<Range<usize>>],
+    out: &mut Vec<Piece>,
+) {
     if text.get(value.clone()).is_none() {
         return;
     }

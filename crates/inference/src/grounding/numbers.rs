@@ -16,12 +16,17 @@ pub(crate) struct Reading {
 /// Reads a number off the front of `spans`, which are words of `text`.
 pub(crate) fn read(text: &str, spans: &[Range<usize>]) -> Option<Reading> {
     let first = text.get(spans.first()?.clone())?;
-    if first.starts_with(|c: char| c.is_ascii_digit()) { digits(text, spans, first) } else { spelled(text, spans) }
+    if first.starts_with(|c: char| c.is_ascii_digit()) {
+        digits(text, spans, first)
+    } else {
+        spelled(text, spans)
+    }
 }
 
 fn digits(text: &str, spans: &[Range<usize>], first: &str) -> Option<Reading> {
     let mut words = 1;
-    if let Some((hour, minute)) = first.split_once(':').and_then(|(h, m)| Some((h.parse::<u32>().ok()?, m.parse::<u32>().ok()?)))
+    if let Some((hour, minute)) =
+        first.split_once(':').and_then(|(h, m)| Some((h.parse::<u32>().ok()?, m.parse::<u32>().ok()?)))
         && hour < 25
         && minute < 60
     {
@@ -62,7 +67,14 @@ fn spelled(text: &str, spans: &[Range<usize>]) -> Option<Reading> {
             total += part * factor;
             part = 0.0;
             strong = true;
-        } else if word == "and" && words > 0 && spans.get(index + 1).and_then(|s| text.get(s.clone())).is_some_and(|w| unit(&w.to_lowercase()).is_some()) && total + part >= 100.0 {
+        } else if word == "and"
+            && words > 0
+            && spans
+                .get(index + 1)
+                .and_then(|s| text.get(s.clone()))
+                .is_some_and(|w| unit(&w.to_lowercase()).is_some())
+            && total + part >= 100.0
+        {
             continue;
         } else {
             break;
@@ -141,8 +153,26 @@ fn factor(word: &str) -> Option<f64> {
 
 fn unit(word: &str) -> Option<f64> {
     const ONES: [&str; 20] = [
-        "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
-        "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
+        "zero",
+        "one",
+        "two",
+        "three",
+        "four",
+        "five",
+        "six",
+        "seven",
+        "eight",
+        "nine",
+        "ten",
+        "eleven",
+        "twelve",
+        "thirteen",
+        "fourteen",
+        "fifteen",
+        "sixteen",
+        "seventeen",
+        "eighteen",
+        "nineteen",
     ];
     const TENS: [&str; 8] = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"];
     if let Some(at) = ONES.iter().position(|w| *w == word) {

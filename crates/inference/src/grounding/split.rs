@@ -25,9 +25,10 @@ const LONGEST: usize = 1_000;
 
 /// Words that end in a full stop without ending a sentence.
 const ABBREVIATIONS: &[&str] = &[
-    "mr", "mrs", "ms", "dr", "prof", "st", "sr", "jr", "vs", "etc", "inc", "ltd", "co", "corp", "no", "gen", "col", "lt",
-    "sgt", "rep", "sen", "gov", "rev", "hon", "e.g", "i.e", "u.s", "u.k", "u.n", "a.m", "p.m", "jan", "feb", "mar", "apr",
-    "jun", "jul", "aug", "sep", "sept", "oct", "nov", "dec", "fig", "approx", "dept", "est", "al", "ft", "mt", "cf",
+    "mr", "mrs", "ms", "dr", "prof", "st", "sr", "jr", "vs", "etc", "inc", "ltd", "co", "corp", "no", "gen",
+    "col", "lt", "sgt", "rep", "sen", "gov", "rev", "hon", "e.g", "i.e", "u.s", "u.k", "u.n", "a.m", "p.m",
+    "jan", "feb", "mar", "apr", "jun", "jul", "aug", "sep", "sept", "oct", "nov", "dec", "fig", "approx",
+    "dept", "est", "al", "ft", "mt", "cf",
 ];
 
 /// Splits a text. Headings and lead-ins (`Features:`) are left out unless there is nothing else.
@@ -76,7 +77,8 @@ impl Table {
     }
 
     fn row(&mut self, text: &str, cells: &[Range<usize>], out: &mut Vec<Piece>) {
-        let is_rule = cells.iter().all(|cell| text[cell.clone()].chars().all(|c| matches!(c, '-' | ':' | '=' | ' ')));
+        let is_rule =
+            cells.iter().all(|cell| text[cell.clone()].chars().all(|c| matches!(c, '-' | ':' | '=' | ' ')));
         if is_rule {
             if !self.ruled {
                 out.truncate(self.first_row_at);
@@ -156,7 +158,11 @@ fn is_heading(line: &str) -> bool {
         || line.starts_with("```")
         || !line.contains(char::is_alphanumeric)
         || (few && bare.ends_with(':'))
-        || (few && line.starts_with("**") && line.ends_with("**") && line.len() > 4 && !line[2..line.len() - 2].contains("**"))
+        || (few
+            && line.starts_with("**")
+            && line.ends_with("**")
+            && line.len() > 4
+            && !line[2..line.len() - 2].contains("**"))
 }
 
 /// Calls back with each sentence of `text[within]`.
@@ -177,7 +183,9 @@ pub(crate) fn sentences(text: &str, within: &Range<usize>, mut found: impl FnMut
         let ends = match c {
             '\u{3002}' | '\u{ff01}' | '\u{ff1f}' | '\u{61f}' | '\u{6d4}' | '\u{964}' => true,
             '.' | '!' | '?' => {
-                while let Some((at, c)) = chars.next_if(|(_, c)| matches!(c, '.' | '!' | '?' | '"' | '\'' | ')' | ']' | '\u{201d}' | '\u{2019}' | '*')) {
+                while let Some((at, c)) = chars.next_if(|(_, c)| {
+                    matches!(c, '.' | '!' | '?' | '"' | '\'' | ')' | ']' | '\u{201d}' | '\u{2019}' | '*')
+                }) {
                     end = at + c.len_utf8();
                 }
                 ends_here(&part[start..at], c, before, &part[end..])

@@ -15,9 +15,23 @@ pub(crate) fn stem(word: &str) -> String {
     } else if let Some(base) = s.strip_suffix('s').filter(|b| !b.ends_with(['s', 'u', 'i'])) {
         s = base;
     }
-    for (ending, least) in
-        [("ization", 3), ("isation", 3), ("ations", 3), ("ation", 3), ("ingly", 3), ("edly", 3), ("ment", 4), ("ing", 3), ("ers", 3), ("ed", 3), ("er", 4), ("or", 4), ("ly", 3), ("ion", 4), ("al", 4)]
-    {
+    for (ending, least) in [
+        ("ization", 3),
+        ("isation", 3),
+        ("ations", 3),
+        ("ation", 3),
+        ("ingly", 3),
+        ("edly", 3),
+        ("ment", 4),
+        ("ing", 3),
+        ("ers", 3),
+        ("ed", 3),
+        ("er", 4),
+        ("or", 4),
+        ("ly", 3),
+        ("ion", 4),
+        ("al", 4),
+    ] {
         if let Some(base) = s.strip_suffix(ending).filter(|b| b.len() >= least && has_vowel(b)) {
             s = base;
             let bytes = s.as_bytes();

@@ -86,7 +86,9 @@ pub(crate) fn words(text: &str, within: Range<usize>, reading: Reading, keys: &m
     while let Some(range) = raw.get(index) {
         let slice = &text[range.clone()];
         lower.clear();
-        lower.extend(slice.chars().flat_map(char::to_lowercase).map(|c| if c == '\u{2019}' { '\'' } else { c }));
+        lower.extend(
+            slice.chars().flat_map(char::to_lowercase).map(|c| if c == '\u{2019}' { '\'' } else { c }),
+        );
         let form = keys.of(&lower);
         if let Some(number) = numbers::read(text, &raw[index..]) {
             let last = index + number.words - 1;
@@ -123,11 +125,14 @@ fn mark_names(text: &str, start: usize, words: &mut [Word]) {
         }
         let from = if index == 0 { start } else { words[index - 1].range.end };
         let between = text.get(from..words[index].range.start).unwrap_or("");
-        let opens = index == 0 || between.contains(['.', '!', '?', ':', '\n', '"', '\u{201c}', '|', '*', '\u{2022}']);
+        let opens =
+            index == 0 || between.contains(['.', '!', '?', ':', '\n', '"', '\u{201c}', '|', '*', '\u{2022}']);
         let slice = &text[words[index].range.clone()];
         let inner = slice.chars().skip(1).any(char::is_uppercase) && !shouting;
         let followed = words.get(index + 1).is_some_and(|next| {
-            next.capital && next.sort == Sort::Content && text.get(words[index].range.end..next.range.start) == Some(" ")
+            next.capital
+                && next.sort == Sort::Content
+                && text.get(words[index].range.end..next.range.start) == Some(" ")
         });
         if inner || (!opens && !shouting) || (opens && followed && !shouting) {
             words[index].sort = Sort::Name;
@@ -176,7 +181,8 @@ fn is_joiner(before: char, c: char, next: char) -> bool {
 }
 
 fn is_ordinal_tail(rest: &str) -> bool {
-    let tail: String = rest.chars().take_while(|c| c.is_alphanumeric()).map(|c| c.to_ascii_lowercase()).collect();
+    let tail: String =
+        rest.chars().take_while(|c| c.is_alphanumeric()).map(|c| c.to_ascii_lowercase()).collect();
     matches!(tail.as_str(), "st" | "nd" | "rd" | "th" | "s")
 }
 
