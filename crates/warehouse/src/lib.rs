@@ -25,8 +25,10 @@ pub use client::{Warehouse, WarehouseConfig};
 pub use error::{Failure, InsertError, WarehouseError};
 pub use reads::consistency::Consistency;
 pub use reads::evaluations::{JudgeCall, Retrieval, StoredVerdict, UnjudgedCall, UnjudgedQuery, VerdictPage};
+pub use reads::outcomes::{ActionCall, FeedbackSum, Spend};
 pub use reads::runs::{
-    DatasetCall, DatasetFilter, DatasetRowRow, DatasetVersion, DatasetVersionRow, EvalCall, EvalResult, EvalResultRow, EvalRun, EvalRunRow,
+    DatasetCall, DatasetFilter, DatasetRowRow, DatasetVersion, DatasetVersionRow, EvalCall, EvalResult,
+    EvalResultRow, EvalRun, EvalRunRow,
 };
 pub use reads::vitals::Vitals;
 pub use rows::{EventKey, EventRow, SpanKey, SpanRow};

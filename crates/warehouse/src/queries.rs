@@ -31,6 +31,9 @@ pub(crate) mod read {
         FACETS = "facets.sql",
         JUDGE_CALLS = "judge_calls.sql",
         JUDGE_RETRIEVALS = "judge_retrievals.sql",
+        OUTCOME_ACTIONS = "outcome_actions.sql",
+        OUTCOME_FEEDBACK = "outcome_feedback.sql",
+        OUTCOME_SPEND = "outcome_spend.sql",
         OVERVIEW_LATENCY = "overview_latency.sql",
         OVERVIEW_LATENCY_FILTERED = "overview_latency_filtered.sql",
         OVERVIEW_LATENCY_MODELS = "overview_latency_models.sql",
@@ -85,6 +88,7 @@ pub(crate) const MIGRATIONS: &[Migration] = migrations! {
     7 = "0007_facets.sql",
     8 = "0008_events.sql",
     9 = "0009_evaluations.sql",
+    10 = "0010_outcomes.sql",
     11 = "0011_eval_runs.sql",
 };
 

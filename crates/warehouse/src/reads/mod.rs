@@ -6,6 +6,7 @@ mod calls;
 pub(crate) mod consistency;
 pub(crate) mod evaluations;
 mod facets;
+pub(crate) mod outcomes;
 mod overview;
 pub(crate) mod runs;
 pub(crate) mod vitals;
