@@ -2,8 +2,10 @@
 //!
 //! `gateway` starts the harness in `bench/gateways`: one core for the gateway, one for the mock upstream and the load, the same
 //! load for every peer. Ours runs with all that production has on: authentication, pricing, tracing, spool and shipping.
+//!
+//! `embedder` runs `bench/embedder`: ours and onnxruntime in turns on one core.
 
-use crate::{build, sh};
+use crate::{build, models, sh};
 use anyhow::{Context, Result};
 use clap::Subcommand;
 use std::path::{Path, PathBuf};
@@ -30,12 +32,22 @@ pub enum Bench {
         #[arg(long, default_value_t = 0)]
         soak: u64,
     },
+    /// Sentences a second of the embedder beside onnxruntime, on one core and the same weights.
+    Embedder {
+        /// Rounds, in turns; the table shows medians.
+        #[arg(long, default_value_t = 9)]
+        rounds: u32,
+        /// Threads of each.
+        #[arg(long, default_value_t = 1)]
+        threads: u32,
+    },
 }
 
 /// Runs a measurement.
 pub fn run(bench: &Bench) -> Result<()> {
     match bench {
         Bench::Gateway { rounds, scenarios, peers, soak } => gateway(*rounds, scenarios, peers, *soak),
+        Bench::Embedder { rounds, threads } => embedder(*rounds, *threads),
     }
 }
 
@@ -77,6 +89,31 @@ fn gateway(rounds: u32, scenarios: &str, peers: &str, soak: u64) -> Result<()> {
     }
     sh::run(&mut bench)?;
     sh::run(sh::command("python3").arg(harness.join("report.py")).arg(&results))
+}
+
+fn embedder(rounds: u32, threads: u32) -> Result<()> {
+    let harness = sh::root().join("bench/embedder");
+    let model = models::fetch()?;
+    sh::run(sh::cargo().args([
+        "build",
+        "--release",
+        "--package",
+        "inference",
+        "--example",
+        "embedder_rate",
+    ]))?;
+    let venv = sh::target().join("bench/embedder-venv");
+    if !venv.join("bin/python").exists() {
+        sh::run(sh::command("python3").args(["-m", "venv"]).arg(&venv))?;
+    }
+    let install = ["install", "--quiet", "--disable-pip-version-check", "--requirement"];
+    sh::run(Command::new(venv.join("bin/pip")).args(install).arg(harness.join("requirements.txt")))?;
+    let mut bench = Command::new(venv.join("bin/python"));
+    bench.arg(harness.join("bench.py")).args(["--rounds", &rounds.to_string()]);
+    bench.args(["--threads", &threads.to_string()]);
+    bench.arg("--program").arg(sh::target().join("release/examples/embedder_rate"));
+    bench.arg("--model").arg(model);
+    sh::run(&mut bench)
 }
 
 /// Builds one program of the harness, optimised, apart from the workspace.

@@ -1,6 +1,6 @@
-//! Building the product: engine library, console assets, the one binary.
+//! Building the product: engine library, weights, console assets, the one binary.
 
-use crate::{console, engine, sh};
+use crate::{console, engine, models, sh};
 use anyhow::{Context, Result};
 use std::path::PathBuf;
 
@@ -10,6 +10,7 @@ pub const CONSOLE_DIR: &str = "CONTROL_TOWER_CONSOLE_DIR";
 /// Builds everything; returns the binary's path.
 pub fn build(debug: bool) -> Result<PathBuf> {
     engine::fetch()?;
+    models::fetch()?;
     console_assets()?;
     binary(debug)
 }

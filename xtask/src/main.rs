@@ -1,7 +1,7 @@
 //! Builds, runs, tests and tidies Control Tower: `cargo xtask <command>`.
 //!
 //! `up` and `test` are the two commands of the README; the others are the steps that they are made of. Whatever a step
-//! needs that a bare machine lacks (the engine's library, Chromium, PostgreSQL, npm and Python packages) the step installs
+//! needs that a bare machine lacks (the engine's library, the embedder's weights, Chromium, PostgreSQL, npm and Python packages) the step installs
 //! itself, pinned.
 
 #![expect(clippy::print_stderr, reason = "a build tool speaks to the person who runs it")]
@@ -10,6 +10,7 @@ mod bench;
 mod build;
 mod console;
 mod engine;
+mod models;
 mod sh;
 mod test;
 mod tidy;
@@ -52,6 +53,8 @@ enum Command {
     Tidy,
     /// Fetch the embedded ClickHouse engine's library into the user's cache.
     Engine,
+    /// Fetch the default embedder's weights into the user's cache.
+    Models,
     /// Build the console's browser assets.
     Console,
     /// Measure, side by side with peers, in one run.
@@ -78,6 +81,7 @@ fn run(command: Command) -> Result<()> {
         Command::Test { only } => test::run(&only),
         Command::Tidy => tidy::run(),
         Command::Engine => engine::fetch().map(drop),
+        Command::Models => models::fetch().map(drop),
         Command::Console => build::console_assets().map(drop),
         Command::Bench { what } => bench::run(&what),
     }

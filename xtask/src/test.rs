@@ -1,6 +1,6 @@
 //! The proof: every check and every test, in one command that also installs what they need.
 
-use crate::{build, engine, sh, tidy};
+use crate::{build, engine, models, sh, tidy};
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -73,6 +73,7 @@ fn parts() -> Result<()> {
         )?;
     }
     engine::fetch()?;
+    models::fetch()?;
     python()?;
     for folder in ["crates/control-tower/tests/sdk", "web/tests/browser"] {
         node_modules(&sh::root().join(folder))?;

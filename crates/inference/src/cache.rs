@@ -63,14 +63,8 @@ pub struct CacheUse {
 impl<V> ContentCache<V> {
     /// A cache of at most this many bytes.
     pub fn new(most_bytes: usize) -> Self {
-        let state = State {
-            entries: HashMap::new(),
-            order: BTreeMap::new(),
-            clock: 0,
-            bytes: 0,
-            hits: 0,
-            misses: 0,
-        };
+        let state =
+            State { entries: HashMap::new(), order: BTreeMap::new(), clock: 0, bytes: 0, hits: 0, misses: 0 };
         Self { most_bytes, state: Mutex::new(state) }
     }
 

@@ -3,9 +3,9 @@
 //! Texts are sorted by length and laid end to end in packs, so that nothing is padded and every worker gets its share; a text's
 //! vector does not depend on what else is in the call.
 
-mod tokens;
 #[cfg(test)]
 mod tests;
+mod tokens;
 
 use crate::ModelError;
 use crate::model::{Batch, Fused, Reference, Scratch, Shape, Weights};
@@ -303,7 +303,8 @@ fn workers(threads: usize) -> Result<Option<rayon::ThreadPool>, ModelError> {
     if threads == 1 {
         return Ok(None);
     }
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(|n| format!("embed-{n}")).build();
+    let pool =
+        rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(|n| format!("embed-{n}")).build();
     pool.map(Some).map_err(|error| ModelError::Option {
         option: "threads",
         found: threads.to_string(),

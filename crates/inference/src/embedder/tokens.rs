@@ -56,7 +56,9 @@ impl Splitter {
         let largest = tokenizer.get_vocab(true).into_values().max().unwrap_or(0);
         if largest as usize >= shape.vocabulary {
             let vocabulary = shape.vocabulary;
-            return Err(malformed(format!("it has token {largest}, and config.json a vocab_size of {vocabulary}")));
+            return Err(malformed(format!(
+                "it has token {largest}, and config.json a vocab_size of {vocabulary}"
+            )));
         }
         // Three marks, one token of each of two texts.
         if max_tokens < 5 {
@@ -66,8 +68,10 @@ impl Splitter {
                 expected: "at least 5".to_owned(),
             });
         }
-        let truncation =
-            TruncationParams { max_length: max_tokens.min(shape.max_tokens()), ..TruncationParams::default() };
+        let truncation = TruncationParams {
+            max_length: max_tokens.min(shape.max_tokens()),
+            ..TruncationParams::default()
+        };
         tokenizer.with_truncation(Some(truncation)).map_err(|error| malformed(error.to_string()))?;
         tokenizer.with_padding(None);
         Ok(Self { tokenizer, types: shape.types })

@@ -75,9 +75,9 @@ impl Detector {
         NAMES.iter().map(|(name, direction)| ((*name).to_owned(), *direction)).collect()
     }
 
-    /// Names and directions of an answer's features.
-    pub fn answer_features() -> Vec<(String, i8)> {
-        answer::names()
+    /// Names of an answer's features; more of any speaks against it.
+    pub fn answer_features() -> Vec<String> {
+        answer::NAMES.map(str::to_owned).to_vec()
     }
 
     /// An answer's features without any judgement: what the head is trained on.
@@ -98,10 +98,10 @@ impl Detector {
         let index = Index::new(subject.context, subject.question, &mut keys);
         let cited = citations(subject.answer, subject.context);
         let compared = self.compare_all(subject.answer, &cited, &index, &mut keys, head, deadline);
-        let rows: Vec<_> =
-            compared.iter().filter_map(|c| c.result.as_ref().map(|(r, risk)| (r.features, *risk))).collect();
+        let risks: Vec<f64> =
+            compared.iter().filter_map(|c| c.result.as_ref().map(|(_, risk)| *risk)).collect();
         let hallucination = match head {
-            Some(head) if !rows.is_empty() => head.curve.at(head.answer.score(&answer::gather(&rows))),
+            Some(head) if !risks.is_empty() => head.curve.at(head.answer.score(&answer::gather(&risks))),
             Some(_) if compared.is_empty() => 0.0,
             _ => 0.5,
         };
@@ -149,11 +149,7 @@ impl Detector {
 /// The compiled-in weights. They are checked by a test; a build without sound ones judges nothing (0.5).
 fn head() -> Option<&'static Head> {
     static HEAD: OnceLock<Option<Head>> = OnceLock::new();
-    HEAD.get_or_init(|| {
-        let names = |named: Vec<(String, i8)>| named.into_iter().map(|(name, _)| name).collect::<Vec<_>>();
-        Head::read(WEIGHTS, &names(Detector::claim_features()), &names(answer::names())).ok()
-    })
-    .as_ref()
+    HEAD.get_or_init(|| Head::read(WEIGHTS, &NAMES.map(|(name, _)| name), &answer::NAMES).ok()).as_ref()
 }
 
 /// A claim's words: those of its frame first, without the citations in it.

@@ -13,7 +13,7 @@ pub(crate) struct Head {
     /// From a claim's features to the log odds that it is unsupported.
     pub(crate) claim: Forest,
     /// From an answer's features to the log odds that something in it is unsupported.
-    pub(crate) answer: Forest,
+    pub(crate) answer: Sum,
     /// From the answer's log odds to its probability.
     pub(crate) curve: Curve,
 }
@@ -22,9 +22,17 @@ pub(crate) struct Head {
 #[derive(Debug, Deserialize)]
 pub(crate) struct Forest {
     /// Names of the features, in the order that the trees number them.
-    pub(crate) features: Vec<String>,
+    features: Vec<String>,
     base: f32,
     trees: Vec<Tree>,
+}
+
+/// A weighted sum.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Sum {
+    features: Vec<String>,
+    base: f64,
+    weights: Vec<f64>,
 }
 
 /// Inner nodes first: node `i` asks whether feature `feature[i]` is at most `threshold[i]`. A negative child `-1 - n` is
@@ -47,16 +55,17 @@ pub(crate) struct Curve {
 
 impl Head {
     /// Reads weights; checks that they are made for these features and that the trees are sound.
-    pub(crate) fn read(json: &str, claim: &[String], answer: &[String]) -> Result<Self, ModelFault> {
+    pub(crate) fn read(json: &str, claim: &[&str], answer: &[&str]) -> Result<Self, ModelFault> {
         let head: Self =
             serde_json::from_str(json).map_err(|error| ModelFault::Unreadable(error.to_string()))?;
-        for (forest, expected) in [(&head.claim, claim), (&head.answer, answer)] {
-            if forest.features != expected {
-                return Err(ModelFault::OtherFeatures);
-            }
-            if !forest.trees.iter().all(|tree| tree.is_sound(expected.len())) {
-                return Err(ModelFault::BrokenTree);
-            }
+        if head.claim.features != claim
+            || head.answer.features != answer
+            || head.answer.weights.len() != answer.len()
+        {
+            return Err(ModelFault::OtherFeatures);
+        }
+        if !head.claim.trees.iter().all(|tree| tree.is_sound(claim.len())) {
+            return Err(ModelFault::BrokenTree);
         }
         Ok(head)
     }
@@ -66,6 +75,13 @@ impl Forest {
     /// The log odds for these features.
     pub(crate) fn score(&self, features: &[f32]) -> f32 {
         self.base + self.trees.iter().map(|tree| tree.score(features)).sum::<f32>()
+    }
+}
+
+impl Sum {
+    /// The log odds for these features.
+    pub(crate) fn score(&self, features: &[f64]) -> f64 {
+        self.base + self.weights.iter().zip(features).map(|(weight, value)| weight * value).sum::<f64>()
     }
 }
 
@@ -98,8 +114,8 @@ impl Tree {
 
 impl Curve {
     /// The probability for log odds.
-    pub(crate) fn at(self, score: f32) -> f64 {
-        logistic(self.slope * f64::from(score) + self.shift)
+    pub(crate) fn at(self, score: f64) -> f64 {
+        logistic(self.slope * score + self.shift)
     }
 }
 

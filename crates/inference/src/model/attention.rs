@@ -158,9 +158,7 @@ impl Block {
     #[inline(always)]
     fn gather<S: Simd>(self, simd: S, scores: &[f32], values: &[f32], scales: &[f32], out: &mut [f32]) {
         let panel = 2 * S::F32_LANES;
-        for (columns, first) in
-            values.chunks_exact(self.tokens * panel).zip((0..self.size).step_by(panel))
-        {
+        for (columns, first) in values.chunks_exact(self.tokens * panel).zip((0..self.size).step_by(panel)) {
             let kept = panel.min(self.size - first);
             let mut row = 0;
             while row < scales.len() {

@@ -47,7 +47,11 @@ impl Shape {
             "bert" => Family::Bert,
             "roberta" | "xlm-roberta" | "camembert" => Family::Roberta,
             "distilbert" => Family::DistilBert,
-            _ => return Err(file.wrong("model_type", "one of bert, roberta, xlm-roberta, camembert, distilbert")),
+            _ => {
+                return Err(
+                    file.wrong("model_type", "one of bert, roberta, xlm-roberta, camembert, distilbert")
+                );
+            }
         };
         let distil = family == Family::DistilBert;
         let key = |bert, distilbert| if distil { distilbert } else { bert };

@@ -3,12 +3,12 @@
 //! Sequences lie end to end, so that products run over all tokens at once; only attention goes sequence by sequence. The
 //! feed-forward part, whose inner rows are the widest, goes some rows at a time so that they stay in the second-level cache.
 
+use super::Batch;
 use super::attention::{self, Heads, attend};
 use super::config::{Act, Shape};
 use super::gemm::{Activation, Packed, product};
 use super::rows::{Norm, add_and_normalise};
 use super::weights::{self, Pair, Weights};
-use super::Batch;
 use crate::ModelError;
 use candle_core::Tensor;
 use pulp::Arch;

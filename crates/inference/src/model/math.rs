@@ -56,15 +56,13 @@ pub(super) fn exp<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     // 1.5 · 2²³: adding it leaves the nearest integer in the low bits of the sum.
     const MAGIC: f32 = 12_582_912.0;
     let x = simd.max_f32s(x, simd.splat_f32s(-87.0));
-    let shifted =
-        simd.mul_add_e_f32s(x, simd.splat_f32s(std::f32::consts::LOG2_E), simd.splat_f32s(MAGIC));
+    let shifted = simd.mul_add_e_f32s(x, simd.splat_f32s(std::f32::consts::LOG2_E), simd.splat_f32s(MAGIC));
     let n = simd.sub_f32s(shifted, simd.splat_f32s(MAGIC));
     let r = simd.mul_add_e_f32s(n, simd.splat_f32s(-0.693_359_375), x);
     let r = simd.mul_add_e_f32s(n, simd.splat_f32s(2.121_944_4e-4), r);
     let tail = polynomial(simd, r, &COEFFICIENTS);
     let value = simd.mul_add_e_f32s(simd.mul_f32s(r, r), tail, simd.add_f32s(r, simd.splat_f32s(1.0)));
-    let exponent =
-        simd.wrapping_dyn_shl_u32s(simd.transmute_u32s_f32s(shifted), simd.splat_u32s(23));
+    let exponent = simd.wrapping_dyn_shl_u32s(simd.transmute_u32s_f32s(shifted), simd.splat_u32s(23));
     simd.transmute_f32s_u32s(simd.add_u32s(simd.transmute_u32s_f32s(value), exponent))
 }
 

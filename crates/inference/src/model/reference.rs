@@ -17,7 +17,11 @@ pub(crate) struct Reference {
 
 impl Reference {
     /// Moves the weights to the device.
-    pub(crate) fn new(shape: &Shape, weights: &Weights, device: &Device) -> std::result::Result<Self, ModelError> {
+    pub(crate) fn new(
+        shape: &Shape,
+        weights: &Weights,
+        device: &Device,
+    ) -> std::result::Result<Self, ModelError> {
         let weights = weights
             .to_device(device)
             .map_err(|source| ModelError::Device { action: "move weights", source })?;
@@ -78,7 +82,10 @@ impl Reference {
         let (count, tokens, width) = rows.dims3()?;
         let size = width / self.shape.heads;
         let split = |pair| {
-            linear(rows, pair)?.reshape((count, tokens, self.shape.heads, size))?.transpose(1, 2)?.contiguous()
+            linear(rows, pair)?
+                .reshape((count, tokens, self.shape.heads, size))?
+                .transpose(1, 2)?
+                .contiguous()
         };
         let (query, key, value) = (split(&layer.query)?, split(&layer.key)?, split(&layer.value)?);
         let scores = (query.matmul(&key.t()?)? / (size as f64).sqrt())?.broadcast_add(mask)?;

@@ -71,7 +71,11 @@ impl File {
         }
         let tensors = candle_core::safetensors::load(&path, &Device::Cpu).map_err(|error| {
             let reason = error.to_string();
-            ModelError::Malformed { path: path.clone(), expected: "a file of tensors in safetensors form", reason }
+            ModelError::Malformed {
+                path: path.clone(),
+                expected: "a file of tensors in safetensors form",
+                reason,
+            }
         })?;
         let prefix = match family {
             Family::Bert => "bert.",
@@ -85,7 +89,11 @@ impl File {
     fn tensor(&self, name: &str, expected: &[usize]) -> Result<Tensor, ModelError> {
         let key = format!("{}{name}", self.prefix);
         let Some(tensor) = self.tensors.get(&key) else {
-            return Err(ModelError::MissingTensor { path: self.path.clone(), key, expected: expected.to_vec() });
+            return Err(ModelError::MissingTensor {
+                path: self.path.clone(),
+                key,
+                expected: expected.to_vec(),
+            });
         };
         if tensor.dims() != expected {
             return Err(ModelError::Shape {
@@ -117,7 +125,9 @@ impl File {
     fn layer(&self, index: usize, shape: &Shape) -> Result<Layer, ModelError> {
         let distil = shape.family == Family::DistilBert;
         let root = if distil { "transformer.layer" } else { "encoder.layer" };
-        let name = |bert: &str, distilbert: &str| format!("{root}.{index}.{}", if distil { distilbert } else { bert });
+        let name = |bert: &str, distilbert: &str| {
+            format!("{root}.{index}.{}", if distil { distilbert } else { bert })
+        };
         let (hidden, inner) = (shape.hidden, shape.intermediate);
         Ok(Layer {
             query: self.linear(&name("attention.self.query", "attention.q_lin"), hidden, hidden)?,
