@@ -89,22 +89,32 @@ impl fmt::Display for Usd {
     /// The shortest exact decimal: `0`, `1.5`, `0.000123`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let magnitude = self.0.unsigned_abs();
-        // Nearly all amounts fit into 64 bits, where the division is many times faster.
-        let (whole, part) = match u64::try_from(magnitude) {
+        if self.0 < 0 {
+            f.write_str("-")?;
+        }
+        // Nearly all amounts fit into 64 bits, where the division is many times faster, and nearly all of those are cents.
+        let (whole, mut part) = match u64::try_from(magnitude) {
             Ok(small) => (u128::from(small / PICO_64), small % PICO_64),
-            Err(_) => (magnitude / u128::from(PICO_64), (magnitude % u128::from(PICO_64)) as u64),
+            Err(_) => (
+                magnitude / PICO.unsigned_abs(),
+                u64::try_from(magnitude % PICO.unsigned_abs()).unwrap_or_default(),
+            ),
         };
-        let sign = if self.0 < 0 { "-" } else { "" };
-        write!(f, "{sign}{whole}")?;
+        if whole == 0 {
+            f.write_str("0")?;
+        } else {
+            write!(f, "{whole}")?;
+        }
         if part == 0 {
             return Ok(());
         }
-        let (mut part, mut width) = (part, DECIMALS);
-        while part % 10 == 0 {
+        let mut digits = [b'.'; 1 + DECIMALS];
+        for digit in digits[1..].iter_mut().rev() {
+            *digit = b"0123456789"[(part % 10) as usize];
             part /= 10;
-            width -= 1;
         }
-        write!(f, ".{part:0width$}")
+        let text = std::str::from_utf8(&digits).map_err(|_| fmt::Error)?;
+        f.write_str(text.trim_end_matches('0'))
     }
 }
 

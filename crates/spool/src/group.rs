@@ -4,7 +4,7 @@
 //! has tens of calls ending in one turn; each would otherwise pay for a system call of its own.
 
 use crate::Position;
-use crate::log::{Log, When, rows};
+use crate::log::{Log, Prepared, When, rows};
 use bytes::Bytes;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
@@ -55,8 +55,7 @@ impl Drop for Leader<'_> {
         let mut group = group.into_iter().map(|one| (one.record, one.done)).unzip::<_, _, Vec<_>, Vec<_>>();
         let mut done = group.1.drain(..);
         for row in rows(&group.0, Bytes::len) {
-            let records: Vec<&[u8]> = row.iter().map(Bytes::as_ref).collect();
-            let end = self.log.append_all(&records, When::Soon).ok();
+            let end = self.log.append_all(row.iter().map(Prepared::shared), When::Soon).ok();
             for done in done.by_ref().take(row.len()) {
                 // A task that has left meanwhile has its record in the log all the same.
                 let _ = done.send(end);

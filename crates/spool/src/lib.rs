@@ -18,6 +18,7 @@ mod frame;
 mod group;
 mod log;
 mod reader;
+mod recent;
 mod recovery;
 mod segment;
 mod state;

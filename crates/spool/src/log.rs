@@ -5,9 +5,11 @@
 
 use crate::error::AppendError;
 use crate::frame::{FRAME_LEN, HEADER_LEN, Identity};
+use crate::recent::Recent;
 use crate::segment::Segment;
 use crate::state::{State, StateFile};
 use crate::{FullPolicy, MAX_RECORD_BYTES, Options, Position};
+use bytes::Bytes;
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -79,6 +81,7 @@ pub(crate) struct Tail {
     /// The reader sleeps until the end reaches this position, or the count of appended records this number.
     pub(crate) wake_at: (u64, u64),
     pub(crate) todo: Todo,
+    pub(crate) recent: Recent,
     buffer: Vec<u8>,
 }
 
@@ -120,6 +123,7 @@ impl Tail {
             state,
             wake_at: (u64::MAX, u64::MAX),
             todo: Todo::default(),
+            recent: Recent::default(),
             buffer: Vec::new(),
         }
     }
@@ -189,8 +193,12 @@ impl Log {
 
     /// Appends records in a row, all or, when they do not all fit, none, whatever the policy: the caller wants to know, and
     /// counts. A single row of [`rows`] is written in full or not at all.
-    pub(crate) fn append_all(&self, records: &[&[u8]], sync: When) -> Result<Position, AppendError> {
-        let prepared = records.iter().map(|record| Prepared::new(record)).collect::<Result<Vec<_>, _>>()?;
+    pub(crate) fn append_all<'a>(
+        &self,
+        records: impl Iterator<Item = Result<Prepared<'a>, AppendError>>,
+        sync: When,
+    ) -> Result<Position, AppendError> {
+        let prepared = records.collect::<Result<Vec<_>, _>>()?;
         let total = prepared.iter().map(Prepared::frame_len).sum();
         let mut tail = self.lock();
         if self.overflows(&tail, total) {
@@ -230,6 +238,7 @@ impl Log {
     }
 
     fn try_write(&self, tail: &mut Tail, row: &[Prepared<'_>]) -> Result<Position, AppendError> {
+        let mut from = tail.end;
         let (file, base) = self.active_segment(tail)?;
         let position = tail.end;
         let offset = position - base;
@@ -261,9 +270,14 @@ impl Log {
                 &Segment { base, end: position }.path(&self.options.dir),
             )(error));
         }
-        let bytes: u64 = row.iter().map(Prepared::frame_len).sum();
-        tail.end += bytes;
-        tail.bytes += bytes;
+        for record in row {
+            tail.end += record.frame_len();
+            if let Some(shared) = record.shared {
+                tail.recent.push(from, tail.end, shared.clone());
+            }
+            from = tail.end;
+        }
+        tail.bytes += tail.end - position;
         tail.appended += row.len() as u64;
         if let Some(segment) = tail.segments.back_mut() {
             segment.end = tail.end;
@@ -353,20 +367,26 @@ pub(crate) fn rows<T>(records: &[T], len: impl Fn(&T) -> usize) -> impl Iterator
 }
 
 /// A record of acceptable length, and the checksum of its content.
-struct Prepared<'a> {
+pub(crate) struct Prepared<'a> {
     content: &'a [u8],
+    /// The same, if it can be kept for the reader.
+    shared: Option<&'a Bytes>,
     len: u32,
     hasher: crc32fast::Hasher,
 }
 
 impl<'a> Prepared<'a> {
-    fn new(content: &'a [u8]) -> Result<Self, AppendError> {
+    pub(crate) fn new(content: &'a [u8]) -> Result<Self, AppendError> {
         let too_large = AppendError::TooLarge { len: content.len(), max: MAX_RECORD_BYTES };
         let len = u32::try_from(content.len()).ok().filter(|_| content.len() <= MAX_RECORD_BYTES);
         let Some(len) = len else { return Err(too_large) };
         let mut hasher = crc32fast::Hasher::new();
         hasher.update(content);
-        Ok(Self { content, len, hasher })
+        Ok(Self { content, shared: None, len, hasher })
+    }
+
+    pub(crate) fn shared(content: &'a Bytes) -> Result<Self, AppendError> {
+        Ok(Self { shared: Some(content), ..Self::new(content)? })
     }
 
     fn frame_len(&self) -> u64 {

@@ -194,12 +194,17 @@ impl Reader {
         let _ = timeout(linger, enough).await;
     }
 
-    /// Reads from the position on, to `until` at most, off the async threads.
+    /// Takes what is in memory from the position on, or else reads, off the async threads. To `until` at most.
     async fn read(&self, limits: Limits, until: u64) -> io::Result<(Batch, Records)> {
         let keeper = Arc::clone(&self.keeper);
         let from = self.position;
-        let read = tokio::task::spawn_blocking(move || read_batch(&keeper.log, from.0, limits, until));
-        let (mut records, to) = read.await.map_err(io::Error::other)??;
+        let recent = if until == u64::MAX { keeper.log.lock().recent.take(from.0, limits) } else { None };
+        let (mut records, to) = match recent {
+            Some(taken) => taken,
+            None => tokio::task::spawn_blocking(move || read_batch(&keeper.log, from.0, limits, until))
+                .await
+                .map_err(io::Error::other)??,
+        };
         let batch = Batch { records: std::mem::take(&mut records.contents), from, to: Position(to) };
         Ok((batch, records))
     }

@@ -5,6 +5,7 @@ use crate::segment::Segment;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+mod group;
 mod model;
 
 const NO_LINGER: Duration = Duration::ZERO;

@@ -2,7 +2,7 @@
 
 use crate::error::AppendError;
 use crate::group::Group;
-use crate::log::{Synced, Tail, When};
+use crate::log::{Prepared, Synced, Tail, When};
 use crate::sync::Keeper;
 use crate::{Position, segment::Segment};
 use bytes::Bytes;
@@ -80,7 +80,7 @@ impl Writer {
         let failures = self.keeper.log.synced.borrow().failures;
         let log = &self.keeper.log;
         let end = log
-            .append_all(records, When::Now)
+            .append_all(records.iter().map(|record| Prepared::new(record)), When::Now)
             .inspect_err(|error| log.count_refused(records.len(), error))?;
         self.wait(failures, |synced| synced.end >= end.0).await?;
         Ok(end)

@@ -8,7 +8,12 @@ use proptest::prelude::*;
 enum Step {
     Append(usize),
     AppendDurable(Vec<usize>),
-    Read { records: usize, bytes: usize },
+    /// Of as many tasks.
+    AppendGrouped(Vec<usize>),
+    Read {
+        records: usize,
+        bytes: usize,
+    },
     Commit,
     Intend,
     Rewind,
@@ -19,6 +24,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         8 => (0_usize..600).prop_map(Step::Append),
         2 => vec(0_usize..600, 1..4).prop_map(Step::AppendDurable),
+        4 => vec(0_usize..600, 1..6).prop_map(Step::AppendGrouped),
         6 => (1_usize..10, 1_usize..2000).prop_map(|(records, bytes)| Step::Read { records, bytes }),
         3 => Just(Step::Commit),
         1 => Just(Step::Intend),
@@ -77,6 +83,16 @@ impl Model {
                 let slices: Vec<&[u8]> = records.iter().map(Vec::as_slice).collect();
                 writer.append_durable(&slices).await.unwrap();
                 self.written.extend(records);
+            }
+            Step::AppendGrouped(lens) => {
+                let first = self.written.len();
+                let mut tasks = tokio::task::JoinSet::new();
+                for (len, i) in lens.into_iter().zip(first..) {
+                    let (writer, record) = (writer.clone(), record(i, len));
+                    self.written.push(record.clone());
+                    tasks.spawn(async move { writer.append_grouped(record.into()).await.unwrap() });
+                }
+                tasks.join_all().await;
             }
             Step::Read { records, bytes } => self.read(records, bytes).await,
             Step::Commit => {

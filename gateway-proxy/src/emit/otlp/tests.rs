@@ -8,9 +8,9 @@ use opentelemetry_http::{HttpClient, HttpError};
 use opentelemetry_otlp::{SpanExporter, WithExportConfig, WithHttpConfig};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanExporter as _, SpanLinks};
-use prost::Message;
 use proptest::collection::vec;
 use proptest::prelude::*;
+use prost::Message;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
@@ -131,9 +131,8 @@ fn exported(resource: &[(&'static str, &str)], spans: Vec<SpanData>) -> Bytes {
 
 fn write(to: &mut impl Spans, spans: &[Span]) {
     for span in spans {
-        let state = span.state.clone().map_or(TraceState::NONE, |pair| {
-            TraceState::from_key_value([pair]).unwrap()
-        });
+        let state =
+            span.state.clone().map_or(TraceState::NONE, |pair| TraceState::from_key_value([pair]).unwrap());
         let head = Head {
             trace: TraceId::from_bytes(span.ids.0),
             span: SpanId::from_bytes(span.ids.1),
@@ -192,7 +191,8 @@ fn value() -> impl Strategy<Value = Value> {
 
 fn span() -> impl Strategy<Value = Span> {
     let parent = prop_oneof![Just([0; 8]), any::<[u8; 8]>()];
-    let what = (".{0,40}", any::<bool>(), any::<bool>(), proptest::option::of(proptest::sample::select(&ERRORS)));
+    let what =
+        (".{0,40}", any::<bool>(), any::<bool>(), proptest::option::of(proptest::sample::select(&ERRORS)));
     let state = proptest::option::of(("[a-z]{1,8}", "[a-zA-Z0-9]{1,20}"));
     let attributes = vec((proptest::sample::select(&NAMES), value()), 0..12);
     let ids = (any::<[u8; 16]>(), any::<[u8; 8]>(), parent);
