@@ -1,39 +1,123 @@
-//! Puts the evaluator together and takes it down in order.
+//! Puts the evaluator together and takes it down in order: first the listener, then the workers, each after its chunk.
 
 use crate::config::Config;
+use crate::judges::Registry;
+use crate::online::{OnlineMetrics, Planner, Shared, Worker, generation};
 use anyhow::Context;
-use control::Snapshots;
-use runtime::{Health, Metrics, ServeOptions, Shutdown};
+use control::{Judging, Snapshots};
+use inference::{Embedder, EmbedderOptions};
+use runtime::{Clock, Health, HealthHandle, Metrics, ServeOptions, Shutdown};
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::task::JoinHandle;
 use warehouse::{Warehouse, WarehouseConfig};
 
 /// How often the control database is asked for changes.
 const POLICY_POLL: Duration = Duration::from_millis(500);
+/// How often ClickHouse is asked whether it is there.
+const STORE_POLL: Duration = Duration::from_secs(5);
 
-/// Runs the evaluator until `shutdown`.
+/// Runs the evaluator until `shutdown`. `data_dir` is one of the places where weights are looked for.
 pub async fn run(
     config: Config,
     warehouse: WarehouseConfig,
     control_url: &str,
+    data_dir: Option<PathBuf>,
     shutdown: Shutdown,
 ) -> anyhow::Result<()> {
     config.validate()?;
     warehouse.validate()?;
+    let config = Arc::new(config);
     let snapshots = Snapshots::open(control_url, POLICY_POLL, shutdown.token());
     let snapshots = snapshots.await.context("open the control database")?;
-    let metrics = Metrics::new();
-    metrics.with_registry(|registry| snapshots.register(registry));
-    let health = Health::new();
+    let judging = Judging::open(control_url).await.context("open the control database")?;
     let listener = runtime::listen("evaluator.listen", config.listen)?;
+    let health = Health::new();
+    let metrics = Metrics::new();
+    let online = metrics.with_registry(|registry| {
+        snapshots.register(registry);
+        OnlineMetrics::new(registry)
+    });
+    let embedder = embedder(config.clone(), data_dir, &health.component("embedder")).await;
+    let registry = Registry::built_in(&config.judges, embedder.as_ref()).context("evaluator.judges")?;
     let warehouse = Warehouse::connect(warehouse);
-    let store = health.component("store");
-    match warehouse.ping().await {
-        Ok(()) => store.set_ready(),
-        Err(error) => store.set_unready(error.to_string()),
-    }
-    tracing::info!(address = %listener.local_addr()?, "the evaluator listens");
+    let shared = Shared {
+        generation: generation(&registry),
+        process: control::secrets::random_hex::<8>()?,
+        clock: Clock::system(),
+        metrics: online,
+        config: config.clone(),
+        registry,
+        warehouse: warehouse.clone(),
+        judging,
+        snapshots,
+    };
+    tracing::info!(
+        address = %listener.local_addr()?,
+        judges = shared.registry.versions().join(" "),
+        "the evaluator listens"
+    );
+    tokio::spawn(watch(warehouse, health.component("store"), shutdown.clone()));
+    let workers = if config.online { start(&shared, &shutdown) } else { Vec::new() };
     let options = ServeOptions { drain_deadline: config.drain_deadline, ..ServeOptions::default() };
+    let service = runtime::health::router(health, metrics);
     // What had to be cut is in the log already.
-    let _ = runtime::serve(listener, runtime::health::router(health, metrics), shutdown, options).await;
+    let _ = runtime::serve(listener, service, shutdown, options).await;
+    for worker in workers {
+        let abort = worker.abort_handle();
+        // A chunk that is not finished is taken over when its lease runs out.
+        if tokio::time::timeout(config.drain_deadline, worker).await.is_err() {
+            abort.abort();
+        }
+    }
     Ok(())
+}
+
+fn start(shared: &Shared, shutdown: &Shutdown) -> Vec<JoinHandle<()>> {
+    let workers = (0..shared.config.workers)
+        .map(|number| tokio::spawn(Worker::new(shared.clone(), number).run(shutdown.clone())));
+    let mut tasks: Vec<JoinHandle<()>> = workers.collect();
+    tasks.push(tokio::spawn(Planner::new(shared.clone()).run(shutdown.clone())));
+    tasks
+}
+
+/// The embedder, where there are weights. Without them the evaluator works, with fewer judges, and says so.
+async fn embedder(
+    config: Arc<Config>,
+    data_dir: Option<PathBuf>,
+    health: &HealthHandle,
+) -> Option<Arc<Embedder>> {
+    let loaded = tokio::task::spawn_blocking(move || {
+        let dir = inference::models::find(config.model_dir.as_deref(), data_dir.as_deref())?;
+        Embedder::load(&dir, &EmbedderOptions::default())
+    });
+    match loaded.await {
+        Ok(Ok(embedder)) => {
+            health.set_ready();
+            Some(Arc::new(embedder))
+        }
+        Ok(Err(error)) => {
+            health.set_degraded(format!("the judges of relevance are left out: {error}"));
+            None
+        }
+        Err(error) => {
+            health.set_degraded(format!("the judges of relevance are left out: {error}"));
+            None
+        }
+    }
+}
+
+/// Keeps `/readyz` true to what ClickHouse says.
+async fn watch(warehouse: Warehouse, store: HealthHandle, shutdown: Shutdown) {
+    loop {
+        match warehouse.ping().await {
+            Ok(()) => store.set_ready(),
+            Err(error) => store.set_unready(error.to_string()),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(STORE_POLL) => {}
+            () = shutdown.triggered() => return,
+        }
+    }
 }

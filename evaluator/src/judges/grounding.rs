@@ -62,7 +62,8 @@ impl Default for Assessor {
 fn key(subject: &Subject) -> [u8; 32] {
     let mut hash = Sha256::new();
     let passages = subject.context.iter().map(|passage| passage.text.as_str());
-    let texts = [subject.question.as_deref().unwrap_or_default(), &subject.answer].into_iter().chain(passages);
+    let texts =
+        [subject.question.as_deref().unwrap_or_default(), &subject.answer].into_iter().chain(passages);
     for text in texts {
         hash.update(text.len().to_le_bytes());
         hash.update(text);

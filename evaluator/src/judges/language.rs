@@ -9,7 +9,8 @@ use serde_json::json;
 /// Letters from which a text is long enough to be recognised.
 const LETTERS: usize = 24;
 /// Words by which a question asks for another language, lower case.
-const TRANSLATES: &[&str] = &["translat", "übersetz", "tradui", "traduc", "traduz", "in english", "auf deutsch", "en français"];
+const TRANSLATES: &[&str] =
+    &["translat", "übersetz", "tradui", "traduc", "traduz", "in english", "auf deutsch", "en français"];
 
 /// `language_match`: 1 or 0.
 #[derive(Debug, Clone, Copy)]

@@ -33,7 +33,8 @@ pub fn subject(tenant: TenantId, call: &JudgeCall, retrievals: &[&Retrieval], at
     subject.tools = tools(&parsed(&call.tool_definitions));
     take_documents(&mut subject, &parsed(&call.context), "request");
     for retrieval in retrievals {
-        let source = if retrieval.data_source_id.is_empty() { "retrieval" } else { &retrieval.data_source_id };
+        let source =
+            if retrieval.data_source_id.is_empty() { "retrieval" } else { &retrieval.data_source_id };
         take_documents(&mut subject, &parsed(&retrieval.retrieval_documents), source);
     }
     take_format(&mut subject, &parsed(&call.response_format));
@@ -184,7 +185,8 @@ impl Item {
             "tool_call_response" | "tool_result" | "function_call_output" => {
                 "tool".clone_into(&mut self.role);
                 self.tool_call_id = part["id"].as_str().map(str::to_owned);
-                let result = ["response", "result", "content", "output"].into_iter().find_map(|k| part.get(k));
+                let result =
+                    ["response", "result", "content", "output"].into_iter().find_map(|k| part.get(k));
                 match result {
                     Some(Value::String(result)) => append(&mut self.text, result),
                     Some(other) => append(&mut self.text, &other.to_string()),
@@ -283,7 +285,11 @@ mod tests {
     #[test]
     fn documents_are_taken_once_and_need_a_text() {
         let mut subject = empty();
-        take_documents(&mut subject, &json!([{"id": "a", "text": "Rome", "score": 0.5}, {"id": "b"}, "Lyon"]), "request");
+        take_documents(
+            &mut subject,
+            &json!([{"id": "a", "text": "Rome", "score": 0.5}, {"id": "b"}, "Lyon"]),
+            "request",
+        );
         take_documents(&mut subject, &json!([{"content": "Rome"}, {"id": 7, "content": "Graz"}]), "wiki");
         let ids: Vec<(&str, &str)> =
             subject.context.iter().map(|p| (p.id.as_str(), p.source.as_str())).collect();

@@ -51,10 +51,9 @@ impl JsonValidity {
         match faults(schema, &value) {
             Err(reason) => subject.not_applicable(&self, &format!("the schema cannot be used: {reason}")),
             Ok(faults) if faults.is_empty() => subject.verdict(&self, Some(1.0), "pass"),
-            Ok(faults) => Verdict {
-                explanation: faults.join("; "),
-                ..subject.verdict(&self, Some(0.5), "fail")
-            },
+            Ok(faults) => {
+                Verdict { explanation: faults.join("; "), ..subject.verdict(&self, Some(0.5), "fail") }
+            }
         }
     }
 }

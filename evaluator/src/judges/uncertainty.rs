@@ -25,7 +25,8 @@ impl Judge for Uncertainty {
     #[expect(clippy::cast_precision_loss, reason = "tokens of one answer")]
     fn judge<'a>(&'a self, subject: &'a Subject) -> Judging<'a> {
         Box::pin(async move {
-            let finite: Vec<f64> = subject.logprobs.iter().copied().filter(|p| p.is_finite() && *p <= 0.0).collect();
+            let finite: Vec<f64> =
+                subject.logprobs.iter().copied().filter(|p| p.is_finite() && *p <= 0.0).collect();
             if finite.is_empty() {
                 return Ok(subject.not_applicable(self, "the answer came without log-probabilities"));
             }
@@ -34,7 +35,8 @@ impl Judge for Uncertainty {
             let score = 1.0 - mean.exp();
             let label = if score < UNCERTAIN { "certain" } else { "uncertain" };
             let mut verdict = subject.verdict(self, Some(score), label);
-            verdict.details = json!({ "perplexity": (-mean).exp(), "least_probable": least.exp(), "tokens": finite.len() });
+            verdict.details =
+                json!({ "perplexity": (-mean).exp(), "least_probable": least.exp(), "tokens": finite.len() });
             Ok(verdict)
         })
     }

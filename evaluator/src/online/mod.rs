@@ -1,1 +1,120 @@
 //! Production calls, judged as they come: planned into chunks, claimed by workers, written exactly once.
+//!
+//! - [`planner`]: under a lease, looks for calls without a verdict, and writes down which of them are judged together.
+//! - [`worker`]: takes a chunk, judges its calls, writes all verdicts as one batch, and strikes the chunk off.
+//! - [`events`]: a verdict as the event in which it is written.
+//!
+//! Why each call is judged once in effect, whoever dies when: a chunk's calls and judges are fixed when it is planned, and no call is in
+//! two chunks, since a plan is written only by who holds the planner's lease, which leaves out the calls of all open chunks and
+//! those that have verdicts. The chunk's id names the batch, so that of several workers that write it, one after the crash of
+//! another or both because a clock was wrong, ClickHouse takes the first and recognises the others. And a chunk is struck off only after
+//! its batch was acknowledged.
+
+mod events;
+mod planner;
+mod worker;
+
+#[cfg(test)]
+mod tests;
+
+pub use planner::Planner;
+pub use worker::Worker;
+
+use crate::config::Config;
+use crate::judges::Registry;
+use control::{Judging, SnapshotHandle};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry as MetricsRegistry;
+use runtime::Clock;
+use sha2::{Digest, Sha256};
+use std::sync::Arc;
+use warehouse::Warehouse;
+
+/// What planner and workers share.
+#[derive(Debug, Clone)]
+pub struct Shared {
+    /// How.
+    pub config: Arc<Config>,
+    /// By whom.
+    pub registry: Registry,
+    /// Which set of judges, at which versions, this process has.
+    pub generation: String,
+    /// Calls and verdicts.
+    pub warehouse: Warehouse,
+    /// Streams, chunks, leases.
+    pub judging: Judging,
+    /// Tenants and keys.
+    pub snapshots: SnapshotHandle,
+    /// Time.
+    pub clock: Clock,
+    /// What is counted.
+    pub metrics: OnlineMetrics,
+    /// This process, among all evaluators.
+    pub process: String,
+}
+
+/// A short name for a set of judges at their versions.
+pub fn generation(registry: &Registry) -> String {
+    let mut versions = registry.versions();
+    versions.sort();
+    let digest = Sha256::digest(versions.join("\n").as_bytes());
+    digest.iter().take(8).fold(String::with_capacity(16), |mut text, byte| {
+        use std::fmt::Write as _;
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// What the online evaluation counts.
+#[derive(Debug, Clone, Default)]
+pub struct OnlineMetrics {
+    planned: Counter,
+    judged: Counter,
+    gone: Counter,
+    verdicts: Family<[(&'static str, String); 2], Counter>,
+    failures: Family<[(&'static str, &'static str); 1], Counter>,
+    open_chunks: Gauge,
+    lag_seconds: Gauge,
+}
+
+impl OnlineMetrics {
+    /// Registered.
+    pub fn new(registry: &mut MetricsRegistry) -> Self {
+        let metrics = Self::default();
+        registry.register("evaluator_planned_calls", "Calls put into chunks", metrics.planned.clone());
+        registry.register(
+            "evaluator_judged_calls",
+            "Calls whose verdicts were written",
+            metrics.judged.clone(),
+        );
+        registry.register(
+            "evaluator_gone_calls",
+            "Calls that were planned and could not be read any more",
+            metrics.gone.clone(),
+        );
+        registry.register("evaluator_verdicts", "Verdicts by judge and label", metrics.verdicts.clone());
+        registry.register(
+            "evaluator_failures",
+            "Rounds that failed, by what was done",
+            metrics.failures.clone(),
+        );
+        registry.register(
+            "evaluator_open_chunks",
+            "Chunks planned and not finished",
+            metrics.open_chunks.clone(),
+        );
+        registry.register(
+            "evaluator_lag_seconds",
+            "How far planning is behind the present",
+            metrics.lag_seconds.clone(),
+        );
+        metrics
+    }
+
+    fn failed(&self, what: &'static str) {
+        self.failures.get_or_create(&[("what", what)]).inc();
+    }
+}

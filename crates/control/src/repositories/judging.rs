@@ -58,13 +58,15 @@ impl Judging {
 
     /// Gives the lease back, if it is still held.
     pub async fn release(&self, lease: &Lease) -> Result<(), ControlError> {
-        sqlx::query("UPDATE judging_leases SET expires_at = 0 WHERE name = $1 AND holder = $2 AND fence = $3")
-            .bind(lease.name.as_str())
-            .bind(lease.holder.as_str())
-            .bind(lease.fence)
-            .execute(self.db.pool())
-            .await
-            .map_err(failed("give a lease back"))?;
+        sqlx::query(
+            "UPDATE judging_leases SET expires_at = 0 WHERE name = $1 AND holder = $2 AND fence = $3",
+        )
+        .bind(lease.name.as_str())
+        .bind(lease.holder.as_str())
+        .bind(lease.fence)
+        .execute(self.db.pool())
+        .await
+        .map_err(failed("give a lease back"))?;
         Ok(())
     }
 

@@ -22,10 +22,7 @@ pub async fn live_from_queue_to_label(store: Store) {
     let first = annotations.create(new("1"), NOW).await.unwrap();
     let second = annotations.create(new("2"), LATER).await.unwrap();
     assert_eq!(annotations.create(new("1"), LATER).await.unwrap(), first, "a call is queued once");
-    assert_eq!(
-        annotations.open(&acme, "default", 10).await.unwrap(),
-        [first.clone(), second.clone()]
-    );
+    assert_eq!(annotations.open(&acme, "default", 10).await.unwrap(), [first.clone(), second.clone()]);
     assert!(annotations.open(&other, "default", 10).await.unwrap().is_empty());
     assert_eq!(annotations.get(&other, &first.id).await.unwrap(), None);
 

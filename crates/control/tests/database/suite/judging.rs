@@ -65,8 +65,7 @@ pub async fn a_plan_needs_its_lease(store: Store) {
 
     let lost = planner(&judging, "a", 0).await.unwrap();
     let held = planner(&judging, "b", 60).await.unwrap();
-    let progress =
-        [StreamProgress { id: "live-1".to_owned(), next_ns: 42, planned: 3, finished: true }];
+    let progress = [StreamProgress { id: "live-1".to_owned(), next_ns: 42, planned: 3, finished: true }];
     assert!(!judging.commit_plan(&lost, &[chunk("1")], &progress, at(61)).await.unwrap());
     assert!(judging.open_chunks().await.unwrap().is_empty());
     assert!(judging.commit_plan(&held, &[chunk("1")], &progress, at(61)).await.unwrap());

@@ -1,0 +1,47 @@
+//! A verdict as the event in which it is written (`gen_ai.evaluation.result`).
+
+use contracts::verdict::EVENT_NAME;
+use contracts::{Timestamp, Verdict};
+use warehouse::{EventRow, JudgeCall};
+
+/// The service by whose name ClickHouse knows our own verdicts.
+pub const SERVICE: &str = "control-tower-evaluator";
+
+/// The event of a verdict on `call`, written at `at`, which is part of what makes it one event.
+pub fn event(verdict: &Verdict, call: &JudgeCall, at: Timestamp) -> EventRow {
+    let mut attributes = Vec::with_capacity(9);
+    let mut put = |name: &str, value: String| {
+        if !value.is_empty() {
+            attributes.push((name.to_owned(), value));
+        }
+    };
+    put("gen_ai.evaluation.name", verdict.judge.clone());
+    put("gen_ai.evaluation.score.value", verdict.score.map(|score| score.to_string()).unwrap_or_default());
+    put("gen_ai.evaluation.score.label", verdict.label.clone());
+    put("gen_ai.evaluation.explanation", verdict.explanation.clone());
+    put("gen_ai.request.model", call.request_model.clone());
+    put("control_tower.route", call.route.clone());
+    put("control_tower.evaluation.version", verdict.version.clone());
+    put("control_tower.evaluation.cost", verdict.cost.to_string());
+    put("control_tower.evaluation.call_time_unix_nano", call.start_ns.to_string());
+    if !verdict.details.is_null() {
+        put("control_tower.evaluation.details", verdict.details.to_string());
+    }
+    EventRow {
+        tenant_id: call.tenant_id.clone(),
+        time: at.unix_nanos(),
+        observed_time: at.unix_nanos(),
+        event_id: format!("{}:{}:{}:{}", call.trace_id, call.span_id, verdict.judge, verdict.version),
+        event_name: EVENT_NAME.to_owned(),
+        trace_id: call.trace_id.clone(),
+        span_id: call.span_id.clone(),
+        response_id: call.response_id.clone(),
+        severity: "INFO".to_owned(),
+        severity_number: 9,
+        service_name: SERVICE.to_owned(),
+        scope_name: SERVICE.to_owned(),
+        attributes,
+        retention_days: call.retention_days,
+        ..EventRow::default()
+    }
+}

@@ -1,0 +1,286 @@
+//! Looks for calls without a verdict and writes down which of them are judged together.
+//!
+//! A stream is a range of time: the live one goes on for ever, a back-fill ends. Planning moves along it; calls that arrive late,
+//! behind what was planned, are found because the live stream goes back by `lookback` every so often. All evaluators plan; a lease
+//! lets one do so at a time.
+
+use super::Shared;
+use anyhow::Context;
+use contracts::reads::TenantScope;
+use contracts::{TenantId, Timestamp};
+use control::records::{ChunkCall, JudgingStream, Lease, NewChunk, StreamProgress};
+use runtime::Shutdown;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
+use warehouse::{UnjudgedCall, UnjudgedQuery};
+
+/// The lease's name.
+const LEASE: &str = "planner";
+/// A round that takes longer has lost its lease.
+const ROUND: Duration = Duration::from_secs(60);
+/// Chunks of sets of judges that no evaluator has any more are forgotten after so long.
+const FORGOTTEN: Duration = Duration::from_hours(24);
+
+/// Plans until it is told to stop.
+#[derive(Debug)]
+pub struct Planner {
+    shared: Shared,
+    /// When the live stream next goes back.
+    look_back_at: Timestamp,
+}
+
+/// A call, by what makes it one.
+type Key = (String, String, String);
+
+impl Planner {
+    /// A planner.
+    pub fn new(shared: Shared) -> Self {
+        Self { look_back_at: shared.clock.now(), shared }
+    }
+
+    /// Plans until `shutdown`.
+    pub async fn run(mut self, shutdown: Shutdown) {
+        let mut failures = 0_u32;
+        loop {
+            let pause = match self.round().await {
+                Ok(planned) => {
+                    failures = 0;
+                    if planned > 0 { self.shared.config.poll / 4 } else { self.shared.config.poll }
+                }
+                Err(error) => {
+                    if failures == 0 {
+                        tracing::warn!(
+                            error = format!("{error:#}"),
+                            "calls could not be planned; trying again"
+                        );
+                    }
+                    failures = failures.saturating_add(1);
+                    self.shared.metrics.failed("plan");
+                    (self.shared.config.poll * failures.min(10)).min(Duration::from_secs(30))
+                }
+            };
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = shutdown.triggered() => return,
+            }
+        }
+    }
+
+    /// One round over all streams; how many calls it planned.
+    pub async fn round(&mut self) -> anyhow::Result<usize> {
+        let shared = &self.shared;
+        let now = shared.clock.now();
+        let judging = &shared.judging;
+        let lease = judging.acquire(LEASE, &shared.process, ROUND, now).await?;
+        let Some(lease) = lease else { return Ok(0) };
+        let planned = self.plan(&lease, now).await;
+        // Who crashes here leaves a lease that runs out.
+        self.shared.judging.release(&lease).await?;
+        planned
+    }
+
+    async fn plan(&mut self, lease: &Lease, now: Timestamp) -> anyhow::Result<usize> {
+        let shared = self.shared.clone();
+        self.ensure_live(now).await?;
+        let forgotten = earlier(now, FORGOTTEN);
+        shared.judging.forget_generations(&shared.generation, forgotten, now).await?;
+        let streams = shared.judging.streams(&shared.generation).await?;
+        // Before ClickHouse is asked: a chunk that is finished from here on is left out once more, one that was finished earlier has
+        // its verdicts there.
+        let open = shared.judging.open_chunks().await?;
+        shared.metrics.open_chunks.set(i64::try_from(open.len()).unwrap_or(i64::MAX));
+        let mut room = shared.config.open_chunks.saturating_sub(open.len());
+        let mut taken: HashMap<Key, String> = open
+            .into_iter()
+            .flat_map(|(stream, calls)| {
+                calls.into_iter().map(move |(tenant, _, trace, span)| ((tenant, trace, span), stream.clone()))
+            })
+            .collect();
+        let mut chunks = Vec::new();
+        let mut progress = Vec::new();
+        for stream in streams.iter().filter(|stream| stream.finished_at.is_none()) {
+            if room == 0 {
+                break;
+            }
+            let (mut new, step) = self.plan_stream(stream, room, &taken, now).await?;
+            room -= new.len().min(room);
+            for chunk in &new {
+                let keys = chunk
+                    .calls
+                    .iter()
+                    .map(|(tenant, _, trace, span)| (tenant.clone(), trace.clone(), span.clone()));
+                taken.extend(keys.map(|key| (key, stream.id.clone())));
+            }
+            chunks.append(&mut new);
+            progress.push(step);
+        }
+        let planned: usize = chunks.iter().map(|chunk| chunk.calls.len()).sum();
+        let written = shared.judging.commit_plan(lease, &chunks, &progress, now).await?;
+        if !written {
+            tracing::warn!("a round of planning took longer than its lease; another evaluator goes on");
+            return Ok(0);
+        }
+        shared.metrics.planned.inc_by(planned as u64);
+        Ok(planned)
+    }
+
+    /// The live stream of this set of judges; it begins a `lookback` before the first start.
+    async fn ensure_live(&self, now: Timestamp) -> anyhow::Result<()> {
+        let shared = &self.shared;
+        let stream = JudgingStream {
+            id: format!("live-{}", shared.generation),
+            generation: shared.generation.clone(),
+            judges: shared.registry.versions(),
+            tenant: None,
+            next_ns: earlier(now, shared.config.lookback).unix_nanos(),
+            until_ns: None,
+            planned: 0,
+            created_at: now,
+            finished_at: None,
+        };
+        shared.judging.ensure_stream(&stream).await.context("add the live stream")
+    }
+
+    /// At most `room` chunks of one stream, and where it goes on.
+    async fn plan_stream(
+        &mut self,
+        stream: &JudgingStream,
+        room: usize,
+        taken: &HashMap<Key, String>,
+        now: Timestamp,
+    ) -> anyhow::Result<(Vec<NewChunk>, StreamProgress)> {
+        let shared = self.shared.clone();
+        let settled = earlier(now, shared.config.settle).unix_nanos();
+        let until_ns = stream.until_ns.map_or(settled, |until| until.min(settled));
+        let mut from_ns = stream.next_ns;
+        if stream.until_ns.is_none() {
+            if now >= self.look_back_at {
+                from_ns = from_ns.min(earlier(now, shared.config.lookback).unix_nanos());
+                self.look_back_at = later(now, shared.config.lookback / 20);
+            }
+            let behind = now.unix_nanos().saturating_sub(stream.next_ns) / 1_000_000_000;
+            shared.metrics.lag_seconds.set(behind);
+        }
+        let mut step =
+            StreamProgress { id: stream.id.clone(), next_ns: stream.next_ns, planned: 0, finished: false };
+        let Some(scope) = self.scope(stream) else { return Ok((Vec::new(), step)) };
+        if from_ns >= until_ns {
+            step.finished = stream.until_ns.is_some_and(|until| from_ns >= until);
+            return Ok((Vec::new(), step));
+        }
+        let wanted = room.saturating_mul(shared.config.chunk_calls);
+        // The calls that are taken are among the answer too.
+        let rows = u32::try_from(wanted.saturating_add(taken.len())).unwrap_or(u32::MAX);
+        let query = UnjudgedQuery {
+            scope,
+            from_ns,
+            until_ns,
+            judges: stream.judges.clone(),
+            sampled: self.sampled(),
+            skipped_keys: self.skipped_keys(),
+            rows,
+        };
+        let found = shared.warehouse.unjudged_calls(&query).await?;
+        let is_all = found.len() < rows as usize;
+        let (chunks, left) = self.cut(stream, &found, taken, wanted)?;
+        step.planned = chunks.iter().map(|chunk| i64::try_from(chunk.calls.len()).unwrap_or(i64::MAX)).sum();
+        // What was left out, because there was no room or because another stream has it, is looked for again.
+        let reached = match left {
+            Some(start) => start,
+            None if is_all => until_ns,
+            None => found.last().map_or(until_ns, |call| call.start_ns),
+        };
+        step.next_ns = reached;
+        step.finished = stream.until_ns.is_some_and(|until| step.next_ns >= until);
+        Ok((chunks, step))
+    }
+
+    /// Chunks of the calls that nobody has, and the start of the first call that was left out though this stream wants it.
+    fn cut(
+        &self,
+        stream: &JudgingStream,
+        found: &[UnjudgedCall],
+        taken: &HashMap<Key, String>,
+        wanted: usize,
+    ) -> anyhow::Result<(Vec<NewChunk>, Option<i64>)> {
+        let mut left = None;
+        // By the judges that a call still wants; mostly all of them.
+        let mut by_judges: BTreeMap<Vec<String>, Vec<ChunkCall>> = BTreeMap::new();
+        let mut count = 0;
+        for call in found {
+            let key = (call.tenant_id.clone(), call.trace_id.clone(), call.span_id.clone());
+            match taken.get(&key) {
+                Some(owner) if *owner == stream.id => continue,
+                Some(_) => {
+                    left.get_or_insert(call.start_ns);
+                    continue;
+                }
+                None if count >= wanted => {
+                    left.get_or_insert(call.start_ns);
+                    break;
+                }
+                None => {}
+            }
+            let done: BTreeSet<&String> = call.done.iter().collect();
+            let judges = stream.judges.iter().filter(|judge| !done.contains(judge)).cloned().collect();
+            by_judges.entry(judges).or_default().push((key.0, call.start_ns, key.1, key.2));
+            count += 1;
+        }
+        let mut chunks = Vec::new();
+        for (judges, calls) in by_judges {
+            for calls in calls.chunks(self.shared.config.chunk_calls) {
+                chunks.push(NewChunk {
+                    id: control::secrets::random_hex::<16>()?,
+                    stream_id: stream.id.clone(),
+                    generation: stream.generation.clone(),
+                    judges: judges.clone(),
+                    calls: calls.to_vec(),
+                });
+            }
+        }
+        Ok((chunks, left))
+    }
+
+    /// The tenants whose calls are judged: all that have a key, or the stream's one.
+    fn scope(&self, stream: &JudgingStream) -> Option<TenantScope> {
+        if let Some(tenant) = &stream.tenant {
+            return Some(TenantScope::one(tenant.clone()));
+        }
+        let snapshot = self.shared.snapshots.load();
+        let tenants: BTreeSet<TenantId> = snapshot.keys.values().map(|key| key.tenant.id.clone()).collect();
+        TenantScope::many(tenants.into_iter().collect())
+    }
+
+    /// The rules of sampling, the one that fits all at the end.
+    fn sampled(&self) -> Vec<(String, String, u32)> {
+        let config = &self.shared.config;
+        let rules = config.sampling.iter().map(|rule| {
+            let tenant = rule.tenant.as_ref().map(|tenant| tenant.as_str().to_owned()).unwrap_or_default();
+            (tenant, rule.route.clone().unwrap_or_default(), millionths(rule.share))
+        });
+        rules.chain([(String::new(), String::new(), millionths(config.sample))]).collect()
+    }
+
+    /// The key of judges that ask a model: their calls are never judged.
+    fn skipped_keys(&self) -> Vec<String> {
+        let Some(key) = &self.shared.config.gateway_key else { return Vec::new() };
+        let snapshot = self.shared.snapshots.load();
+        let found = snapshot.keys.get(&control::secrets::hash(key));
+        found.map(|key| key.id.as_str().to_owned()).into_iter().collect()
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to a million")]
+fn millionths(share: f64) -> u32 {
+    (share.clamp(0.0, 1.0) * 1e6).round() as u32
+}
+
+fn earlier(now: Timestamp, by: Duration) -> Timestamp {
+    let nanos = i64::try_from(by.as_nanos()).unwrap_or(i64::MAX);
+    Timestamp::from_unix_nanos(now.unix_nanos().saturating_sub(nanos))
+}
+
+pub(super) fn later(now: Timestamp, by: Duration) -> Timestamp {
+    let nanos = i64::try_from(by.as_nanos()).unwrap_or(i64::MAX);
+    Timestamp::from_unix_nanos(now.unix_nanos().saturating_add(nanos))
+}
