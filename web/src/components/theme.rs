@@ -5,6 +5,7 @@ use super::icon::{self, Icon};
 use leptos::prelude::*;
 
 /// Name of the cookie.
+#[cfg(any(feature = "ssr", feature = "hydrate"))]
 pub(crate) const COOKIE: &str = "ct_theme";
 
 /// Changes between light and dark.
