@@ -11,7 +11,8 @@
 //! and counted, and bytes inside of a record can never pass for a record.
 //!
 //! The life of a directory: [`Spool::open`] recovers it (module `recovery`), writers append to its newest segment (`log`),
-//! a thread syncs and removes files (`sync`), the reader walks the segments (`reader`, `segment`, `frame`).
+//! many tasks with one write (`group`), a thread syncs and removes files (`sync`), the reader takes what is still in memory
+//! (`recent`) or walks the segments (`reader`, `segment`, `frame`).
 
 mod error;
 mod frame;
