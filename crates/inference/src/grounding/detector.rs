@@ -2,15 +2,17 @@
 
 use super::answer;
 use super::citations::{Citation, citations};
-use super::evidence::{Index, Unit};
+use super::evidence::{Index, Unit, float};
 use super::features::{self, Comparison, NAMES, compare};
-use super::head::{Head, logistic};
+use super::head::{Head, Weights};
+use super::meaning::{self, Meaning};
 use super::split::{self, Piece};
 use super::types::{Assessment, Claim, ClaimKind, Evidence, Reason, Stage, Subject};
 use super::words::{Keys, Reading, Sort, Word, words};
 use std::borrow::Cow;
+use crate::{Embedder, ModelError};
 use std::ops::Range;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 const WEIGHTS: &str = include_str!("head.json");
@@ -34,45 +36,60 @@ pub enum ModelFault {
 pub struct DetectorOptions {
     /// Claims beyond this many are listed but not assessed (support one half, no evidence).
     pub max_claims: usize,
+    /// Bytes of encoded contexts that are kept for the next answer.
+    pub most_kept: usize,
 }
 
 impl Default for DetectorOptions {
     fn default() -> Self {
-        Self { max_claims: 512 }
+        Self { max_claims: 512, most_kept: 64 << 20 }
     }
 }
 
 /// Finds out what an answer says that its context does not support. Same input, same result.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Detector {
     options: DetectorOptions,
+    meaning: Option<Meaning>,
 }
 
 /// A claim of the answer, compared.
 struct Compared {
     piece: Piece,
     words: Vec<Word>,
-    result: Option<(Comparison, f64)>,
+    /// Absent when the time was over.
+    found: Option<Comparison>,
+    /// Probability that it is unsupported.
+    risk: f64,
 }
 
 /// An answer in numbers, for training.
 #[derive(Debug, serde::Serialize)]
 pub struct Features {
-    /// One row per claim, in the order of [`Detector::claim_features`].
+    /// One row per claim, in the order of [`Detector::claim_features`]; without the last ones where there is no embedder.
     pub claims: Vec<Vec<f32>>,
     /// Bytes of each claim in the answer.
     pub ranges: Vec<Range<usize>>,
 }
 
 impl Detector {
-    /// A detector with the weights that were compiled in.
+    /// A detector with the weights that were compiled in, which works on words alone.
     pub fn new(options: DetectorOptions) -> Self {
-        Self { options }
+        Self { options, meaning: None }
     }
 
-    /// Names and directions of a claim's features (+1 speaks for support, −1 against it, 0 neither).
+    /// The same with an embedder, for the full stage.
+    #[must_use]
+    pub fn with_embedder(mut self, embedder: Arc<Embedder>) -> Self {
+        self.meaning = Some(Meaning::new(embedder, self.options.most_kept));
+        self
+    }
+
+    /// Names and directions of a claim's features (+1 speaks for support, −1 against it, 0 neither). The last ones need an
+    /// embedder.
     pub fn claim_features() -> Vec<(String, i8)> {
-        NAMES.iter().map(|(name, direction)| ((*name).to_owned(), *direction)).collect()
+        let meaning = meaning::NAMES.iter().map(|name| (*name, 1));
+        NAMES.iter().copied().chain(meaning).map(|(name, direction)| (name.to_owned(), direction)).collect()
     }
 
     /// Names of an answer's features; more of any speaks against it.
@@ -81,41 +98,59 @@ impl Detector {
     }
 
     /// An answer's features without any judgement: what the head is trained on.
-    pub fn features(&self, subject: &Subject<'_>) -> Features {
+    pub fn features(&self, subject: &Subject<'_>) -> Result<Features, ModelError> {
         let mut keys = Keys::default();
         let index = Index::new(subject.context, subject.question, &mut keys);
         let cited = citations(subject.answer, subject.context);
-        let compared = self.compare_all(subject.answer, &cited, &index, &mut keys, None, None);
-        let done = compared.iter().filter_map(|c| c.result.as_ref().map(|(r, _)| (c, r)));
-        let (claims, ranges) = done.map(|(c, r)| (r.features.to_vec(), c.piece.range.clone())).unzip();
-        Features { claims, ranges }
+        let compared = self.compare_all(subject.answer, &cited, &index, &mut keys, None);
+        let mut out = Features { claims: Vec::new(), ranges: Vec::new() };
+        for one in &compared {
+            let Some(found) = &one.found else { continue };
+            let mut row = found.features.to_vec();
+            if let Some(meaning) = &self.meaning {
+                row.extend(view(meaning, subject, one, found, &index)?);
+            }
+            out.claims.push(row);
+            out.ranges.push(one.piece.range.clone());
+        }
+        Ok(out)
     }
 
-    /// Judges an answer. After the deadline, what is left is listed without a judgement.
+    /// Judges an answer. After the deadline, the full stage is left out, and claims not yet looked at are listed without a
+    /// judgement. A fault of the embedder's has the same effect as its absence.
     pub fn assess(&self, subject: &Subject<'_>, deadline: Option<Instant>) -> Assessment {
         let head = head();
         let mut keys = Keys::default();
         let index = Index::new(subject.context, subject.question, &mut keys);
         let cited = citations(subject.answer, subject.context);
-        let compared = self.compare_all(subject.answer, &cited, &index, &mut keys, head, deadline);
-        let risks: Vec<f64> =
-            compared.iter().filter_map(|c| c.result.as_ref().map(|(_, risk)| *risk)).collect();
-        let hallucination = match head {
-            Some(head) if !risks.is_empty() => head.curve.at(head.answer.score(&answer::gather(&risks))),
+        let mut compared = self.compare_all(subject.answer, &cited, &index, &mut keys, deadline);
+        let full = head.and_then(|head| head.full.as_ref());
+        let mut stage = Stage::Lexical;
+        let mut weights = head.map(|head| &head.lexical);
+        if let Some(risks) = full.and_then(|full| self.full_risks(full, subject, &compared, &index, deadline)) {
+            compared.iter_mut().zip(risks).for_each(|(one, risk)| one.risk = risk);
+            stage = Stage::Full;
+            weights = full;
+        } else if let Some(weights) = weights {
+            for one in &mut compared {
+                one.risk = one.found.as_ref().map_or(0.5, |found| weights.risk(&found.features));
+            }
+        }
+        let risks: Vec<f64> = compared.iter().filter(|c| c.found.is_some()).map(|c| c.risk).collect();
+        let hallucination = match weights {
+            Some(weights) if !risks.is_empty() => {
+                weights.curve.at(weights.answer.score(&answer::gather(&risks)))
+            }
             Some(_) if compared.is_empty() => 0.0,
             _ => 0.5,
         };
         let main: Vec<Claim> = compared.iter().map(|c| claim(c, &index)).collect();
         let supported = main.iter().filter(|c| c.support >= 0.5).count();
-        let coverage = if main.is_empty() {
-            1.0
-        } else {
-            super::evidence::float(supported) / super::evidence::float(main.len())
-        };
+        let coverage = if main.is_empty() { 1.0 } else { float(supported) / float(main.len()) };
         let citation_validity = validity(&cited, &compared, &main, &index);
         let claims = compared.iter().zip(main).flat_map(|(c, main)| with_details(c, main, &index)).collect();
-        let version = head.map_or(Cow::Borrowed("none"), |head| Cow::Owned(head.version.clone()));
-        Assessment { claims, coverage, hallucination, citation_validity, stage: Stage::Lexical, version }
+        let version = head.map_or(Cow::Borrowed("none"), |head| Cow::Borrowed(head.version.as_str()));
+        Assessment { claims, coverage, hallucination, citation_validity, stage, version }
     }
 
     fn compare_all(
@@ -124,32 +159,74 @@ impl Detector {
         cited: &[Citation],
         index: &Index,
         keys: &mut Keys,
-        head: Option<&Head>,
         deadline: Option<Instant>,
     ) -> Vec<Compared> {
         let mut out = Vec::new();
         for piece in split::pieces(answer) {
-            let late = out.len() >= self.options.max_claims
-                || deadline.is_some_and(|deadline| Instant::now() > deadline);
-            let words = if late { Vec::new() } else { claim_words(answer, &piece, cited, keys) };
-            if !late && words.is_empty() {
+            if out.len() >= self.options.max_claims || is_over(deadline) {
+                out.push(Compared { piece, words: Vec::new(), found: None, risk: 0.5 });
                 continue;
             }
-            let result = (!late).then(|| {
-                let found = compare(&words, &answer[piece.range.clone()], index, keys);
-                let risk = head.map_or(0.5, |head| logistic(f64::from(head.claim.score(&found.features))));
-                (found, risk)
-            });
-            out.push(Compared { piece, words, result });
+            let words = claim_words(answer, &piece, cited, keys);
+            if words.is_empty() {
+                continue;
+            }
+            let found = compare(&words, &answer[piece.range.clone()], index, keys);
+            out.push(Compared { piece, words, found: Some(found), risk: 0.5 });
         }
         out
     }
+
+    /// The claims' risks by words and meaning; `None` without an embedder, when it fails, or when the time is over.
+    fn full_risks(
+        &self,
+        weights: &Weights,
+        subject: &Subject<'_>,
+        compared: &[Compared],
+        index: &Index,
+        deadline: Option<Instant>,
+    ) -> Option<Vec<f64>> {
+        let meaning = self.meaning.as_ref()?;
+        let mut risks = Vec::with_capacity(compared.len());
+        for one in compared {
+            let Some(found) = &one.found else {
+                risks.push(0.5);
+                continue;
+            };
+            if is_over(deadline) {
+                return None;
+            }
+            let mut row = found.features.to_vec();
+            row.extend(view(meaning, subject, one, found, index).ok()?);
+            risks.push(weights.risk(&row));
+        }
+        Some(risks)
+    }
+}
+
+fn is_over(deadline: Option<Instant>) -> bool {
+    deadline.is_some_and(|deadline| Instant::now() > deadline)
+}
+
+fn view(
+    meaning: &Meaning,
+    subject: &Subject<'_>,
+    one: &Compared,
+    found: &Comparison,
+    index: &Index,
+) -> Result<[f32; meaning::NAMES.len()], ModelError> {
+    meaning.compare(subject.answer, &one.piece.range, &one.words, &found.closest, index, subject.context)
 }
 
 /// The compiled-in weights. They are checked by a test; a build without sound ones judges nothing (0.5).
 fn head() -> Option<&'static Head> {
     static HEAD: OnceLock<Option<Head>> = OnceLock::new();
-    HEAD.get_or_init(|| Head::read(WEIGHTS, &NAMES.map(|(name, _)| name), &answer::NAMES).ok()).as_ref()
+    HEAD.get_or_init(|| {
+        let lexical = NAMES.map(|(name, _)| name);
+        let full: Vec<&str> = lexical.iter().chain(&meaning::NAMES).copied().collect();
+        Head::read(WEIGHTS, &lexical, &full, &answer::NAMES).ok()
+    })
+    .as_ref()
 }
 
 /// A claim's words: those of its frame first, without the citations in it.
@@ -171,10 +248,10 @@ fn claim_words(answer: &str, piece: &Piece, cited: &[Citation], keys: &mut Keys)
 
 fn claim(compared: &Compared, index: &Index) -> Claim {
     let Piece { range, kind, .. } = compared.piece.clone();
-    let Some((comparison, risk)) = &compared.result else {
+    let Some(comparison) = &compared.found else {
         return Claim { range, kind, support: 0.5, reason: None, evidence: None };
     };
-    let support = 1.0 - risk;
+    let support = 1.0 - compared.risk;
     let evidence =
         comparison.best.and_then(|best| index.units.get(best)).map(|Unit { passage, range, .. }| Evidence {
             passage: *passage,
@@ -211,7 +288,7 @@ fn reason(compared: &Compared, comparison: &Comparison) -> Reason {
 /// The claim, followed by its numbers, dates and names. A detail that its evidence lacks has a quarter of the support.
 fn with_details(compared: &Compared, main: Claim, index: &Index) -> Vec<Claim> {
     let mut out = Vec::new();
-    if let Some((comparison, _)) = &compared.result {
+    if let Some(comparison) = &compared.found {
         let mut at = 0;
         while let Some(word) = compared.words.get(at) {
             let (kind, reason) = match word.sort {
@@ -271,7 +348,7 @@ fn validity(cited: &[Citation], compared: &[Compared], claims: &[Claim], index: 
             valid += usize::from(claims[owner].support >= 0.5 && covers(&compared[owner], passage, index));
         }
     }
-    (named > 0).then(|| super::evidence::float(valid) / super::evidence::float(named))
+    (named > 0).then(|| float(valid) / float(named))
 }
 
 /// Whether a passage has at least half of the claim's words that carry meaning.

@@ -14,6 +14,8 @@ pub(crate) struct Unit {
     pub(crate) passage: usize,
     /// Bytes in the passage.
     pub(crate) range: Range<usize>,
+    /// Bytes in the passage to read it in full: with the key before a field's value.
+    pub(crate) read: Range<usize>,
     /// Its words' positions in [`Index::stream`], the frame's first.
     pub(crate) at: Range<usize>,
 }
@@ -83,7 +85,9 @@ impl Index {
         }
         let unit = u32::try_from(self.units.len()).unwrap_or(u32::MAX);
         self.unit_of.resize(self.stream.len(), unit);
-        self.units.push(Unit { passage, range: piece.range.clone(), at: start..self.stream.len() });
+        let key = piece.frame.first().filter(|key| piece.keyed && key.end <= piece.range.start);
+        let read = key.map_or(piece.range.start, |key| key.start)..piece.range.end;
+        self.units.push(Unit { passage, range: piece.range.clone(), read, at: start..self.stream.len() });
     }
 
     fn finish(&mut self, keys: &mut Keys) {

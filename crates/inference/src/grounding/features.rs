@@ -56,13 +56,18 @@ pub(crate) struct Comparison {
     pub(crate) features: [f32; COUNT],
     /// The unit of the context that comes closest.
     pub(crate) best: Option<usize>,
-    /// How many of the claim's names, numbers and dates its evidence lacks, by index into the claim's words.
+    /// The units that share most with the claim, the best first.
+    pub(crate) closest: Vec<usize>,
+    /// The claim's names, numbers and dates that its evidence lacks, by index into the claim's words.
     pub(crate) missing: Vec<usize>,
 }
 
 /// Claims and evidence longer than this many words are compared by their first ones.
 const CLAIM_WORDS: usize = 96;
 const WINDOW_WORDS: usize = 256;
+
+/// So many units are looked at closely.
+const CLOSEST: usize = 3;
 
 /// Compares the words of a claim with the context.
 pub(crate) fn compare(claim: &[Word], text: &str, index: &Index, keys: &mut Keys) -> Comparison {
@@ -117,7 +122,8 @@ pub(crate) fn compare(claim: &[Word], text: &str, index: &Index, keys: &mut Keys
         })
         .map(|k| k.at)
         .collect();
-    Comparison { features, best, missing }
+    let closest = scores.iter().take(CLOSEST).map(|(unit, _)| *unit).collect();
+    Comparison { features, best, closest, missing }
 }
 
 /// A word of the claim that carries meaning.
@@ -421,7 +427,7 @@ fn share<T>(items: impl ExactSizeIterator<Item = T>, test: impl Fn(&T) -> bool) 
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "features are small; the head works in single precision")]
-fn narrow(value: f64) -> f32 {
+pub(crate) fn narrow(value: f64) -> f32 {
     value as f32
 }
 

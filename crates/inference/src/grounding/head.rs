@@ -10,6 +10,15 @@ use serde::Deserialize;
 pub(crate) struct Head {
     /// Names the features and the weights.
     pub(crate) version: String,
+    /// For what words alone tell.
+    pub(crate) lexical: Weights,
+    /// For words and meaning; without it, the embedder is of no use.
+    pub(crate) full: Option<Weights>,
+}
+
+/// Weights of one stage.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Weights {
     /// From a claim's features to the log odds that it is unsupported.
     pub(crate) claim: Forest,
     /// From an answer's features to the log odds that something in it is unsupported.
@@ -55,19 +64,31 @@ pub(crate) struct Curve {
 
 impl Head {
     /// Reads weights; checks that they are made for these features and that the trees are sound.
-    pub(crate) fn read(json: &str, claim: &[&str], answer: &[&str]) -> Result<Self, ModelFault> {
-        let head: Self =
-            serde_json::from_str(json).map_err(|error| ModelFault::Unreadable(error.to_string()))?;
-        if head.claim.features != claim
-            || head.answer.features != answer
-            || head.answer.weights.len() != answer.len()
-        {
-            return Err(ModelFault::OtherFeatures);
-        }
-        if !head.claim.trees.iter().all(|tree| tree.is_sound(claim.len())) {
-            return Err(ModelFault::BrokenTree);
+    pub(crate) fn read(json: &str, lexical: &[&str], full: &[&str], answer: &[&str]) -> Result<Self, ModelFault> {
+        let head: Self = serde_json::from_str(json).map_err(|error| ModelFault::Unreadable(error.to_string()))?;
+        head.lexical.check(lexical, answer)?;
+        if let Some(weights) = &head.full {
+            weights.check(full, answer)?;
         }
         Ok(head)
+    }
+}
+
+impl Weights {
+    fn check(&self, claim: &[&str], answer: &[&str]) -> Result<(), ModelFault> {
+        let weighed = self.answer.weights.len() == answer.len();
+        if self.claim.features != claim || self.answer.features != answer || !weighed {
+            return Err(ModelFault::OtherFeatures);
+        }
+        if !self.claim.trees.iter().all(|tree| tree.is_sound(claim.len())) {
+            return Err(ModelFault::BrokenTree);
+        }
+        Ok(())
+    }
+
+    /// The probability that a claim with these features is unsupported.
+    pub(crate) fn risk(&self, features: &[f32]) -> f64 {
+        logistic(f64::from(self.claim.score(features)))
     }
 }
 

@@ -13,6 +13,7 @@ mod features;
 mod head;
 mod json;
 mod lists;
+mod meaning;
 mod numbers;
 mod split;
 mod stem;
