@@ -69,13 +69,11 @@ fn place(text: &str, all: &[Member<'_>], at: usize) -> Range<usize> {
     let end =
         |member: &Member<'_>| member.text().as_ptr() as usize - text.as_ptr() as usize + member.text().len();
     let to = end(&all[at]);
-    match at.checked_sub(1) {
-        Some(before) => end(&all[before])..to,
-        None => {
-            let from = text.find('{').map_or(0, |brace| brace + 1);
-            from..text[to..].find(',').map_or(to, |comma| to + comma + 1)
-        }
+    if let Some(before) = at.checked_sub(1) {
+        return end(&all[before])..to;
     }
+    let from = text.find('{').map_or(0, |brace| brace + 1);
+    from..text[to..].find(',').map_or(to, |comma| to + comma + 1)
 }
 
 /// `context` of the object `control_tower`, which has nothing else.
