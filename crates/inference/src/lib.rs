@@ -11,6 +11,8 @@ mod error;
 pub mod grounding;
 mod model;
 pub mod models;
+#[cfg(test)]
+mod testing;
 
 pub use cache::{CacheUse, ContentCache, ContentKey};
 pub use embedder::{Device, Embedder, EmbedderOptions, TokenEmbeddings};

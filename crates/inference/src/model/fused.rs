@@ -57,7 +57,11 @@ pub(crate) struct Scratch {
 impl Fused {
     /// Packs the weights for this machine's processor.
     pub(crate) fn new(shape: &Shape, weights: &Weights) -> Result<Self, ModelError> {
-        let arch = Arch::new();
+        Self::with_arch(Arch::new(), shape, weights)
+    }
+
+    /// Packs the weights for an instruction set that this machine has.
+    pub(super) fn with_arch(arch: Arch, shape: &Shape, weights: &Weights) -> Result<Self, ModelError> {
         let heads = Heads { count: shape.heads, size: shape.hidden / shape.heads };
         Ok(Self {
             arch,

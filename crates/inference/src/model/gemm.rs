@@ -25,7 +25,6 @@ pub(super) enum Activation {
 pub(super) struct Packed {
     depth: usize,
     width: usize,
-    panel: usize,
     data: Vec<f32>,
     bias: Vec<f32>,
 }
@@ -45,7 +44,7 @@ impl Packed {
         }
         let mut padded = bias.to_vec();
         padded.resize(panels * panel, 0.0);
-        Self { depth, width, panel, data, bias: padded }
+        Self { depth, width, data, bias: padded }
     }
 
     /// Columns of the product.

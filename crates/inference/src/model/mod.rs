@@ -11,7 +11,7 @@ mod math;
 mod reference;
 mod rows;
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;
 mod weights;
 
 pub(crate) use config::Shape;
