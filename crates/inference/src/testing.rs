@@ -88,7 +88,7 @@ pub(crate) fn tokenizer(tokens: u32) -> Value {
     })
 }
 
-/// Its tensors; RoBERTa's carry the prefix that a checkpoint with a head has.
+/// Its tensors; `RoBERTa`'s carry the prefix that a checkpoint with a head has.
 pub(crate) fn weights(kind: Kind) -> HashMap<String, Tensor> {
     let prefix = if kind == Kind::Roberta { "roberta." } else { "" };
     let mut tensors = HashMap::new();

@@ -1,6 +1,11 @@
 //! Attention of one sequence's tokens to each other: scores, softmax and weighted sum, a block of rows at a time, so that the
 //! scores never leave the nearest cache. No token attends to padding, for there is none.
 
+#![expect(
+    clippy::inline_always,
+    reason = "code over vectors must end up in a function compiled for their instruction set"
+)]
+
 use super::gemm::{panel_width, store, tile, wide};
 use super::rows::softmax;
 use pulp::{Arch, Simd, WithSimd};

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Family {
     Bert,
-    /// BERT with positions that begin after the padding token's id; XLM-RoBERTa and CamemBERT are of it too.
+    /// BERT with positions that begin after the padding token's id; `XLM-RoBERTa` and `CamemBERT` are of it too.
     Roberta,
     /// BERT without segments, with names of its own.
     DistilBert,
@@ -73,7 +73,7 @@ impl Shape {
                 _ => return Err(file.wrong(act, "gelu or relu")),
             },
         };
-        if shape.hidden % shape.heads != 0 {
+        if !shape.hidden.is_multiple_of(shape.heads) {
             let expected = format!("a divisor of the hidden size {}", shape.hidden);
             return Err(file.wrong(key("num_attention_heads", "n_heads"), &expected));
         }

@@ -4,6 +4,11 @@
 //! wide as the register tile, and the inner loop reads them in order. Rows of the left side are read in place. On top of that,
 //! bias and activation are applied while a tile is still in registers.
 
+#![expect(
+    clippy::inline_always,
+    reason = "code over vectors must end up in a function compiled for their instruction set"
+)]
+
 use super::math;
 use pulp::{Arch, Simd, WithSimd};
 
@@ -30,7 +35,7 @@ pub(super) struct Packed {
 }
 
 impl Packed {
-    /// Packs weights as PyTorch stores them: `width` rows of `depth` values, so that column `n` of the product is row `n` here.
+    /// Packs weights as `PyTorch` stores them: `width` rows of `depth` values, so that column `n` of the product is row `n` here.
     pub(super) fn new(arch: Arch, weight: &[f32], bias: &[f32], depth: usize) -> Self {
         let width = bias.len();
         let panel = arch.dispatch(PanelWidth);

@@ -1,6 +1,10 @@
 //! Functions over vectors of single-precision numbers, each within a few units in the last place.
 
 // The constants are those of the sources named below, digit for digit.
+#![expect(
+    clippy::inline_always,
+    reason = "code over vectors must end up in a function compiled for their instruction set"
+)]
 #![expect(clippy::excessive_precision, reason = "published coefficients")]
 
 use pulp::Simd;

@@ -1,5 +1,10 @@
 //! What happens to each row between products: residual sum with layer normalisation, and softmax.
 
+#![expect(
+    clippy::inline_always,
+    reason = "code over vectors must end up in a function compiled for their instruction set"
+)]
+
 use super::math;
 use pulp::{Arch, Simd, WithSimd};
 

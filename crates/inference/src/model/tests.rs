@@ -27,6 +27,7 @@ struct Map<'a> {
 impl WithSimd for Map<'_> {
     type Output = ();
 
+    #[expect(clippy::inline_always, reason = "as in the code under test")]
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         for chunk in self.values.chunks_mut(S::F32_LANES) {
