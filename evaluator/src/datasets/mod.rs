@@ -14,6 +14,7 @@ mod row;
 mod store;
 
 pub use calls::from_call;
+pub(crate) use canon::hex;
 pub use canon::{Version, export};
 pub use read::{Format, read};
 pub use row::{Message, Passage, Row, RowInput};
