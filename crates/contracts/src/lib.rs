@@ -7,6 +7,7 @@ pub mod api_error;
 pub mod attributes;
 pub mod ids;
 pub mod money;
+pub mod outcomes;
 pub mod policy;
 pub mod price;
 pub mod reads;

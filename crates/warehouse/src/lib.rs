@@ -15,6 +15,7 @@ pub mod engine;
 mod error;
 mod insert;
 mod migrate;
+pub mod outcomes;
 mod queries;
 mod reads;
 mod rows;

@@ -33,6 +33,7 @@ pub(crate) mod read {
         JUDGE_RETRIEVALS = "judge_retrievals.sql",
         OUTCOME_ACTIONS = "outcome_actions.sql",
         OUTCOME_FEEDBACK = "outcome_feedback.sql",
+        OUTCOME_POOLS = "outcome_pools.sql",
         OUTCOME_SPEND = "outcome_spend.sql",
         OVERVIEW_LATENCY = "overview_latency.sql",
         OVERVIEW_LATENCY_FILTERED = "overview_latency_filtered.sql",

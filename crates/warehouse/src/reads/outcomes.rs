@@ -115,6 +115,17 @@ pub struct FeedbackSum {
     pub score_sum: f64,
 }
 
+/// What calls cost by who answered.
+#[derive(Debug, Clone, PartialEq, Eq, Default, clickhouse::Row, Deserialize)]
+pub struct PoolCost {
+    /// Provider.
+    pub provider: String,
+    /// Model that answered.
+    pub model: String,
+    /// Picodollars.
+    pub cost: i128,
+}
+
 impl Warehouse {
     /// The actions of a range with the calls that served them, in the order of tenant, action and the call's start.
     pub async fn outcome_actions(
@@ -137,6 +148,16 @@ impl Warehouse {
         let query = self.read(read::OUTCOME_SPEND, Limits::NARROW).tenants(scope).range(check_range(range)?);
         let query = query.param("skipped_keys", skipped_keys);
         within(query.fetch_all()).await.map_err(failed("sum up what calls cost"))
+    }
+
+    /// What calls of a range cost by who answered.
+    pub(crate) async fn outcome_pools(
+        &self,
+        scope: &TenantScope,
+        range: TimeRange,
+    ) -> Result<Vec<PoolCost>, WarehouseError> {
+        let query = self.read(read::OUTCOME_POOLS, Limits::NARROW).tenants(scope).range(check_range(range)?);
+        within(query.fetch_all()).await.map_err(failed("sum up what servers cost"))
     }
 
     /// The feedback of a range.
