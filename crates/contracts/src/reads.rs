@@ -123,6 +123,40 @@ pub struct GoldenSignals {
     pub cache_read_share: Option<f64>,
 }
 
+/// The seed's golden signals, each as its query in `queries/read/signal_*.sql` defines it; `None` while nothing was observed.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct Signals {
+    /// Retrievals with a document that the answer used or the truth set names / retrievals.
+    pub retrieval_hit_rate: Option<f64>,
+    /// Of the retrievals, how many can be told: the rest have no verdict and no truth, and count as misses.
+    pub retrievals_known: u64,
+    /// To the first token, per request.
+    pub ttft_per_request: Option<Quantiles>,
+    /// To the first token, per attempt.
+    pub ttft_per_attempt: Option<Quantiles>,
+    /// Mean probability that an answer contains what its context does not support.
+    pub hallucination_proxy: Option<f64>,
+    /// Mean share of an answer's claims that the context supports.
+    pub grounding_coverage: Option<f64>,
+    /// Failed tool executions / tool executions.
+    pub tool_error_rate: Option<f64>,
+    /// All cost of the calls tied to actions / useful actions.
+    pub dollars_per_useful_action: Option<Usd>,
+}
+
+/// Exact quantiles, milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct Quantiles {
+    /// How many were measured.
+    pub measured: u64,
+    /// Median.
+    pub p50_ms: f64,
+    /// 95th percentile.
+    pub p95_ms: f64,
+    /// 99th percentile.
+    pub p99_ms: f64,
+}
+
 /// The Overview page.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Overview {

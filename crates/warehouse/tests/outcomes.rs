@@ -284,6 +284,8 @@ async fn a_simulated_month_gives_the_figure_that_is_known() {
         report.total.interval,
         report.total.overhead
     );
+    let signals = warehouse.golden_signals(&scope, RANGE).await.unwrap();
+    assert_eq!(signals.dollars_per_useful_action.map(Usd::picos), Some(by_hand), "the named query agrees");
     let one = TenantScope::one("acme".parse().unwrap());
     let other = warehouse.outcomes(&one, RANGE, Attribution::Trace, &prices, &[]).await.unwrap();
     assert_eq!(found(&other.total), month.truth[&("tenant", "acme".to_owned())], "nobody sees another's");

@@ -9,6 +9,7 @@ mod facets;
 pub(crate) mod outcomes;
 mod overview;
 pub(crate) mod runs;
+mod signals;
 pub(crate) mod vitals;
 
 use crate::error::WarehouseError;

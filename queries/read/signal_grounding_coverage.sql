@@ -1,0 +1,15 @@
+-- Golden signal, grounding coverage: share of an answer's claims that the context supports;
+-- the mean over judged answers. Of several versions of the judge the latest verdict of a call counts; calls for which the judge does not
+-- apply (no context, no answer) have no score and are not in it.
+-- Parameters: tenants; from_ms <= start < to_ms of the judged call (milliseconds since the epoch).
+-- Units: total is the sum of scores, 0 to 1 each; the signal is total / of; of counts judged answers.
+SELECT ifNull(sum(said), 0) AS total, count(said) AS of
+FROM
+(
+    SELECT argMax(tuple(score), judged_at).1 AS said
+    FROM evaluations
+    WHERE tenant_id IN {tenants:Array(String)}
+      AND call_time >= fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC') AND call_time < fromUnixTimestamp64Milli({to_ms:Int64}, 'UTC')
+      AND judge = 'grounding' AND source = ''
+    GROUP BY tenant_id, trace_id, span_id
+)
