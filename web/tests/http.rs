@@ -182,7 +182,9 @@ async fn a_viewer_of_one_tenant_never_sees_another() {
     let overview = get(&stage, "/api/v1/overview", &cookie).await.json();
     assert_eq!(overview["by_tenant"].as_array().unwrap().len(), 1);
     for search in ["?tenant=globex", "?tenant=acme&tenant=globex", "?tenant=nobody"] {
-        for path in ["/api/v1/calls", "/api/v1/overview", "/api/v1/facets"] {
+        for path in
+            ["/api/v1/calls", "/api/v1/overview", "/api/v1/facets", "/api/v1/outcomes", "/api/v1/signals"]
+        {
             let answer = get(&stage, &format!("{path}{search}"), &cookie).await;
             assert_eq!(answer.status, StatusCode::NOT_FOUND, "{path}{search}");
             assert_eq!(answer.json()["error"]["param"], "tenant");
@@ -325,6 +327,24 @@ async fn a_call_without_a_price_is_not_shown_as_free() {
     assert!(overview.contains("Unpriced calls"), "{overview}");
     let answer = get(&stage, "/api/v1/overview?range=7d", &cookie).await.json();
     assert!(answer["totals"]["unpriced"].as_u64().unwrap() > 0, "{answer}");
+}
+
+#[tokio::test]
+async fn outcomes_follow_the_rule_that_is_asked_for() {
+    let stage = full().await;
+    let cookie = session(&stage, "ada").await;
+    let of = async |search: &str| get(&stage, &format!("/api/v1/outcomes?{search}"), &cookie).await;
+    let default = of("range=7d").await.json();
+    assert_eq!(default["attribution"], "trace");
+    assert!(default["total"]["overhead_calls"].as_u64().unwrap() > 0, "{default}");
+    assert_eq!(of("range=7d&attribution=weighted").await.json()["attribution"], "weighted");
+    let wrong = of("attribution=first").await;
+    assert_eq!(
+        (wrong.status, &wrong.json()["error"]["param"]),
+        (StatusCode::BAD_REQUEST, &Value::from("attribution"))
+    );
+    let signals = get(&stage, "/api/v1/signals?range=7d", &cookie).await.json();
+    assert!(signals["range"]["from_ms"].is_i64() && signals["grounding_coverage"].is_null(), "{signals}");
 }
 
 #[tokio::test]

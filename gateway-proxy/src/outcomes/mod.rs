@@ -1,7 +1,7 @@
 //! `POST /v1/feedback` and `POST /v1/actions`: what answers were good for.
 //!
 //! What a client says is checked, put into the spool as an OTLP log record, and travels to ClickHouse as calls do. Nothing is looked
-//! up: whether a response or a trace is known is decided where outcomes meet calls (docs/decisions, 10), as `[gateway.outcomes]
+//! up: whether a response or a trace is known is decided where outcomes meet calls (docs/decisions, 11), as `[gateway.outcomes]
 //! unknown` says. So outcomes may come before the calls that they are about, or long after.
 
 mod actions;

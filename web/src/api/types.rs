@@ -2,7 +2,8 @@
 //! in USD; tenants, keys and models go by their ids.
 
 use contracts::Usd;
-use contracts::reads::{CallPage, Facets, Overview, TimeRange};
+use contracts::outcomes::OutcomeReport;
+use contracts::reads::{CallPage, Facets, Overview, Signals, TimeRange};
 use serde::{Deserialize, Serialize};
 
 /// Who is signed in and what they may see.
@@ -27,6 +28,30 @@ pub struct TenantName {
     pub id: String,
     /// Name for people.
     pub name: String,
+}
+
+/// Answer of `/api/v1/outcomes`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "ssr", derive(utoipa::ToSchema))]
+pub struct OutcomesAnswer {
+    /// What was read, with relative ranges made absolute.
+    pub range: Range,
+    /// The figures.
+    #[serde(flatten)]
+    #[cfg_attr(feature = "ssr", schema(value_type = Object))]
+    pub report: OutcomeReport,
+}
+
+/// Answer of `/api/v1/signals`.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "ssr", derive(utoipa::ToSchema))]
+pub struct SignalsAnswer {
+    /// What was read, with relative ranges made absolute.
+    pub range: Range,
+    /// The figures.
+    #[serde(flatten)]
+    #[cfg_attr(feature = "ssr", schema(value_type = Object))]
+    pub signals: Signals,
 }
 
 /// Answer of `/api/v1/overview`.

@@ -6,7 +6,8 @@ use super::identity::{self, Viewer};
 use super::openapi::{self, ErrorAnswer};
 use super::{AppState, origin, reads};
 use crate::api::types::{
-    CallsAnswer, FacetsAnswer, KeyCreated, KeyInfo, KeyRequest, KeysAnswer, Me, ModelsAnswer, OverviewAnswer,
+    CallsAnswer, FacetsAnswer, KeyCreated, KeyInfo, KeyRequest, KeysAnswer, Me, ModelsAnswer, OutcomesAnswer,
+    OverviewAnswer, SignalsAnswer,
 };
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{FromRequestParts, Path, RawQuery};
@@ -21,6 +22,8 @@ pub(crate) fn router(state: &AppState) -> Router<AppState> {
     let guarded = Router::new()
         .route("/me", get(me))
         .route("/overview", get(overview))
+        .route("/outcomes", get(outcomes))
+        .route("/signals", get(signals))
         .route("/calls", get(calls))
         .route("/calls/{trace_id}/{span_id}", get(call))
         .route("/facets", get(facets))
@@ -70,6 +73,33 @@ pub(crate) async fn me(viewer: Viewer) -> Answer<Me> {
         (status = "5XX", description = "A store is at fault; try again", body = ErrorAnswer)))]
 pub(crate) async fn overview(viewer: Viewer, RawQuery(search): RawQuery) -> Answer<OverviewAnswer> {
     Ok(Json(reads::overview(&viewer, &search.unwrap_or_default()).await?))
+}
+
+/// Dollars per useful action, overhead and idle time apart.
+#[utoipa::path(get, path = "/outcomes", params(
+        ("range" = Option<String>, Query, description = "15m, 1h, 6h, 24h (default), 7d or 30d"),
+        ("from" = Option<String>, Query, description = "Start, RFC 3339 or milliseconds since the epoch; with `to`"),
+        ("to" = Option<String>, Query, description = "End, exclusive; with `from`"),
+        ("tenant" = Option<Vec<String>>, Query, description = "Tenant ids; all visible ones when absent"),
+        ("attribution" = Option<String>, Query, description = "Which calls pay for an action: last, trace (default) or weighted"),
+    ),
+    responses((status = 200, description = "Dollars per useful action, overhead and idle time apart.", body = OutcomesAnswer), (status = "4XX", description = "The request is at fault", body = ErrorAnswer),
+        (status = "5XX", description = "A store is at fault; try again", body = ErrorAnswer)))]
+pub(crate) async fn outcomes(viewer: Viewer, RawQuery(search): RawQuery) -> Answer<OutcomesAnswer> {
+    Ok(Json(reads::outcomes(&viewer, &search.unwrap_or_default()).await?))
+}
+
+/// The golden signals of a range.
+#[utoipa::path(get, path = "/signals", params(
+        ("range" = Option<String>, Query, description = "15m, 1h, 6h, 24h (default), 7d or 30d"),
+        ("from" = Option<String>, Query, description = "Start, RFC 3339 or milliseconds since the epoch; with `to`"),
+        ("to" = Option<String>, Query, description = "End, exclusive; with `from`"),
+        ("tenant" = Option<Vec<String>>, Query, description = "Tenant ids; all visible ones when absent"),
+    ),
+    responses((status = 200, description = "The golden signals of a range.", body = SignalsAnswer), (status = "4XX", description = "The request is at fault", body = ErrorAnswer),
+        (status = "5XX", description = "A store is at fault; try again", body = ErrorAnswer)))]
+pub(crate) async fn signals(viewer: Viewer, RawQuery(search): RawQuery) -> Answer<SignalsAnswer> {
+    Ok(Json(reads::signals(&viewer, &search.unwrap_or_default()).await?))
 }
 
 /// A page of calls, newest first.

@@ -43,7 +43,7 @@ pub(crate) struct ErrorBody {
     ),
     servers((url = "/api/v1")),
     paths(
-        api::me, api::overview, api::calls, api::call, api::facets, api::models, api::keys, api::create_key,
+        api::me, api::overview, api::outcomes, api::signals, api::calls, api::call, api::facets, api::models, api::keys, api::create_key,
         api::revoke_key
     ),
     modifiers(&Credentials)

@@ -7,13 +7,14 @@ use super::errors::{self, from_control, from_read};
 use super::identity::Viewer;
 use crate::api::types::{
     CallsAnswer, FacetsAnswer, KeyCreated, KeyInfo, KeyRequest, KeysAnswer, Me, ModelInfo, ModelsAnswer,
-    OverviewAnswer, RouteInfo, TenantName,
+    OutcomesAnswer, OverviewAnswer, RouteInfo, SignalsAnswer, TenantName,
 };
 use crate::query::{DEFAULT_LIMIT, Query, bucket_seconds, cursor_text, is_hex};
+use contracts::outcomes::{Attribution, InvalidAttribution, OutcomeReport};
 use contracts::policy::Snapshot;
-use contracts::price::ServiceTier;
+use contracts::price::{PriceBook, ServiceTier};
 use contracts::reads::{
-    CallCursor, CallDetail, CallFilter, CallPage, Facets, Overview, TenantScope, TimeRange,
+    CallCursor, CallDetail, CallFilter, CallPage, Facets, Overview, Signals, TenantScope, TimeRange,
 };
 use contracts::{ApiError, KeyId, ModelName, TenantId, Timestamp, TokenUsage, Usd};
 use control::records::{ApiKey, NewApiKey};
@@ -53,6 +54,17 @@ pub trait Reads: Send + Sync {
     ) -> Reading<'a, Option<CallDetail>>;
     /// See `Warehouse::facets`.
     fn facets<'a>(&'a self, scope: &'a TenantScope, range: TimeRange) -> Reading<'a, Facets>;
+    /// See `Warehouse::outcomes`.
+    fn outcomes<'a>(
+        &'a self,
+        scope: &'a TenantScope,
+        range: TimeRange,
+        attribution: Attribution,
+        prices: &'a PriceBook,
+        skipped_keys: &'a [String],
+    ) -> Reading<'a, OutcomeReport>;
+    /// See `Warehouse::golden_signals`.
+    fn golden_signals<'a>(&'a self, scope: &'a TenantScope, range: TimeRange) -> Reading<'a, Signals>;
     /// Whether the store answers.
     fn ping(&self) -> Reading<'_, ()>;
 }
@@ -91,6 +103,54 @@ pub async fn overview(viewer: &Viewer, search: &str) -> Result<OverviewAnswer, A
     };
     let read = viewer.state.parts.reads.overview(&scope, range, bucket, &query.filter);
     Ok(OverviewAnswer { range: range.into(), overview: timed(viewer, "overview", read).await? })
+}
+
+/// Dollars per useful action, by the rule that `attribution` names.
+pub async fn outcomes(viewer: &Viewer, search: &str) -> Result<OutcomesAnswer, ApiError> {
+    let (attribution, rest) = attribution(search)?;
+    let query = parse(&rest)?;
+    let range = query.span.resolve(now(viewer).unix_millis());
+    let Some(scope) = scope(viewer, &query).await? else {
+        let report = OutcomeReport { attribution, ..OutcomeReport::default() };
+        return Ok(OutcomesAnswer { range: range.into(), report });
+    };
+    let snapshot = viewer.state.parts.control.snapshot().await.map_err(from_control)?;
+    // What judges ask models is in the cost of judging already.
+    let judges = visible_keys(viewer).await?.into_iter().filter(|key| key.name == JUDGES_KEY);
+    let judges: Vec<String> = judges.map(|key| key.id.to_string()).collect();
+    let read = viewer.state.parts.reads.outcomes(&scope, range, attribution, &snapshot.prices, &judges);
+    Ok(OutcomesAnswer { range: range.into(), report: timed(viewer, "outcomes", read).await? })
+}
+
+/// Name of the key with which our own judges ask models, as the first start makes it.
+const JUDGES_KEY: &str = "judges";
+
+/// Takes `attribution` out of a search.
+fn attribution(search: &str) -> Result<(Attribution, String), ApiError> {
+    let mut rule = Attribution::default();
+    let mut rest = Vec::new();
+    for pair in search.trim_start_matches('?').split('&') {
+        match pair.strip_prefix("attribution=") {
+            None => rest.push(pair),
+            Some("") => {}
+            Some(text) => {
+                let wrong = |error: InvalidAttribution| ApiError::invalid("attribution", error.to_string());
+                rule = text.parse().map_err(wrong)?;
+            }
+        }
+    }
+    Ok((rule, rest.join("&")))
+}
+
+/// The golden signals.
+pub async fn signals(viewer: &Viewer, search: &str) -> Result<SignalsAnswer, ApiError> {
+    let query = parse(search)?;
+    let range = query.span.resolve(now(viewer).unix_millis());
+    let Some(scope) = scope(viewer, &query).await? else {
+        return Ok(SignalsAnswer { range: range.into(), signals: Signals::default() });
+    };
+    let signals = timed(viewer, "signals", viewer.state.parts.reads.golden_signals(&scope, range)).await?;
+    Ok(SignalsAnswer { range: range.into(), signals })
 }
 
 /// A page of calls.

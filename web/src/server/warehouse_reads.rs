@@ -1,8 +1,10 @@
 //! The warehouse as a source of figures.
 
 use super::reads::{ReadError, Reading, Reads};
+use contracts::outcomes::{Attribution, OutcomeReport};
+use contracts::price::PriceBook;
 use contracts::reads::{
-    CallCursor, CallDetail, CallFilter, CallPage, Facets, Overview, TenantScope, TimeRange,
+    CallCursor, CallDetail, CallFilter, CallPage, Facets, Overview, Signals, TenantScope, TimeRange,
 };
 use warehouse::{Failure, Warehouse, WarehouseError};
 
@@ -50,6 +52,27 @@ impl Reads for Warehouse {
 
     fn facets<'a>(&'a self, scope: &'a TenantScope, range: TimeRange) -> Reading<'a, Facets> {
         Box::pin(async move { Self::facets(self, scope, range).await.map_err(|error| read_error(&error)) })
+    }
+
+    fn outcomes<'a>(
+        &'a self,
+        scope: &'a TenantScope,
+        range: TimeRange,
+        attribution: Attribution,
+        prices: &'a PriceBook,
+        skipped_keys: &'a [String],
+    ) -> Reading<'a, OutcomeReport> {
+        Box::pin(async move {
+            Self::outcomes(self, scope, range, attribution, prices, skipped_keys)
+                .await
+                .map_err(|error| read_error(&error))
+        })
+    }
+
+    fn golden_signals<'a>(&'a self, scope: &'a TenantScope, range: TimeRange) -> Reading<'a, Signals> {
+        Box::pin(
+            async move { Self::golden_signals(self, scope, range).await.map_err(|error| read_error(&error)) },
+        )
     }
 
     fn ping(&self) -> Reading<'_, ()> {
