@@ -2,10 +2,11 @@
 
 Features come from the program itself (one implementation); this script only fits weights:
 
-    cargo run --release -p inference --example grounding_features -- train.jsonl.gz train.features
+    cargo run --release -p inference --example grounding_features -- train.jsonl.gz train.features 6
     python train_head.py train.jsonl.gz train.features ../../crates/inference/src/grounding/head.json
 
-With --check, every data set is held out once and scored by a head that never saw it; nothing is written.
+The lexical stage is fitted on every row, the full stage on those rows for which the embedder's features were computed
+(the 6 above: every sixth). With --check, every data set is held out once and scored by a head that never saw it; nothing is written.
 Needs numpy, scikit-learn, scipy and lightgbm. The seed is fixed and one thread is used: same input, same output.
 """
 
@@ -28,7 +29,7 @@ NEUTRAL = 0.5
 ONE_CLASS = {"wice"}
 TREES = 60
 FOREST = dict(
-    objective="binary", learning_rate=0.1, num_leaves=8, min_data_in_leaf=80, feature_fraction=0.5,
+    objective="binary", learning_rate=0.1, num_leaves=8, min_data_in_leaf=40, feature_fraction=0.5,
     bagging_fraction=0.7, bagging_freq=1, lambda_l2=5.0, max_bin=63, seed=SEED, deterministic=True,
     force_row_wise=True, num_threads=1, verbose=-1,
 )
@@ -46,8 +47,7 @@ def read(data, features):
         found = [json.loads(line) for line in lines(file.read().decode())]
     head, found = found[0], found[1:]
     assert len(rows) == len(found), "features were made from another file"
-    width = len(head["claim"])
-    claims = [np.array(row["claims"], dtype=np.float32).reshape(-1, width) for row in found]
+    claims = [np.array(row["claims"], dtype=np.float32) for row in found]
     kept = [i for i, row in enumerate(rows) if row["dataset"] not in ONE_CLASS and len(claims[i])]
     return head, [rows[i] for i in kept], [claims[i] for i in kept]
 
@@ -175,15 +175,9 @@ def flat(tree):
     return dict(feature=feature, threshold=threshold, left=left, right=right, leaf=leaf)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("data")
-    parser.add_argument("features")
-    parser.add_argument("head", nargs="?")
-    parser.add_argument("--check", action="store_true")
-    given = parser.parse_args()
-    head, rows, claims = read(given.data, given.features)
-    direction = [one for _, one in head["claim"]]
+def fit_stage(names, answer_names, rows, claims, check):
+    """Holds every data set out once, for the figures and the curve; then fits on all."""
+    direction = [one for _, one in names]
     # What speaks neither for nor against support tells data sets apart rather than answers.
     silent = [i for i, one in enumerate(direction) if one == 0]
     for one in claims:
@@ -205,23 +199,42 @@ def main():
     weight = weights(rows)
     slope, shift = fit_curve(unseen, label, weight)
     print(f"curve: slope {slope:.3f}, shift {shift:.3f}")
-    if given.check or not given.head:
-        return
+    if check:
+        return None
     model = fit_claims(rows, claims, weight, direction)
     beta, base = fit_answers(risks(model, claims), label, weight)
-    dump = model.dump_model()
-    written = dict(
-        version=VERSION,
-        claim=dict(
-            features=[one for one, _ in head["claim"]],
-            base=0.0,
-            trees=[flat(tree) for tree in dump["tree_info"]],
-        ),
-        answer=dict(features=head["answer"], base=round(base, 6), weights=[round(float(one), 6) for one in beta]),
+    trees = [flat(tree) for tree in model.dump_model()["tree_info"]]
+    return dict(
+        claim=dict(features=[one for one, _ in names], base=0.0, trees=trees),
+        answer=dict(features=answer_names, base=round(base, 6), weights=[round(float(one), 6) for one in beta]),
         curve=dict(slope=round(slope, 6), shift=round(shift, 6)),
     )
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("data")
+    parser.add_argument("features")
+    parser.add_argument("head", nargs="?")
+    parser.add_argument("--check", action="store_true")
+    given = parser.parse_args()
+    head, rows, claims = read(given.data, given.features)
+    check = given.check or not given.head
+    names, answer = head["claim"], head["answer"]
+    narrow, wide = min(one.shape[1] for one in claims), len(names)
+    print("lexical stage")
+    lexical = fit_stage(names[:narrow], answer, rows, [one[:, :narrow].copy() for one in claims], check)
+    seen = [i for i, one in enumerate(claims) if one.shape[1] == wide]
+    full = None
+    if narrow < wide and seen:
+        print("full stage, and words alone on the same rows")
+        some = [rows[i] for i in seen]
+        fit_stage(names[:narrow], answer, some, [claims[i][:, :narrow].copy() for i in seen], True)
+        full = fit_stage(names, answer, some, [claims[i] for i in seen], check)
+    if check:
+        return
     with open(given.head, "w") as file:
-        json.dump(written, file, separators=(",", ":"))
+        json.dump(dict(version=VERSION, lexical=lexical, full=full), file, separators=(",", ":"))
         file.write("\n")
 
 

@@ -9,8 +9,8 @@ use super::meaning::{self, Meaning};
 use super::split::{self, Piece};
 use super::types::{Assessment, Claim, ClaimKind, Evidence, Reason, Stage, Subject};
 use super::words::{Keys, Reading, Sort, Word, words};
-use std::borrow::Cow;
 use crate::{Embedder, ModelError};
+use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
@@ -127,7 +127,8 @@ impl Detector {
         let full = head.and_then(|head| head.full.as_ref());
         let mut stage = Stage::Lexical;
         let mut weights = head.map(|head| &head.lexical);
-        if let Some(risks) = full.and_then(|full| self.full_risks(full, subject, &compared, &index, deadline)) {
+        if let Some(risks) = full.and_then(|full| self.full_risks(full, subject, &compared, &index, deadline))
+        {
             compared.iter_mut().zip(risks).for_each(|(one, risk)| one.risk = risk);
             stage = Stage::Full;
             weights = full;

@@ -64,8 +64,14 @@ pub(crate) struct Curve {
 
 impl Head {
     /// Reads weights; checks that they are made for these features and that the trees are sound.
-    pub(crate) fn read(json: &str, lexical: &[&str], full: &[&str], answer: &[&str]) -> Result<Self, ModelFault> {
-        let head: Self = serde_json::from_str(json).map_err(|error| ModelFault::Unreadable(error.to_string()))?;
+    pub(crate) fn read(
+        json: &str,
+        lexical: &[&str],
+        full: &[&str],
+        answer: &[&str],
+    ) -> Result<Self, ModelFault> {
+        let head: Self =
+            serde_json::from_str(json).map_err(|error| ModelFault::Unreadable(error.to_string()))?;
         head.lexical.check(lexical, answer)?;
         if let Some(weights) = &head.full {
             weights.check(full, answer)?;

@@ -46,10 +46,13 @@ impl Meaning {
         let whole = claim.mean(0..claim.len()).unwrap_or_default();
         let mut best = 0.0_f32;
         let mut nearest = vec![0.0_f32; claim.len()];
-        let own: Vec<Vec<f32>> = (0..claim.len()).map(|t| unit_vector(claim.vector(t).unwrap_or(&[]))).collect();
+        let own: Vec<Vec<f32>> =
+            (0..claim.len()).map(|t| unit_vector(claim.vector(t).unwrap_or(&[]))).collect();
         for unit in units {
             let Some(unit) = index.units.get(*unit) else { continue };
-            let Some(text) = context.get(unit.passage).and_then(|p| p.text.get(unit.read.clone())) else { continue };
+            let Some(text) = context.get(unit.passage).and_then(|p| p.text.get(unit.read.clone())) else {
+                continue;
+            };
             let kept = self.kept.get_or_make(ContentKey::new("grounding", text), || {
                 let tokens = self.embedder.embed_tokens(text)?;
                 let bytes = tokens.bytes();
@@ -68,7 +71,13 @@ impl Meaning {
     }
 }
 
-fn gather(best: f32, nearest: &[f32], offsets: &[Range<usize>], start: usize, words: &[Word]) -> [f32; NAMES.len()] {
+fn gather(
+    best: f32,
+    nearest: &[f32],
+    offsets: &[Range<usize>],
+    start: usize,
+    words: &[Word],
+) -> [f32; NAMES.len()] {
     let (mut sum, mut count, mut least, mut detail) = (0.0_f64, 0, 1.0_f32, 1.0_f32);
     for (near, offset) in nearest.iter().zip(offsets) {
         let at = start + offset.start;

@@ -17,6 +17,8 @@ mod meaning;
 mod numbers;
 mod split;
 mod stem;
+#[cfg(test)]
+mod tests;
 mod types;
 mod words;
 
