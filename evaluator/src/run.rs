@@ -1,5 +1,6 @@
 //! Puts the evaluator together and takes it down in order: first the listener, then the workers, each after its chunk.
 
+use crate::api::{self, Api};
 use crate::config::Config;
 use crate::judges::Registry;
 use crate::online::{OnlineMetrics, Planner, Shared, Worker, generation};
@@ -40,7 +41,8 @@ pub async fn run(
         OnlineMetrics::new(registry)
     });
     let embedder = embedder(config.clone(), data_dir, &health.component("embedder")).await;
-    let registry = Registry::built_in(&config.judges, embedder.as_ref()).context("evaluator.judges")?;
+    let gateway = config.gateway_url.as_deref().zip(config.gateway_key.as_deref());
+    let registry = Registry::configured(&config.judges, gateway, embedder.as_ref())?;
     let warehouse = Warehouse::connect(warehouse);
     let shared = Shared {
         generation: generation(&registry),
@@ -61,7 +63,7 @@ pub async fn run(
     tokio::spawn(watch(warehouse, health.component("store"), shutdown.clone()));
     let workers = if config.online { start(&shared, &shutdown) } else { Vec::new() };
     let options = ServeOptions { drain_deadline: config.drain_deadline, ..ServeOptions::default() };
-    let service = runtime::health::router(health, metrics);
+    let service = api::router(Api::new(shared.clone())).merge(runtime::health::router(health, metrics));
     // What had to be cut is in the log already.
     let _ = runtime::serve(listener, service, shutdown, options).await;
     for worker in workers {

@@ -42,6 +42,8 @@ pub(crate) enum Role {
     Gateway(RoleArgs),
     /// OTLP in, ClickHouse out.
     Collector(RoleArgs),
+    /// Judges production calls, and whatever it is asked about.
+    Evaluator(RoleArgs),
     /// The console, its JSON API and the admin API.
     Web(RoleArgs),
     /// The embedded ClickHouse engine. Stops when its standard input ends.

@@ -14,6 +14,7 @@ use warehouse::engine::EngineConfig;
 pub(crate) struct TowerConfig {
     pub(crate) gateway: gateway_proxy::Config,
     pub(crate) collector: collector::Config,
+    pub(crate) evaluator: evaluator::Config,
     pub(crate) store: StoreConfig,
     pub(crate) web: web::server::Config,
     pub(crate) control: ControlConfig,
@@ -132,6 +133,7 @@ impl TowerConfig {
         let mut note = |result: Result<(), String>| problems.extend(result.err());
         note(self.gateway.validate().map_err(|e| e.to_string()));
         note(self.collector.validate().map_err(|e| e.to_string()));
+        note(self.evaluator.validate().map_err(|e| e.to_string()));
         note(self.web.validate());
         note(self.sim.validate().map_err(|e| e.to_string()));
         note(self.store.warehouse().validate().map_err(|e| e.to_string()));

@@ -22,6 +22,16 @@ pub(crate) fn run(role: Role, file: Option<&Path>) -> anyhow::Result<()> {
                 collector::run(config.collector, warehouse, config.control.url(), shutdown(args)).await
             })
         }
+        Role::Evaluator(args) => {
+            runtime::telemetry::init_with("evaluator", &config.log)?;
+            let warehouse = config.store.warehouse();
+            // The engine's directory lies in the data directory, as the models do.
+            let data_dir = config.store.dir.parent().map(Path::to_owned);
+            block_on(async {
+                evaluator::run(config.evaluator, warehouse, config.control.url(), data_dir, shutdown(args))
+                    .await
+            })
+        }
         Role::Web(args) => {
             runtime::telemetry::init_with("web", &config.log)?;
             let warehouse = config.store.warehouse();

@@ -1,5 +1,6 @@
 //! The section `[evaluator.judges]`.
 
+use super::{CustomConfig, ModelConfig};
 use crate::config::{InvalidConfig, check};
 use serde::{Deserialize, Serialize};
 
@@ -26,11 +27,19 @@ pub const BUILT_IN: &[&str] = &[
 pub struct JudgesConfig {
     /// Built-in judges that look at every call.
     pub enabled: Vec<String>,
+    /// Judges that ask a model; they need `evaluator.gateway_url` and `evaluator.gateway_key`.
+    pub models: Vec<ModelConfig>,
+    /// Judges of one's own, over HTTP or as a command.
+    pub custom: Vec<CustomConfig>,
 }
 
 impl Default for JudgesConfig {
     fn default() -> Self {
-        Self { enabled: BUILT_IN.iter().map(|name| (*name).to_owned()).collect() }
+        Self {
+            enabled: BUILT_IN.iter().map(|name| (*name).to_owned()).collect(),
+            models: Vec::new(),
+            custom: Vec::new(),
+        }
     }
 }
 
@@ -46,6 +55,7 @@ impl JudgesConfig {
                  json_validity, tool_calls, language_match or uncertainty",
             )?;
         }
-        Ok(())
+        self.models.iter().try_for_each(ModelConfig::validate)?;
+        self.custom.iter().try_for_each(CustomConfig::validate)
     }
 }

@@ -3,7 +3,8 @@
 //! Both judges stand on one assessment by the detector; it is computed once for a call and kept until the other judge asks.
 
 use super::{Judge, Judging, Subject};
-use inference::grounding::{Assessment, Detector, DetectorOptions, Passage};
+use inference::Embedder;
+use inference::grounding::{Assessment, Detector, Passage};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use std::collections::VecDeque;
@@ -25,11 +26,15 @@ pub struct Assessor {
 }
 
 impl Assessor {
-    /// A detector of the newest weights.
-    pub fn new(detector: Detector) -> Self {
+    /// With the weights that were compiled in, and meaning where there is an embedder.
+    pub fn new(embedder: Option<&Arc<Embedder>>) -> Self {
+        let (detector, stage) = match embedder {
+            Some(embedder) => (Detector::default().with_embedder(embedder.clone()), "full"),
+            None => (Detector::default(), "lexical"),
+        };
         // The version is that of every assessment; an empty one costs nothing.
         let nothing = inference::grounding::Subject { question: None, context: &[], answer: "" };
-        let version = detector.assess(&nothing, None).version.into_owned();
+        let version = format!("{}-{stage}", detector.assess(&nothing, None).version);
         Self { detector, version, kept: Mutex::default() }
     }
 
@@ -50,12 +55,6 @@ impl Assessor {
         }
         kept.push_back((key, assessment.clone()));
         assessment
-    }
-}
-
-impl Default for Assessor {
-    fn default() -> Self {
-        Self::new(Detector::new(DetectorOptions::default()))
     }
 }
 

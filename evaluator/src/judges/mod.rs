@@ -5,9 +5,12 @@
 //! has nothing to say about a call (no context, no tools) says so by the label `not_applicable` and no score, so that a call
 //! without verdict is one that was not judged.
 
+pub mod agreement;
 mod config;
+mod custom;
 mod grounding;
 mod language;
+mod model;
 mod pii;
 pub mod recorded;
 mod refusal;
@@ -17,8 +20,11 @@ mod structure;
 mod subject;
 mod toxicity;
 mod uncertainty;
+mod wire;
 
 pub use config::JudgesConfig;
+pub use custom::CustomConfig;
+pub use model::{Kind, ModelConfig};
 pub use registry::{Registry, versioned};
 pub use subject::{Message, Passage, Subject, Tool, ToolCall};
 

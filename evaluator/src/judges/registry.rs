@@ -1,14 +1,18 @@
 //! The configured judges by name.
 
+use super::custom::Custom;
 use super::grounding::{Assessor, Grounding};
 use super::language::LanguageMatch;
+use super::model::{Gateway, ModelJudge};
 use super::pii::PiiLeak;
 use super::refusal::Refusal;
 use super::relevance::Relevance;
 use super::structure::{JsonValidity, ToolCorrectness};
 use super::toxicity::Toxicity;
 use super::uncertainty::Uncertainty;
+use super::wire::Wire;
 use super::{Judge, JudgesConfig};
+use anyhow::Context;
 use inference::Embedder;
 use std::sync::Arc;
 
@@ -33,7 +37,7 @@ impl Registry {
 
     /// The enabled built-in judges. Without an embedder those that need one are left out.
     pub fn built_in(config: &JudgesConfig, embedder: Option<&Arc<Embedder>>) -> Result<Self, regex::Error> {
-        let assessor = Arc::new(Assessor::default());
+        let assessor = Arc::new(Assessor::new(embedder));
         let mut judges: Vec<Arc<dyn Judge>> = Vec::new();
         for name in &config.enabled {
             let judge: Option<Arc<dyn Judge>> = match name.as_str() {
@@ -54,6 +58,31 @@ impl Registry {
             judges.extend(judge);
         }
         Ok(Self::new(judges))
+    }
+
+    /// All configured judges: the built-in ones, those that ask a model at this gateway (URL and key), and custom ones.
+    pub fn configured(
+        config: &JudgesConfig,
+        gateway: Option<(&str, &str)>,
+        embedder: Option<&Arc<Embedder>>,
+    ) -> anyhow::Result<Self> {
+        let mut more: Vec<Arc<dyn Judge>> = Vec::new();
+        let wire = Wire::new()?;
+        if !config.models.is_empty() {
+            let (url, key) = gateway.context(
+                "evaluator.judges.models: needs evaluator.gateway_url and evaluator.gateway_key, expected both",
+            )?;
+            let gateway = Gateway::new(wire.clone(), url, key).context(
+                "evaluator.gateway_url, evaluator.gateway_key: expected a URL and a key that fit a request",
+            )?;
+            for model in &config.models {
+                more.push(Arc::new(ModelJudge::new(model.clone(), gateway.clone(), embedder.cloned())));
+            }
+        }
+        for custom in &config.custom {
+            more.push(Arc::new(Custom::new(custom.clone(), wire.clone())));
+        }
+        Ok(Self::built_in(config, embedder)?.with(more))
     }
 
     /// These and others.

@@ -113,7 +113,7 @@ impl Bench {
 
 fn registry(names: &[&str]) -> Registry {
     let enabled = names.iter().map(|name| (*name).to_owned()).collect();
-    Registry::built_in(&JudgesConfig { enabled }, None).unwrap()
+    Registry::built_in(&JudgesConfig { enabled, ..JudgesConfig::default() }, None).unwrap()
 }
 
 fn small() -> Config {

@@ -17,6 +17,9 @@ pub(crate) struct Bootstrap {
     pub(crate) otlp_grpc_url: String,
     /// OTLP over HTTP, without `/v1/traces`.
     pub(crate) otlp_http_url: String,
+    /// The evaluator, without `/v1`.
+    #[serde(default)]
+    pub(crate) evaluator_url: String,
     /// ClickHouse.
     pub(crate) clickhouse: ClickHouse,
     /// Key for `/admin/v1` and the command line.
@@ -25,6 +28,9 @@ pub(crate) struct Bootstrap {
     pub(crate) tenant_id: String,
     /// An API key of the first tenant.
     pub(crate) tenant_key: String,
+    /// The key with which judges ask models; calls made with it are not judged.
+    #[serde(default)]
+    pub(crate) evaluator_key: String,
     /// First user of the console.
     pub(crate) console_user: String,
     /// Its password.

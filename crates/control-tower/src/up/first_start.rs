@@ -29,10 +29,15 @@ pub(crate) async fn prepare(
     let control =
         Control::open(&plan.control_url).await.context("control.url: cannot open the control database")?;
     let now = clock.now();
-    let bootstrap = match Bootstrap::read(&plan.dir)? {
+    let mut bootstrap = match Bootstrap::read(&plan.dir)? {
         Some(bootstrap) => bootstrap,
         None => credentials(&control, now).await?,
     };
+    // A tower that was made before there were judges gets their key now.
+    if bootstrap.evaluator_key.is_empty() {
+        let tenant: TenantId = bootstrap.tenant_id.parse()?;
+        bootstrap.evaluator_key = control.keys().create(NewApiKey::new(tenant, "judges"), now).await?.secret;
+    }
     prices(&control).await?;
     let pool = pool(&control, plan, config, now).await?;
     control.close().await;
@@ -53,6 +58,7 @@ fn addressed(bootstrap: Bootstrap, plan: &Plan, config: &TowerConfig) -> anyhow:
         console_url: Plan::url(plan.console),
         otlp_grpc_url: Plan::url(plan.otlp_grpc),
         otlp_http_url: Plan::url(plan.otlp_http),
+        evaluator_url: Plan::url(plan.evaluator),
         clickhouse: ClickHouse {
             url: plan.clickhouse_url.clone().unwrap_or_else(embedded),
             user: config.store.user.clone(),
@@ -94,6 +100,8 @@ async fn credentials(control: &Control, now: Timestamp) -> anyhow::Result<Bootst
         console_url: nowhere(),
         otlp_grpc_url: nowhere(),
         otlp_http_url: nowhere(),
+        evaluator_url: nowhere(),
+        evaluator_key: nowhere(),
         clickhouse: ClickHouse { url: nowhere(), user: nowhere(), password: nowhere(), database: nowhere() },
         admin_key: admin.secret,
         tenant_id: TENANT.to_owned(),

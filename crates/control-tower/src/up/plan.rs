@@ -21,6 +21,7 @@ pub(crate) struct Plan {
     pub(crate) console: SocketAddr,
     pub(crate) otlp_grpc: SocketAddr,
     pub(crate) otlp_http: SocketAddr,
+    pub(crate) evaluator: SocketAddr,
     pub(crate) sim: SocketAddr,
     store_health: SocketAddr,
     pub(crate) clickhouse_http: u16,
@@ -87,6 +88,7 @@ impl Plan {
             console: shift("web.listen", config.web.listen)?,
             otlp_grpc: shift("collector.grpc_listen", config.collector.grpc_listen)?,
             otlp_http: shift("collector.http_listen", config.collector.http_listen)?,
+            evaluator: shift("evaluator.listen", config.evaluator.listen)?,
             sim: shift("sim.listen", config.sim.listen)?,
             store_health: shift("store.health_listen", config.store.health_listen)?,
             clickhouse_http: port("store.http_port", config.store.http_port)?,
@@ -166,6 +168,16 @@ impl Plan {
         collector.stop_deadline += config.collector.drain_deadline;
         collector.stop_order = 3;
         specs.push(collector);
+        let mut evaluator = self.spec("evaluator", vec!["--stop-on-stdin-end"], self.evaluator);
+        evaluator.env.extend(store.clone());
+        evaluator.env.extend([
+            ("CONTROL_TOWER__EVALUATOR__LISTEN", self.evaluator.to_string()),
+            ("CONTROL_TOWER__EVALUATOR__GATEWAY_URL", bootstrap.gateway_url.clone()),
+            ("CONTROL_TOWER__EVALUATOR__GATEWAY_KEY", bootstrap.evaluator_key.clone()),
+        ]);
+        evaluator.stop_deadline += config.evaluator.drain_deadline * 2;
+        evaluator.stop_order = 4;
+        specs.push(evaluator);
         let mut web = self.spec("web", vec!["--stop-on-stdin-end"], self.console);
         web.env.extend(store);
         web.env.extend([

@@ -20,6 +20,8 @@ async fn a_second_start_keeps_everything_and_a_second_tower_is_refused() {
         "console_password",
         "console_url",
         "console_user",
+        "evaluator_key",
+        "evaluator_url",
         "gateway_url",
         "otlp_grpc_url",
         "otlp_http_url",

@@ -1,0 +1,111 @@
+//! A small HTTP client for judges that ask somebody: JSON out, JSON in, bounded in time and size.
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use serde_json::Value;
+use std::time::Duration;
+
+/// How long a connection may take.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// The client. Cloning shares its connections.
+#[derive(Debug, Clone)]
+pub struct Wire(Client<HttpsConnector<HttpConnector>, Full<bytes::Bytes>>);
+
+/// Why nothing came back.
+#[derive(Debug, thiserror::Error)]
+pub enum WireError {
+    /// No answer in time.
+    #[error("no answer within {0} ms")]
+    TimedOut(u128),
+    /// The other side cannot be reached, or broke off.
+    #[error("{0}")]
+    Broken(String),
+    /// It answered, but said no.
+    #[error("status {status}: {body}")]
+    Refused {
+        /// HTTP status.
+        status: u16,
+        /// The beginning of what it said.
+        body: String,
+    },
+    /// Larger than allowed, or no JSON.
+    #[error("{0}")]
+    Nonsense(String),
+}
+
+impl WireError {
+    /// Whether asking again may help.
+    pub const fn is_retryable(&self) -> bool {
+        match self {
+            Self::TimedOut(_) | Self::Broken(_) => true,
+            Self::Refused { status, .. } => *status == 429 || *status >= 500,
+            Self::Nonsense(_) => false,
+        }
+    }
+}
+
+impl Wire {
+    /// A client; nothing is sent yet.
+    pub fn new() -> Result<Self, rustls::Error> {
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
+        connector.enforce_http(false);
+        connector.set_connect_timeout(Some(CONNECT));
+        let connector = HttpsConnectorBuilder::new()
+            .with_provider_and_webpki_roots(rustls::crypto::ring::default_provider())?
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(connector);
+        Ok(Self(Client::builder(TokioExecutor::new()).build(connector)))
+    }
+
+    /// Posts JSON; the answer's headers and JSON. `max` bounds its bytes.
+    pub async fn post(
+        &self,
+        uri: &Uri,
+        headers: &[(HeaderName, HeaderValue)],
+        body: &Value,
+        within: Duration,
+        max: usize,
+    ) -> Result<(HeaderMap, Value), WireError> {
+        let answer = tokio::time::timeout(within, self.exchange(uri, headers, body, max));
+        answer.await.map_err(|_| WireError::TimedOut(within.as_millis()))?
+    }
+
+    async fn exchange(
+        &self,
+        uri: &Uri,
+        headers: &[(HeaderName, HeaderValue)],
+        body: &Value,
+        max: usize,
+    ) -> Result<(HeaderMap, Value), WireError> {
+        let broken = |error: &dyn std::fmt::Display| WireError::Broken(error.to_string());
+        let mut request = Request::builder()
+            .method(Method::POST)
+            .uri(uri.clone())
+            .header(header::CONTENT_TYPE, "application/json");
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        let request =
+            request.body(Full::new(bytes::Bytes::from(body.to_string()))).map_err(|error| broken(&error))?;
+        let answer = self.0.request(request).await.map_err(|error| broken(&error))?;
+        let (head, body) = answer.into_parts();
+        let body = Limited::new(body, max).collect().await;
+        let body = body
+            .map_err(|error| WireError::Nonsense(format!("the answer cannot be read: {error}")))?
+            .to_bytes();
+        if !head.status.is_success() {
+            let body = String::from_utf8_lossy(&body).chars().take(300).collect();
+            return Err(WireError::Refused { status: head.status.as_u16(), body });
+        }
+        let value = serde_json::from_slice(&body)
+            .map_err(|error| WireError::Nonsense(format!("the answer is not JSON: {error}")))?;
+        Ok((head.headers, value))
+    }
+}
