@@ -29,7 +29,7 @@ pub use reads::evaluations::{JudgeCall, Retrieval, StoredVerdict, UnjudgedCall, 
 pub use reads::outcomes::{ActionCall, FeedbackSum, Spend};
 pub use reads::runs::{
     DatasetCall, DatasetFilter, DatasetRowRow, DatasetVersion, DatasetVersionRow, EvalCall, EvalResult,
-    EvalResultRow, EvalRun, EvalRunRow,
+    EvalResultRow, EvalRun, EvalRunRow, ExperimentRow,
 };
 pub use reads::vitals::Vitals;
 pub use rows::{EventKey, EventRow, SpanKey, SpanRow};

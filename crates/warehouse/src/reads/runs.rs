@@ -208,7 +208,35 @@ pub struct EvalCall {
     pub cost: i128,
 }
 
+/// A metric of an arm of an experiment, over its units (traces).
+#[derive(Debug, Clone, PartialEq, Row, Serialize, Deserialize)]
+pub struct ExperimentRow {
+    /// The arm; empty for traces that saw several.
+    pub variant: String,
+    /// `cost_usd`, `error_rate`, `latency_ms`, `useful_actions`, `usd_per_useful_action`, `mixed`, or a judge.
+    pub metric: String,
+    /// How many units have it.
+    pub units: u64,
+    /// Its mean; of dollars per useful action, the ratio of the sums.
+    pub mean: f64,
+    /// Its sample variance; of the ratio, that of its linearisation.
+    pub variance: f64,
+}
+
 impl Warehouse {
+    /// Each metric of each arm of an experiment.
+    pub async fn experiment(
+        &self,
+        scope: &TenantScope,
+        name: &str,
+        range: TimeRange,
+    ) -> Result<Vec<ExperimentRow>, WarehouseError> {
+        let range = super::check_range(range)?;
+        let query =
+            self.read(read::EXPERIMENT, Limits::NARROW).tenants(scope).range(range).param("name", name);
+        within(query.fetch_all()).await.map_err(failed("compare the arms of an experiment"))
+    }
+
     /// Stores a version: its rows, then itself. Doing so again changes nothing that can be seen.
     pub async fn insert_dataset(
         &self,

@@ -1,0 +1,101 @@
+//! The arms of an experiment on data that can be checked by eye.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use contracts::TenantId;
+use contracts::reads::{TenantScope, TimeRange};
+use warehouse::testing::Engine;
+use warehouse::{EventRow, ExperimentRow, SpanRow};
+
+const START_NS: i64 = 1_793_613_600_000_000_000;
+
+fn call(trace: u8, request: &str, variant: &str, cents: i128) -> SpanRow {
+    SpanRow {
+        tenant_id: "acme".to_owned(),
+        start_time: START_NS,
+        trace_id: format!("{trace:032x}"),
+        span_id: format!("{:016x}", request.bytes().map(u64::from).sum::<u64>()),
+        request_id: request.to_owned(),
+        response_id: format!("answer-{request}"),
+        record: "call".to_owned(),
+        experiment_name: "tone".to_owned(),
+        experiment_variant: variant.to_owned(),
+        cost_total: cents * 10_000_000_000,
+        retention_days: 3650,
+        ..SpanRow::default()
+    }
+}
+
+fn event(id: &str, name: &str, after_ns: i64, attributes: &[(&str, &str)]) -> EventRow {
+    EventRow {
+        tenant_id: "acme".to_owned(),
+        time: START_NS + 1,
+        observed_time: START_NS + after_ns,
+        event_id: id.to_owned(),
+        event_name: name.to_owned(),
+        attributes: attributes
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect(),
+        retention_days: 3650,
+        ..EventRow::default()
+    }
+}
+
+fn action(id: &str, key: &str, outcome: &str, after_ns: i64, (kind, named): (&str, &str)) -> EventRow {
+    let (links, named) = (format!("control_tower.action.{kind}"), format!("[\"{named}\"]"));
+    let attributes = [
+        ("control_tower.idempotency.key", key),
+        ("control_tower.action.name", "resolve"),
+        ("control_tower.action.outcome", outcome),
+        (links.as_str(), named.as_str()),
+    ];
+    event(id, "control_tower.action", after_ns, &attributes)
+}
+
+#[tokio::test]
+async fn arms_are_summed_up_by_trace_with_late_and_corrected_outcomes() {
+    let engine = Engine::start().await;
+    let warehouse = engine.warehouse("control_tower").await;
+    let calls = [
+        call(1, "r1", "a", 150),
+        call(2, "r2", "a", 50),
+        call(3, "r3", "b", 200),
+        call(4, "r4", "b", 400),
+        call(4, "r5", "b", 100),
+        // Seen by both arms: left out.
+        call(5, "r6", "a", 100),
+        call(5, "r7", "b", 100),
+    ];
+    warehouse.insert_spans(&calls, "calls").await.unwrap();
+    let first = format!("{:032x}", 1);
+    let events = [
+        action("e1", "k1", "useful", 1, ("traces", &first)),
+        action("e2", "k2", "useful", 1, ("responses", "answer-r3")),
+        action("e3", "k3", "useful", 1, ("responses", "r4")),
+        // Said again, later, otherwise: that counts.
+        action("e4", "k3", "not_useful", 9, ("responses", "r4")),
+        action("e5", "k5", "useful", 1, ("responses", "r5")),
+    ];
+    warehouse.insert_events(&events, "events").await.unwrap();
+
+    let scope = TenantScope::one("acme".parse::<TenantId>().unwrap());
+    let range = TimeRange { from_ms: START_NS / 1_000_000 - 1, to_ms: START_NS / 1_000_000 + 1 };
+    let rows = warehouse.experiment(&scope, "tone", range).await.unwrap();
+    let of = |variant: &str, metric: &str| {
+        let row = rows.iter().find(|row| row.variant == variant && row.metric == metric);
+        let ExperimentRow { units, mean, variance, .. } = row.unwrap();
+        (*units, *mean, *variance)
+    };
+    assert_eq!(of("", "mixed"), (1, 0.0, 0.0));
+    assert_eq!(of("a", "cost_usd"), (2, 1.0, 0.5), "1.50 and 0.50");
+    assert_eq!(of("b", "cost_usd"), (2, 3.5, 4.5), "2.00, and 4.00 with 1.00 in one trace");
+    assert_eq!(of("a", "useful_actions"), (2, 0.5, 0.5));
+    assert_eq!(of("b", "useful_actions"), (2, 1.0, 0.0));
+    // 2 dollars over 1 action; residuals 1.5 - 2 and 0.5 - 0, their variance 0.5, over the square of half an action.
+    assert_eq!(of("a", "usd_per_useful_action"), (2, 2.0, 2.0));
+    assert_eq!(of("b", "usd_per_useful_action"), (2, 3.5, 4.5), "7 dollars over 2 actions");
+    let stranger = TenantScope::one("evil".parse::<TenantId>().unwrap());
+    let seen = warehouse.experiment(&stranger, "tone", range).await.unwrap();
+    assert!(seen.iter().all(|row| row.units == 0), "{seen:?}");
+}

@@ -1,0 +1,89 @@
+-- The arms of an experiment: count, mean and variance of each metric by variant, for comparison. A unit is a trace: what its calls share is one observation.
+-- Traces that saw more than one variant are left out and counted as metric 'mixed' of the variant ''. Useful actions are taken by their newest statement,
+-- whenever it came; an action counts for every trace that it names, or that a response or request that it names belongs to.
+-- Parameters: tenants; from_ms <= start < to_ms (milliseconds since the epoch); name (of the experiment).
+-- Units: cost_usd and usd_per_useful_action US dollars (floats: for statistics, not for accounts), latency_ms milliseconds, the others as their names say.
+WITH
+    seen AS
+    (
+        SELECT
+            trace_id,
+            uniqExact(experiment_variant) AS variants,
+            any(experiment_variant) AS variant,
+            toFloat64(sum(cost_total)) AS cost,
+            toFloat64(max(error_type != '')) AS failed,
+            avg(duration_ns) / 1e6 AS latency
+        FROM calls
+        WHERE tenant_id IN {tenants:Array(String)}
+          AND start_time >= fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC')
+          AND start_time < fromUnixTimestamp64Milli({to_ms:Int64}, 'UTC')
+          AND experiment_name = {name:String} AND experiment_variant != ''
+        GROUP BY trace_id
+    ),
+    names AS
+    (
+        SELECT DISTINCT trace_id, pair.1 AS kind, pair.2 AS id
+        FROM calls
+        ARRAY JOIN [('trace', trace_id), ('response', response_id), ('response', request_id)] AS pair
+        WHERE tenant_id IN {tenants:Array(String)}
+          AND start_time >= fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC')
+          AND start_time < fromUnixTimestamp64Milli({to_ms:Int64}, 'UTC')
+          AND experiment_name = {name:String} AND pair.2 != ''
+    ),
+    said AS
+    (
+        SELECT outcome_id, argMax(event_id, (received, event_id)) AS last_event, argMax(outcome, (received, event_id)) AS last_outcome
+        FROM actions
+        WHERE tenant_id IN {tenants:Array(String)} AND time >= fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC')
+        GROUP BY outcome_id
+        HAVING last_outcome = 'useful'
+    ),
+    useful AS
+    (
+        SELECT names.trace_id AS trace_id, toFloat64(uniqExact(said.outcome_id)) AS actions
+        FROM action_links
+        INNER JOIN said ON action_links.event_id = said.last_event
+        INNER JOIN names ON action_links.kind = names.kind AND action_links.id = names.id
+        WHERE action_links.tenant_id IN {tenants:Array(String)}
+          AND action_links.time >= fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC')
+        GROUP BY trace_id
+    ),
+    units AS
+    (
+        SELECT seen.trace_id AS trace_id, variant, cost, failed, latency, useful.actions AS actions
+        FROM seen
+        LEFT JOIN useful ON seen.trace_id = useful.trace_id
+        WHERE variants = 1
+    )
+SELECT variant, metric, count() AS units, avg(value) AS mean, if(count() > 1, varSamp(value), 0) AS variance
+FROM
+(
+    SELECT variant, pair.1 AS metric, pair.2 AS value
+    FROM units
+    ARRAY JOIN [('cost_usd', cost), ('error_rate', failed), ('latency_ms', latency), ('useful_actions', actions)] AS pair
+    UNION ALL
+    SELECT variant, metric, value
+    FROM units
+    INNER JOIN
+    (
+        SELECT trace_id, toString(judge) AS metric, avg(assumeNotNull(score)) AS value
+        FROM evaluations
+        WHERE tenant_id IN {tenants:Array(String)}
+          AND call_time >= fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC')
+          AND source = '' AND score IS NOT NULL
+        GROUP BY trace_id, metric
+    ) AS judged ON units.trace_id = judged.trace_id
+)
+GROUP BY variant, metric
+UNION ALL
+SELECT
+    variant, 'usd_per_useful_action' AS metric, count() AS units,
+    sum(cost) / sum(actions) AS mean,
+    if(count() > 1, greatest(0, varSamp(cost) + mean * mean * varSamp(actions) - 2 * mean * covarSamp(cost, actions)) / (avg(actions) * avg(actions)), 0) AS variance
+FROM units
+GROUP BY variant
+HAVING sum(actions) > 0
+UNION ALL
+SELECT '' AS variant, 'mixed' AS metric, count() AS units, 0 AS mean, 0 AS variance
+FROM seen
+WHERE variants > 1
