@@ -136,7 +136,7 @@ impl Config {
 pub(crate) fn check(
     holds: bool,
     key: &'static str,
-    value: impl ToString,
+    value: impl std::fmt::Display,
     expected: &'static str,
 ) -> Result<(), InvalidConfig> {
     if holds { Ok(()) } else { Err(InvalidConfig { key, value: value.to_string(), expected }) }

@@ -60,13 +60,11 @@ impl From<JudgeError> for Refusal {
 
 impl From<WarehouseError> for Refusal {
     fn from(error: WarehouseError) -> Self {
-        match &error {
-            WarehouseError::Invalid { field, .. } => Self::invalid(field, &error.to_string()),
-            _ => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "a read failed");
-                Self::unavailable(error.to_string())
-            }
+        if let WarehouseError::Invalid { field, .. } = &error {
+            return Self::invalid(field, &error.to_string());
         }
+        tracing::warn!(error = &error as &dyn std::error::Error, "a read failed");
+        Self::unavailable(error.to_string())
     }
 }
 

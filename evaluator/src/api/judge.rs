@@ -127,7 +127,7 @@ pub async fn evaluate(
             }
             Ok(Err(error)) => answer.failures.push(JudgeFailure { judge, message: error.to_string() }),
             Err(_) => {
-                answer.failures.push(JudgeFailure { judge, message: "did not come to an end".to_owned() })
+                answer.failures.push(JudgeFailure { judge, message: "did not come to an end".to_owned() });
             }
         }
     }

@@ -58,7 +58,7 @@ impl CustomConfig {
             "1 to 64 of A-Z a-z 0-9 . _ -",
         )?;
         check(
-            self.url.is_some() != !self.command.is_empty(),
+            self.url.is_some() == self.command.is_empty(),
             "judges.custom",
             &self.name,
             "either url or command",

@@ -13,13 +13,14 @@ use inference::Embedder;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// Most bytes of an answer.
 const MAX_ANSWER: usize = 1024 * 1024;
 /// How long one answer may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// Most characters of each text that a judge is shown.
 const SHOWN: usize = 24_000;
 /// Rubrics that come along.
@@ -138,8 +139,7 @@ impl ModelJudge {
         let rubric = known.map_or(config.rubric.clone(), |(_, text)| (*text).to_owned());
         // Another rubric, model, kind or number of samples is another judge.
         let what = format!("{:?}\n{}\n{}\n{rubric}", config.kind, config.model, config.samples);
-        let version: String =
-            Sha256::digest(what.as_bytes()).iter().take(5).map(|byte| format!("{byte:02x}")).collect();
+        let version = short_digest(&what);
         Self { config, rubric, version, gateway, embedder, budget: Mutex::default() }
     }
 
@@ -341,6 +341,15 @@ impl Judge for ModelJudge {
     fn is_remote(&self) -> bool {
         true
     }
+}
+
+/// Ten hex digits that name a text.
+fn short_digest(text: &str) -> String {
+    Sha256::digest(text.as_bytes()).iter().take(5).fold(String::with_capacity(10), |mut digest, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(digest, "{byte:02x}");
+        digest
+    })
 }
 
 fn cut(text: &str) -> &str {

@@ -230,7 +230,9 @@ fn text_of(recorded: &str) -> String {
         Value::String(text) => text,
         Value::Array(parts) => {
             let mut item = Item::of(&Value::Null, "system");
-            parts.iter().for_each(|part| item.part(part));
+            for part in &parts {
+                item.part(part);
+            }
             item.text
         }
         _ => String::new(),

@@ -17,7 +17,7 @@ use warehouse::{UnjudgedCall, UnjudgedQuery};
 /// The lease's name.
 const LEASE: &str = "planner";
 /// A round that takes longer has lost its lease.
-const ROUND: Duration = Duration::from_secs(60);
+const ROUND: Duration = Duration::from_mins(1);
 /// Chunks of sets of judges that no evaluator has any more are forgotten after so long.
 const FORGOTTEN: Duration = Duration::from_hours(24);
 

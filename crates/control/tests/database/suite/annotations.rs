@@ -38,7 +38,7 @@ pub async fn live_from_queue_to_label(store: Store) {
     let skipped = annotations.skip(&acme, &second.id, LATER).await.unwrap();
     assert_eq!(skipped.skipped_at, Some(LATER));
     assert!(annotations.open(&acme, "default", 10).await.unwrap().is_empty());
-    assert_eq!(annotations.labelled(&acme, "default", NOW).await.unwrap(), [labelled.clone()]);
+    assert_eq!(annotations.labelled(&acme, "default", NOW).await.unwrap(), std::slice::from_ref(&labelled));
     assert!(annotations.labelled(&other, "default", NOW).await.unwrap().is_empty());
     // A label stays when somebody skips it afterwards, and takes back that it was skipped.
     assert_eq!(annotations.skip(&acme, &first.id, LATER).await.unwrap(), labelled);
