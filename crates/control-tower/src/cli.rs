@@ -1,6 +1,7 @@
 //! The command line.
 
 use crate::admin::AdminCommand;
+use crate::eval::EvalCommand;
 use clap::{Args, Parser, Subcommand};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -29,6 +30,9 @@ pub(crate) enum Command {
     Migrate,
     #[command(flatten)]
     Admin(AdminCommand),
+    /// Judge releases before they ship: truth sets, runs, comparisons, experiments.
+    #[command(subcommand)]
+    Eval(EvalCommand),
     /// Check a configuration and say what is wrong with it.
     Check(CheckArgs),
     /// Say what runs, what is reachable, how full the disk is, which versions.

@@ -9,6 +9,7 @@ mod check;
 mod cli;
 mod config;
 mod doctor;
+mod eval;
 mod output;
 mod probe;
 mod roles;
@@ -41,6 +42,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Sim(args) => roles::sim(args, file)?,
         Command::Admin(command) => admin::run(command, file)?,
         Command::Migrate => roles::migrate(file)?,
+        Command::Eval(command) => return eval::run(command, file),
         Command::Check(args) => return Ok(check::run(&args, file)),
         Command::Doctor(args) => return doctor::run(&args, file),
     }

@@ -6,6 +6,7 @@
 mod bad_input;
 mod console;
 mod durability;
+mod eval;
 mod evaluator;
 mod health;
 mod http;
