@@ -6,9 +6,10 @@ use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
 /// Every role, and a component of it that `/readyz` names.
-const ROLES: [(&str, &str); 5] = [
+const ROLES: [(&str, &str); 6] = [
     ("gateway", "policy"),
     ("collector", "spool"),
+    ("evaluator", "store"),
     ("web", "store"),
     ("store", "clickhouse"),
     ("sim", "models"),
