@@ -19,4 +19,5 @@ pub(crate) mod spark;
 pub(crate) mod theme;
 pub(crate) mod time;
 pub(crate) mod url;
+pub(crate) mod verdicts;
 pub(crate) mod waterfall;

@@ -277,6 +277,9 @@ pub struct CallDetail {
     pub price_book_version: String,
     /// Every span of the trace that the tenant may see, by start; the call's own span among them.
     pub spans: Vec<SpanView>,
+    /// What judges say of the call, by judge, the newest version first.
+    #[serde(default)]
+    pub verdicts: Vec<crate::Verdict>,
 }
 
 /// A span as the console shows it.

@@ -9,6 +9,7 @@ use crate::components::loading::loaded;
 use crate::components::messages::Messages;
 use crate::components::time::Time;
 use crate::components::url::use_search;
+use crate::components::verdicts::Verdicts;
 use crate::components::waterfall::Waterfall;
 use crate::query::near_ms;
 use crate::{api, format, transcript};
@@ -82,6 +83,7 @@ fn content(detail: CallDetail, me: &Me) -> AnyView {
                 })}
             </div>
         </div>
+        {(!detail.verdicts.is_empty()).then(|| view! { <Verdicts detail=detail.clone()/> })}
         <section class="card spans">
             <h2>"Recorded attributes"</h2>
             {spans}

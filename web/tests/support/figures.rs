@@ -381,5 +381,6 @@ fn detail(call: &CallRow) -> CallDetail {
         cost_cache: Usd::ZERO,
         price_book_version: "2026-11-20".into(),
         spans: vec![root, retrieval, own, first, second],
+        verdicts: Vec::new(),
     }
 }

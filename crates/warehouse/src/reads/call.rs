@@ -100,6 +100,8 @@ impl Warehouse {
             .param("rows", MAX_SPANS);
         let spans =
             within(query.fetch_all::<SpanColumns>()).await.map_err(failed("read the trace of the call"))?;
+        let near_ms = call.start_ns.div_euclid(1_000_000);
+        let verdicts = self.evaluations_of_call(scope, trace_id, &call.span_id, Some(near_ms)).await?;
         Ok(Some(CallDetail {
             cost_input: Usd::from_picos(call.cost_input),
             cost_output: Usd::from_picos(call.cost_output),
@@ -107,6 +109,7 @@ impl Warehouse {
             price_book_version: call.price_book_version.clone(),
             call: call.into(),
             spans: spans.into_iter().map(SpanView::from).collect(),
+            verdicts: verdicts.into_iter().map(|stored| stored.verdict).collect(),
         }))
     }
 }
