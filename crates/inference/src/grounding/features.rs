@@ -91,7 +91,7 @@ pub(crate) fn compare(claim: &[Word], text: &str, index: &Index, keys: &mut Keys
     };
 
     set("words_known", share(claim.iter(), |w| index.has_form(w.form) || index.has(w.key)));
-    let covered = content.iter().map(|k| k.weight * k.known).sum::<f64>() / total;
+    let covered = content.iter().map(|k| k.weight * k.grade).sum::<f64>() / total;
     set("covered", covered);
     let best_share = covered_by(&content, |key| view.best.contains(&key)) / total;
     set("covered_best", best_share);
@@ -134,7 +134,7 @@ struct Known<'a> {
     key: u32,
     weight: f64,
     /// 1 where the context has it, less where it has something alike or only the question has it, 0 where none has.
-    known: f64,
+    grade: f64,
 }
 
 impl<'a> Known<'a> {
@@ -146,7 +146,7 @@ impl<'a> Known<'a> {
             Sort::Name | Sort::Number => 1.5,
         } * (0.4 + 0.6 * index.rarity(word.key));
         let wordy = matches!(word.sort, Sort::Content | Sort::Name);
-        let (key, known) = if index.has(word.key) {
+        let (key, grade) = if index.has(word.key) {
             (word.key, 1.0)
         } else if let Some(other) = index.alike(word.key, word.capital, keys).filter(|_| wordy) {
             (other, 0.75)
@@ -155,7 +155,7 @@ impl<'a> Known<'a> {
         } else {
             (word.key, 0.0)
         };
-        Self { at, word, key, weight, known }
+        Self { at, word, key, weight, grade }
     }
 }
 
@@ -196,21 +196,21 @@ impl View {
 
 fn distinct(content: &[Known<'_>]) -> Vec<(u32, f64)> {
     let mut seen = HashSet::new();
-    content.iter().filter(|k| k.known > 0.6 && seen.insert(k.key)).map(|k| (k.key, k.weight)).collect()
+    content.iter().filter(|k| k.grade > 0.6 && seen.insert(k.key)).map(|k| (k.key, k.weight)).collect()
 }
 
 fn covered_by(content: &[Known<'_>], has: impl Fn(u32) -> bool) -> f64 {
-    content.iter().filter(|k| has(k.key)).map(|k| k.weight * k.known.max(0.5)).sum()
+    content.iter().filter(|k| has(k.key)).map(|k| k.weight * k.grade.max(0.5)).sum()
 }
 
 /// What the three units cover together that cover most.
 fn greedy(content: &[Known<'_>], scores: &[(usize, f64)], index: &Index, total: f64) -> f64 {
-    let mut open: Vec<&Known<'_>> = content.iter().filter(|k| k.known > 0.6).collect();
+    let mut open: Vec<&Known<'_>> = content.iter().filter(|k| k.grade > 0.6).collect();
     let mut sum = 0.0;
     for _ in 0..3 {
         let gain = |unit: usize, open: &[&Known<'_>]| -> f64 {
             let words = index.words_of(unit);
-            open.iter().filter(|k| words.iter().any(|w| w.key == k.key)).map(|k| k.weight * k.known).sum()
+            open.iter().filter(|k| words.iter().any(|w| w.key == k.key)).map(|k| k.weight * k.grade).sum()
         };
         let Some((unit, gained)) = scores
             .iter()
@@ -266,8 +266,8 @@ fn unknowns(
     let numeric = |k: &Known<'_>| matches!(k.word.sort, Sort::Number | Sort::Date);
     let name = |k: &Known<'_>| k.word.sort == Sort::Name;
     let outside = |k: &Known<'_>| !view.window_set.contains(&k.key);
-    set("unknown_content", count(&|k| k.known < 0.4).ln_1p());
-    set("unknown_names", count(&|k| name(k) && k.known < 0.6));
+    set("unknown_content", count(&|k| k.grade < 0.4).ln_1p());
+    set("unknown_names", count(&|k| name(k) && k.grade < 0.6));
     set("names_outside_window", count(&|k| name(k) && outside(k)));
     set("unknown_numbers", count(&|k| numeric(k) && !index.has(k.key)));
     set("numbers_outside_window", count(&|k| numeric(k) && outside(k)));
@@ -284,11 +284,11 @@ fn unknowns(
     set("rival_name", rival(count(&|k| name(k) && outside(k)), best_has(&|s| s == Sort::Name)));
     let (mut run, mut longest) = (0, 0);
     for known in content {
-        run = if known.known < 0.6 { run + 1 } else { 0 };
+        run = if known.grade < 0.6 { run + 1 } else { 0 };
         longest = longest.max(run);
     }
     set("unknown_run", float(longest));
-    set("short_known", if content.len() <= 4 { share(content.iter(), |k| k.known > 0.6) } else { 0.5 });
+    set("short_known", if content.len() <= 4 { share(content.iter(), |k| k.grade > 0.6) } else { 0.5 });
 }
 
 /// Neighbours in the claim should be near each other in the context as well.
@@ -296,7 +296,7 @@ fn nearness(content: &[Known<'_>], index: &Index, set: &mut impl FnMut(&str, f64
     let mut near = 0.0;
     let (mut pairs, mut apart) = (0, 0);
     for pair in content.windows(2) {
-        if pair[0].known < 0.6 || pair[1].known < 0.6 || pair[0].key == pair[1].key {
+        if pair[0].grade < 0.6 || pair[1].grade < 0.6 || pair[0].key == pair[1].key {
             continue;
         }
         pairs += 1;
@@ -395,7 +395,7 @@ fn binding(content: &[Known<'_>], index: &Index, set: &mut impl FnMut(&str, f64)
         }
         let others = content[at.saturating_sub(6)..(at + 7).min(content.len())]
             .iter()
-            .filter(|o| o.key != detail.key && o.known > 0.6);
+            .filter(|o| o.key != detail.key && o.grade > 0.6);
         let others: Vec<&Known<'_>> = others.collect();
         let total: f64 = others.iter().map(|o| o.weight).sum();
         if total <= 0.0 {

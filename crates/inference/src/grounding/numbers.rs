@@ -59,7 +59,7 @@ fn spelled(text: &str, spans: &[Range<usize>]) -> Option<Reading> {
         }
         if let Some(value) = unit(&word) {
             // `one` alone is mostly a pronoun.
-            strong |= value != 1.0;
+            strong |= (value - 1.0).abs() > 0.5;
             part += value;
         } else if word == "hundred" && words > 0 {
             part *= 100.0;

@@ -134,7 +134,7 @@ fn mark_names(text: &str, start: usize, words: &mut [Word]) {
                 && next.sort == Sort::Content
                 && text.get(words[index].range.end..next.range.start) == Some(" ")
         });
-        if inner || (!opens && !shouting) || (opens && followed && !shouting) {
+        if inner || (!shouting && (!opens || followed)) {
             words[index].sort = Sort::Name;
         } else {
             words[index].capital = false;
