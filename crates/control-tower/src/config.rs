@@ -15,6 +15,7 @@ pub(crate) struct TowerConfig {
     pub(crate) gateway: gateway_proxy::Config,
     pub(crate) collector: collector::Config,
     pub(crate) evaluator: evaluator::Config,
+    pub(crate) inference: InferenceConfig,
     pub(crate) store: StoreConfig,
     pub(crate) web: web::server::Config,
     pub(crate) control: ControlConfig,
@@ -77,6 +78,14 @@ pub(crate) struct ControlConfig {
     pub(crate) url: Option<String>,
 }
 
+/// Section `[inference]`: models that run on this machine.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct InferenceConfig {
+    /// Directory of the embedder's weights, when they are not in one of the usual places.
+    pub(crate) model_dir: Option<PathBuf>,
+}
+
 impl ControlConfig {
     /// The URL, or that of the default data directory.
     pub(crate) fn url(&self) -> &str {
@@ -127,6 +136,12 @@ fn cache_home() -> Option<PathBuf> {
 }
 
 impl TowerConfig {
+    /// The evaluator's part, with what it takes from other sections.
+    pub(crate) fn evaluator(self) -> evaluator::Config {
+        let model_dir = self.evaluator.model_dir.clone().or(self.inference.model_dir);
+        evaluator::Config { model_dir, ..self.evaluator }
+    }
+
     /// Everything that is wrong beyond types, one sentence each; empty when all is well.
     pub(crate) fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
@@ -157,6 +172,17 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), toml).unwrap();
         runtime::config::load(Some(file.path())).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_evaluator_takes_the_model_of_inference_unless_it_has_its_own() {
+        let dir = |toml| load(toml).unwrap().evaluator().model_dir;
+        assert_eq!(dir("[inference]\nmodel_dir = \"/a\""), Some(PathBuf::from("/a")));
+        assert_eq!(
+            dir("[inference]\nmodel_dir = \"/a\"\n[evaluator]\nmodel_dir = \"/b\""),
+            Some(PathBuf::from("/b"))
+        );
+        assert_eq!(dir(""), None);
     }
 
     #[test]

@@ -27,10 +27,9 @@ pub(crate) fn run(role: Role, file: Option<&Path>) -> anyhow::Result<()> {
             let warehouse = config.store.warehouse();
             // The engine's directory lies in the data directory, as the models do.
             let data_dir = config.store.dir.parent().map(Path::to_owned);
-            block_on(async {
-                evaluator::run(config.evaluator, warehouse, config.control.url(), data_dir, shutdown(args))
-                    .await
-            })
+            let control = config.control.url().to_owned();
+            let evaluator = config.evaluator();
+            block_on(async { evaluator::run(evaluator, warehouse, &control, data_dir, shutdown(args)).await })
         }
         Role::Web(args) => {
             runtime::telemetry::init_with("web", &config.log)?;
