@@ -1,5 +1,8 @@
 //! Dollars per useful action over a simulated month whose truth is known, and intervals over months whose truth is known.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::print_stdout, reason = "figures of a run are shown with it")]
+
 use contracts::Usd;
 use contracts::outcomes::{Attribution, OutcomeGroup};
 use contracts::price::PriceBook;

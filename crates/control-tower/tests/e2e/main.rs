@@ -13,6 +13,7 @@ mod http;
 mod lifecycle;
 mod load;
 mod money;
+mod outcomes;
 mod outside;
 // The control database's own tests start it in the same way.
 #[path = "../../../control/tests/database/support/postgres.rs"]

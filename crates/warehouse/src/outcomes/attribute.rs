@@ -68,24 +68,27 @@ fn order(row: &ActionCall) -> (i64, &str, &str) {
     (row.start_ns, &row.trace_id, &row.span_id)
 }
 
+/// What makes a call one call: tenant, trace, span.
+type CallKey<'a> = (&'a str, &'a str, &'a str);
+
+fn key(call: &ActionCall) -> CallKey<'_> {
+    (&call.tenant_id, &call.trace_id, &call.span_id)
+}
+
 /// Splits each call among the actions that claim it, by their weights. Weights of one in all, or less, are taken as they are; more
 /// is scaled down to one.
 fn settle<'a>(attributed: &mut Attributed<'a>, claims: Vec<(usize, &'a ActionCall, u64)>) {
-    let mut by_call: HashMap<(&str, &str, &str), Vec<(usize, u64)>> = HashMap::new();
+    let mut by_call: HashMap<CallKey<'_>, Vec<(usize, u64)>> = HashMap::new();
     let mut calls: Vec<&ActionCall> = Vec::new();
     for (action, call, weight) in claims {
-        let claimants = by_call.entry((&call.tenant_id, &call.trace_id, &call.span_id)).or_default();
+        let claimants = by_call.entry(key(call)).or_default();
         if claimants.is_empty() {
             calls.push(call);
         }
         claimants.push((action, weight));
     }
     for call in calls {
-        let Some(claimants) =
-            by_call.get(&(call.tenant_id.as_str(), call.trace_id.as_str(), call.span_id.as_str()))
-        else {
-            continue;
-        };
+        let Some(claimants) = by_call.get(&key(call)) else { continue };
         let whole = claimants.iter().map(|(_, weight)| weight).sum::<u64>().max(WHOLE);
         let costs = costs(call);
         let (mut before, mut paid) = (0, Costs::default());

@@ -44,7 +44,7 @@ pub fn ratio_interval(units: &[(f64, bool)]) -> Option<DollarInterval> {
     }
     ratios.sort_by(f64::total_cmp);
     let at = |share: f64| quantile(&ratios, share);
-    Some(DollarInterval { low: at((1.0 - LEVEL) / 2.0)?, high: at((1.0 + LEVEL) / 2.0)?, level: LEVEL })
+    Some(DollarInterval { low: at((1.0 - LEVEL) / 2.0)?, high: at(1.0 - (1.0 - LEVEL) / 2.0)?, level: LEVEL })
 }
 
 /// Linear between the order statistics.

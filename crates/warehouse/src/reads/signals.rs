@@ -17,7 +17,7 @@ struct Share {
 }
 
 #[derive(Row, Deserialize)]
-struct Hits {
+struct Retrievals {
     hits: u64,
     of: u64,
     known: u64,
@@ -55,7 +55,7 @@ impl Warehouse {
     ) -> Result<Signals, WarehouseError> {
         let range = check_range(range)?;
         let (retrieval, tools, hallucination, grounding, first, dollars) = tokio::try_join!(
-            self.signal::<Hits>(read::SIGNAL_RETRIEVAL, scope, range),
+            self.signal::<Retrievals>(read::SIGNAL_RETRIEVAL, scope, range),
             self.signal::<Share>(read::SIGNAL_TOOLS, scope, range),
             self.signal::<Mean>(read::SIGNAL_HALLUCINATION, scope, range),
             self.signal::<Mean>(read::SIGNAL_GROUNDING, scope, range),
