@@ -14,7 +14,9 @@ fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let (data, out, every) = match arguments.as_slice() {
         [data, out] => (data, out, None),
-        [data, out, every] => (data, out, Some(every.parse::<usize>().context("EVERY is a number from 1")?.max(1))),
+        [data, out, every] => {
+            (data, out, Some(every.parse::<usize>().context("EVERY is a number from 1")?.max(1)))
+        }
         _ => bail!("usage: grounding_features DATA.jsonl[.gz] OUT [EVERY]"),
     };
     let mut text = String::new();
