@@ -100,7 +100,7 @@ async fn annotate(tower: &Tower, key: &str) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn workers_that_are_killed_judge_every_call_once() {
-    kill_at_random(4_000, Duration::from_millis(400)).await;
+    kill_at_random(4_000, Duration::from_millis(700)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -129,7 +129,7 @@ async fn kill_at_random(calls: u64, between: Duration) {
     let started = Instant::now();
     let (mut kills, mut choice) = (0_usize, 12_345_u64);
     let wanted = calls * JUDGES.len() as u64;
-    let patience = Duration::from_secs(120 + calls / 100);
+    let patience = Duration::from_secs(180 + calls / 60);
     loop {
         tokio::time::sleep(between).await;
         let done = number(&tower.query("SELECT count() AS n FROM evaluations").await[0]["n"]);
