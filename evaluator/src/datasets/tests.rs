@@ -1,4 +1,5 @@
 use super::*;
+use polars_core::prelude::{Column, DataFrame};
 use proptest::prelude::*;
 use std::path::PathBuf;
 
@@ -32,7 +33,6 @@ fn the_same_rows_are_the_same_version_from_any_format() {
     assert_eq!(from_lines.rows(), from_table.rows());
     assert_eq!(from_lines.hash(), from_table.hash());
 
-    use polars_core::prelude::{Column, DataFrame};
     let column = |name: &str, values: [&str; 2]| Column::new(name.into(), values);
     let mut frame = DataFrame::new(
         2,
@@ -128,7 +128,9 @@ async fn versions_are_immutable_and_whole() {
     let tenant: contracts::TenantId = "acme".parse().unwrap();
     let at = contracts::Timestamp::from_unix_seconds;
     let make = |n: usize| {
-        let lines: String = (0..n).map(|i| format!("{{\"input\":\"question {i}\"}}\n")).collect();
+        let lines: String = (0..n)
+            .map(|i| serde_json::json!({"input": format!("question {i}")}).to_string() + "\n")
+            .collect();
         Version::new(rows("x.jsonl", &lines).unwrap()).unwrap()
     };
     let (first, second) = (make(2_500), make(3));

@@ -210,10 +210,8 @@ fn less_is_better(metric: &str) -> bool {
 /// The effect turned so that more is better.
 fn gain(finding: &Finding) -> Option<Interval> {
     let effect = finding.effect?;
-    Some(match finding.lower_is_better {
-        false => effect,
-        true => Interval { estimate: -effect.estimate, low: -effect.high, high: -effect.low },
-    })
+    let turned = Interval { estimate: -effect.estimate, low: -effect.high, high: -effect.low };
+    Some(if finding.lower_is_better { turned } else { effect })
 }
 
 fn decide(findings: &[Finding], split: Option<f64>, plan: &Plan) -> (Verdict, String) {

@@ -22,7 +22,7 @@ pub struct Change {
     pub before: f64,
     /// Mean over these rows after.
     pub after: f64,
-    /// Mean paired difference with its BCa interval at 95%.
+    /// Mean paired difference with its `BCa` interval at 95%.
     pub difference: Interval,
 }
 

@@ -80,7 +80,9 @@ pub async fn execute(
         while let Some(next) = in_flight.try_join_next() {
             results.push(next.map_err(|error| RunError::Broken(error.to_string()))?);
         }
-        results.iter().for_each(|result| purse.pay(result));
+        for result in &results {
+            purse.pay(result);
+        }
         journal = tokio::task::spawn_blocking(move || journal.append(results).map(|()| journal))
             .await
             .map_err(|error| RunError::Broken(error.to_string()))??;
@@ -113,7 +115,9 @@ enum Decision {
 impl Purse {
     fn new(ceiling: Option<Usd>, results: &[RunResult]) -> Self {
         let mut purse = Self { ceiling, spent: Usd::ZERO, dearest: Usd::ZERO, errors: 0 };
-        results.iter().for_each(|result| purse.pay(result));
+        for result in results {
+            purse.pay(result);
+        }
         purse
     }
 

@@ -232,9 +232,10 @@ impl<'a> Parser<'a> {
         }
         let metric =
             self.name().ok_or_else(|| self.error("a metric such as grounding, or \"(\""))?.to_owned();
-        let figure = match self.sign(".") {
-            false => None,
-            true => Some(self.name().ok_or_else(|| self.error("mean, low or high"))?.to_owned()),
+        let figure = if self.sign(".") {
+            Some(self.name().ok_or_else(|| self.error("mean, low or high"))?.to_owned())
+        } else {
+            None
         };
         let slice = if self.sign("[") { Some(self.slice()?) } else { None };
         let found = COMPARISONS.iter().find(|(sign, _)| self.sign(sign));

@@ -10,7 +10,7 @@
 //! what the gateway told, and find those that a crash cut off: paid for, and without a result.
 //!
 //! What came out is summed up ([`summary`]), compared with another run ([`compare`]), held against conditions ([`gate`]) and
-//! written as Markdown, JUnit and Parquet ([`report`], [`table`]).
+//! written as Markdown, `JUnit` and Parquet ([`report`], [`table`]).
 
 pub mod account;
 mod ask;

@@ -1,4 +1,4 @@
-//! A run told: Markdown for people, JUnit for machines that build.
+//! A run told: Markdown for people, `JUnit` for machines that build.
 
 use super::account::Account;
 use super::compare::Change;
@@ -117,7 +117,7 @@ fn cost(text: &mut String, account: &Account) {
     text.push('\n');
 }
 
-/// As JUnit's XML: a test case for each condition, one for the account, and one for each row without an answer.
+/// As `JUnit`'s XML: a test case for each condition, one for the account, and one for each row without an answer.
 pub fn junit(report: &Report<'_>) -> String {
     let failed: Vec<&RunResult> = report.results.iter().filter(|r| !r.error.is_empty()).collect();
     let broken = report.account.check.as_ref().filter(|check| !check.holds());

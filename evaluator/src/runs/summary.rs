@@ -26,7 +26,7 @@ pub struct Summary {
 /// The scores of one judge.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Judged {
-    /// Mean score by row (the mean of its repetitions) with a BCa interval at 95%; none when no row was scored.
+    /// Mean score by row (the mean of its repetitions) with a `BCa` interval at 95%; none when no row was scored.
     pub mean: Option<Interval>,
     /// Rows with a score.
     pub rows: u64,

@@ -1,6 +1,7 @@
 use super::compare::compare;
 use super::gate::Gate;
 use super::*;
+use polars_io::SerReader;
 use proptest::prelude::*;
 
 fn result(row: usize, repeat: u32, score: f64, picos: i128) -> RunResult {
@@ -179,7 +180,6 @@ fn the_table_keeps_costs_exact() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("results.parquet");
     table::write_parquet(&results, &path).unwrap();
-    use polars_io::SerReader;
     let read = polars_io::prelude::ParquetReader::new(std::fs::File::open(&path).unwrap()).finish().unwrap();
     let column = |name: &str| read.column(name).unwrap();
     assert_eq!(column("cost_usd").str().unwrap().get(0), Some("0.123456789012"));

@@ -72,7 +72,9 @@ pub(crate) async fn run(args: ExperimentArgs, config: Option<&Path>) -> anyhow::
     if args.json {
         say(&serde_json::to_string_pretty(&analysis)?);
     } else {
-        lines(&analysis).iter().for_each(|line| say(line));
+        for line in lines(&analysis) {
+            say(&line);
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

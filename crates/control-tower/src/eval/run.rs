@@ -39,7 +39,7 @@ pub(crate) struct RunArgs {
     /// The route or model at which a prompt version is tried.
     #[arg(long, value_name = "NAME")]
     at: Option<String>,
-    /// Judges, separated by commas: built-in ones (grounding, hallucination, refusal, …), exact_match, token_f1.
+    /// Judges, separated by commas: built-in ones (grounding, hallucination, refusal, …), `exact_match`, `token_f1`.
     #[arg(long, value_name = "NAMES", value_delimiter = ',', default_value = "grounding")]
     judges: Vec<String>,
     /// How often each row is asked.
@@ -60,7 +60,7 @@ pub(crate) struct RunArgs {
     /// Write a report: Markdown.
     #[arg(long, value_name = "FILE")]
     markdown: Option<PathBuf>,
-    /// Write a report: JUnit XML.
+    /// Write a report: `JUnit` XML.
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
     /// The rows' messages hold their context already: do not put it before them.

@@ -128,11 +128,11 @@ async fn a_killed_run_is_taken_up_with_every_row_once_and_the_cost_exact() {
     let after = tower.query("SELECT count() AS n FROM calls").await.remove(0);
     assert_eq!(after["n"], calls["n"]);
 
-    gates_ceilings_and_comparisons(&tower, cost).await;
+    gates_ceilings_and_comparisons(&tower, cost);
     tower.stop().await;
 }
 
-async fn gates_ceilings_and_comparisons(tower: &Tower, cost: i128) {
+fn gates_ceilings_and_comparisons(tower: &Tower, cost: i128) {
     let dir = tower.dir().display().to_string();
     let junit = tower.dir().join("junit.xml").display().to_string();
     let output =
