@@ -186,8 +186,8 @@ mod tests {
     #[test]
     fn spans_and_events_are_never_in_one_part() {
         assert_eq!(Plan::new(7, 0..9, 6, 4, vec![1, 5]).parts, [0..3, 3..4]);
-        assert_eq!(Plan::new(7, 0..9, 2, 0, vec![]).parts, [0..2]);
-        assert_eq!(Plan::new(7, 0..9, 2, 2, vec![]).parts, [0..2]);
+        let one = |spans| Plan::new(7, 0..9, 2, spans, vec![]).parts;
+        assert!([0, 2].into_iter().all(|spans| one(spans) == vec![0..2; 1]));
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! Dollars per useful action over a simulated month whose truth is known, and intervals over months whose truth is known.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-#![expect(clippy::print_stdout, reason = "figures of a run are shown with it")]
 
 use contracts::Usd;
 use contracts::outcomes::{Attribution, OutcomeGroup};

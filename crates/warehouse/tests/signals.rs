@@ -1,7 +1,5 @@
 //! Golden signals on rows by hand, so few that the answers can be checked by eye.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 mod common;
 
 use common::{T0_MS, call, scope};
