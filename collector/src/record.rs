@@ -126,7 +126,10 @@ mod tests {
             (SPAN, digest(&row()).as_str()),
             (2, "81c64ae78b9170863e5e9abe60587903aed797bcc01fc3dfb0c7feee4535e294")
         );
-        assert_eq!((EVENT, digest(&event()).as_str()), (0x81, "6c56a80eac5558a4c30ad68fbf31f47daccbdef48c80ac296f5c7b4cb9f93b11"));
+        assert_eq!(
+            (EVENT, digest(&event()).as_str()),
+            (0x81, "6c56a80eac5558a4c30ad68fbf31f47daccbdef48c80ac296f5c7b4cb9f93b11")
+        );
     }
 
     #[test]
