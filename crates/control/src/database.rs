@@ -4,7 +4,8 @@
 
 use crate::ControlError;
 use crate::repositories::{
-    AdminKeys, Annotations, ApiKeys, Judging, Models, Prices, Providers, Routes, Sessions, Settings, Tenants, Users,
+    AdminKeys, Annotations, ApiKeys, Judging, Models, Prices, Providers, Routes, Sessions, Settings, Tenants,
+    Users,
 };
 use contracts::policy::Snapshot;
 use sqlx::any::{Any, AnyConnectOptions, AnyPoolOptions};

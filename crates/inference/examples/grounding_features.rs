@@ -2,12 +2,13 @@
 //!
 //! `cargo run --release -p inference --example grounding_features -- DATA.jsonl[.gz] OUT [EVERY]`
 //!
-//! With EVERY, the embedder's features are added, for every EVERYth row only (others get the lexical ones): they take long.
+//! With EVERY, the embedder's features are added, for every `EVERYth` row only (others get the lexical ones): they take long.
 
 use anyhow::{Context, bail};
 use inference::grounding::{Detector, DetectorOptions, Passage, Subject};
 use inference::{Embedder, EmbedderOptions, models};
 use std::io::{BufWriter, Read, Write};
+use std::path::Path;
 use std::sync::Arc;
 
 fn main() -> anyhow::Result<()> {
@@ -21,18 +22,17 @@ fn main() -> anyhow::Result<()> {
     };
     let mut text = String::new();
     let file = std::fs::File::open(data).with_context(|| format!("opening {data}"))?;
-    if data.ends_with(".gz") {
+    if Path::new(data).extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gz")) {
         flate2::read::MultiGzDecoder::new(file).read_to_string(&mut text)?;
     } else {
         std::io::BufReader::new(file).read_to_string(&mut text)?;
     }
     let lexical = Detector::new(DetectorOptions::default());
-    let full = match every {
-        None => None,
-        Some(_) => {
-            let embedder = Embedder::load(&models::find(None, None)?, &EmbedderOptions::default())?;
-            Some(lexical.clone().with_embedder(Arc::new(embedder)))
-        }
+    let full = if every.is_some() {
+        let embedder = Embedder::load(&models::find(None, None)?, &EmbedderOptions::default())?;
+        Some(lexical.clone().with_embedder(Arc::new(embedder)))
+    } else {
+        None
     };
     let mut out = BufWriter::new(std::fs::File::create(out).with_context(|| format!("creating {out}"))?);
     let names =

@@ -38,7 +38,12 @@ impl Warehouse {
         self.write("events", &events, token).await.map_err(|error| insert_error(Failure::from(error)))
     }
 
-    pub(crate) async fn write<R>(&self, table: &str, rows: &[&R], token: &str) -> clickhouse::error::Result<()>
+    pub(crate) async fn write<R>(
+        &self,
+        table: &str,
+        rows: &[&R],
+        token: &str,
+    ) -> clickhouse::error::Result<()>
     where
         R: RowOwned + RowWrite + Sync,
     {

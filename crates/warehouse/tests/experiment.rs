@@ -1,7 +1,5 @@
 //! The arms of an experiment on data that can be checked by eye.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use contracts::TenantId;
 use contracts::reads::{TenantScope, TimeRange};
 use warehouse::testing::Engine;

@@ -1,3 +1,5 @@
+//! Truth sets by hash, format and origin.
+
 use super::*;
 use polars_core::prelude::{Column, DataFrame};
 use proptest::prelude::*;

@@ -1,3 +1,5 @@
+//! Experiments whose answer is known, and what repeated looks do to errors.
+
 use super::*;
 
 fn plan() -> Plan {

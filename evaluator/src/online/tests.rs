@@ -34,7 +34,7 @@ fn call(id: u64, seconds: i64, answer: &str, context: &str) -> SpanRow {
         span_id: format!("{:016x}", id.wrapping_mul(0x9e37_79b9_7f4a_7c15)),
         record: "call".to_owned(),
         operation: "chat".to_owned(),
-        route: if id % 2 == 0 { "even" } else { "odd" }.to_owned(),
+        route: if id.is_multiple_of(2) { "even" } else { "odd" }.to_owned(),
         request_model: "m".to_owned(),
         response_id: format!("resp-{id}"),
         http_status: 200,

@@ -1,3 +1,5 @@
+//! Runs, their journal after a crash, ceilings, gates and reports.
+
 use super::compare::compare;
 use super::gate::Gate;
 use super::*;

@@ -51,7 +51,9 @@ pub(crate) fn run(args: &DetectorArgs) -> anyhow::Result<()> {
             say(&serde_json::to_string(slice).context("writing a slice as JSON")?);
         }
     } else {
-        table::lines(&slices).iter().for_each(|line| say(line));
+        for line in table::lines(&slices) {
+            say(&line);
+        }
     }
     Ok(())
 }

@@ -29,7 +29,7 @@ async fn a_call_gets_its_verdicts_and_judges_answer_when_asked() {
         .wait_for(
             "SELECT count() AS n FROM evaluations WHERE judge = 'refusal' AND source = ''",
             1,
-            Duration::from_secs(60),
+            Duration::from_mins(1),
         )
         .await;
 
@@ -106,7 +106,7 @@ async fn workers_that_are_killed_judge_every_call_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "takes minutes: the short form above is the everyday one"]
 async fn workers_that_are_killed_judge_a_hundred_thousand_calls_once() {
-    kill_at_random(100_000, Duration::from_millis(1_000)).await;
+    kill_at_random(100_000, Duration::from_secs(1)).await;
 }
 
 /// Four evaluators judge `calls` calls while one after the other is killed and started again.

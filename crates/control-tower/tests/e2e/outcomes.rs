@@ -17,8 +17,8 @@ async fn an_answer_with_context_and_an_action_become_dollars_per_useful_action()
     });
     let answer = tower.http.call(&tower.gateway("/v1/chat/completions"), &key, &asked).await;
     assert_eq!(answer.status, 200, "{}", answer.text());
-    let cost = answer.header("x-control-tower-cost-usd").to_owned();
-    let trace = answer.header("x-control-tower-trace-id").to_owned();
+    let cost = answer.header("x-control-tower-cost-usd").clone();
+    let trace = answer.header("x-control-tower-trace-id").clone();
     let response = answer.json()["id"].as_str().unwrap().to_owned();
     // Another call, of which nobody says anything, is overhead.
     let other = json!({"model": "sim-small", "messages": [{"role": "user", "content": "Hello"}]});
@@ -28,9 +28,7 @@ async fn an_answer_with_context_and_an_action_become_dollars_per_useful_action()
         let answer = tower.http.call(&tower.gateway(path), &key, &body).await;
         assert_eq!(answer.status, 202, "{}", answer.text());
     };
-    let action = |outcome: &str| {
-        json!({"name": "resolved", "outcome": outcome, "responses": [response], "idempotency_key": "ticket-7"})
-    };
+    let action = |outcome: &str| json!({"name": "resolved", "outcome": outcome, "responses": [response], "idempotency_key": "ticket-7"});
     say("/v1/actions", action("not_useful")).await;
     say("/v1/actions", action("useful")).await;
     say("/v1/actions", json!({"name": "resolved", "outcome": "useful", "responses": ["nobody-knows"]})).await;
@@ -57,7 +55,9 @@ async fn an_answer_with_context_and_an_action_become_dollars_per_useful_action()
     let signals = tower.api("/api/v1/signals?range=1h").await;
     assert_eq!(signals["dollars_per_useful_action"], cost.as_str(), "{signals:#}");
     let rows = tower
-        .query(&format!("SELECT retrieval_documents AS n FROM spans WHERE record = 'call' AND trace_id = '{trace}'"))
+        .query(&format!(
+            "SELECT retrieval_documents AS n FROM spans WHERE record = 'call' AND trace_id = '{trace}'"
+        ))
         .await;
     assert!(rows[0]["n"].as_str().unwrap().contains("Paris is the capital"), "{rows:?}");
     tower.stop().await;

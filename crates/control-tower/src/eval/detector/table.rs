@@ -39,7 +39,8 @@ pub(super) struct Overlap {
 pub(super) struct Slice {
     dataset: String,
     /// `all`, or a task's or a model's name.
-    slice: String,
+    #[serde(rename = "slice")]
+    value: String,
     /// What the slice is a value of: `all`, `task` or `model`.
     by: &'static str,
     n: usize,
@@ -89,13 +90,16 @@ pub(super) fn slices(rows: &[Scored], resamples: usize) -> Vec<Slice> {
         .collect()
 }
 
+/// A figure of scores and of what is true of them.
+type Statistic<'a> = dyn Fn(&[f64], &[bool]) -> Option<f64> + 'a;
+
 fn summary(dataset: &str, by: &'static str, slice: &str, rows: &[&Scored], resamples: usize) -> Slice {
     let positive: Vec<bool> = rows.iter().map(|row| row.positive).collect();
     let scores: Vec<f64> = rows.iter().map(|row| row.probability).collect();
     let lexical: Vec<f64> = rows.iter().map(|row| row.lexical).collect();
     let distances: Option<Vec<f64>> = rows.iter().map(|row| row.distance).collect();
     let confusion = Confusion::at(THRESHOLD, &scores, &positive);
-    let ends = |statistic: &dyn Fn(&[f64], &[bool]) -> Option<f64>| {
+    let ends = |statistic: &Statistic<'_>| {
         let bootstrap = Bootstrap { resamples, ..Bootstrap::default() };
         let interval = bootstrap.percentile(rows.len(), |drawn| {
             let scores: Vec<f64> = drawn.iter().map(|at| scores[*at]).collect();
@@ -107,7 +111,7 @@ fn summary(dataset: &str, by: &'static str, slice: &str, rows: &[&Scored], resam
     let marked: Vec<Overlap> = rows.iter().filter_map(|row| row.marked).collect();
     Slice {
         dataset: dataset.to_owned(),
-        slice: slice.to_owned(),
+        value: slice.to_owned(),
         by,
         n: rows.len(),
         positives: positive.iter().filter(|positive| **positive).count(),
@@ -132,7 +136,7 @@ fn summary(dataset: &str, by: &'static str, slice: &str, rows: &[&Scored], resam
 
 /// The table for people.
 pub(super) fn lines(slices: &[Slice]) -> Vec<String> {
-    let width = slices.iter().map(|s| s.dataset.len() + s.slice.len() + 1).max().unwrap_or(0).max(8);
+    let width = slices.iter().map(|s| s.dataset.len() + s.value.len() + 1).max().unwrap_or(0).max(8);
     let mut out = vec![format!(
         "{:width$} {:>6} {:>6} {:>20} {:>6} {:>8} {:>6} {:>8} {:>8} {:>7}",
         "dataset", "n", "pos", "auroc [95%]", "f1", "balanced", "ece", "lexical", "embedder", "span_f1"
@@ -143,7 +147,7 @@ pub(super) fn lines(slices: &[Slice]) -> Vec<String> {
             slice.intervals.auroc.map(|[low, high]| format!(" [{low:.3} {high:.3}]")).unwrap_or_default();
         out.push(format!(
             "{:width$} {:>6} {:>6} {:>20} {:>6} {:>8} {:>6} {:>8} {:>8} {:>7}",
-            format!("{} {}", slice.dataset, slice.slice),
+            format!("{} {}", slice.dataset, slice.value),
             slice.n,
             slice.positives,
             number(slice.auroc) + &ends,
@@ -210,7 +214,7 @@ mod tests {
             scored(None, false, 0.4),
         ];
         let slices = slices(&rows, 10);
-        let named: Vec<_> = slices.iter().map(|s| (s.slice.as_str(), s.n, s.positives)).collect();
+        let named: Vec<_> = slices.iter().map(|s| (s.value.as_str(), s.n, s.positives)).collect();
         assert_eq!(named, [("all", 4, 2), ("QA", 2, 1), ("Summary", 1, 1)]);
         // Of the four pairs of a positive and a negative, three are in order.
         assert_eq!(slices[0].auroc, Some(0.75));
@@ -219,7 +223,7 @@ mod tests {
 
     #[test]
     fn spans_are_counted_in_characters() {
-        let found = overlap("äb cd", &[1..4], &[0..3]);
+        let found = overlap("äb cd", std::slice::from_ref(&(1..4)), std::slice::from_ref(&(0..3)));
         assert_eq!(found, Overlap { both: 1, people: 3, detector: 2 });
         assert_eq!(span_f1(&[found]), Some(0.4));
     }
