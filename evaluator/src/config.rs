@@ -45,7 +45,8 @@ pub struct Config {
     /// How long one request to the API may take at most.
     #[serde(with = "duration")]
     pub deadline: Duration,
-    /// Directory of the embedder's weights, when they are not in one of the usual places.
+    /// `inference.model_dir`: directory of the embedder's weights, when they are not in one of the usual places.
+    #[serde(skip)]
     pub model_dir: Option<PathBuf>,
     /// The judges.
     pub judges: JudgesConfig,

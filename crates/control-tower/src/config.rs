@@ -138,8 +138,7 @@ fn cache_home() -> Option<PathBuf> {
 impl TowerConfig {
     /// The evaluator's part, with what it takes from other sections.
     pub(crate) fn evaluator(self) -> evaluator::Config {
-        let model_dir = self.evaluator.model_dir.clone().or(self.inference.model_dir);
-        evaluator::Config { model_dir, ..self.evaluator }
+        evaluator::Config { model_dir: self.inference.model_dir, ..self.evaluator }
     }
 
     /// Everything that is wrong beyond types, one sentence each; empty when all is well.
@@ -175,14 +174,11 @@ mod tests {
     }
 
     #[test]
-    fn the_evaluator_takes_the_model_of_inference_unless_it_has_its_own() {
+    fn the_evaluator_takes_the_model_of_inference() {
         let dir = |toml| load(toml).unwrap().evaluator().model_dir;
         assert_eq!(dir("[inference]\nmodel_dir = \"/a\""), Some(PathBuf::from("/a")));
-        assert_eq!(
-            dir("[inference]\nmodel_dir = \"/a\"\n[evaluator]\nmodel_dir = \"/b\""),
-            Some(PathBuf::from("/b"))
-        );
         assert_eq!(dir(""), None);
+        assert!(load("[evaluator]\nmodel_dir = \"/b\"").unwrap_err().contains("model_dir"));
     }
 
     #[test]
