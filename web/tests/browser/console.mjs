@@ -87,8 +87,11 @@ const steps = {
     await page.waitForURL(/model=/);
     await settled();
     assert.ok(new URL(page.url()).searchParams.get("range") === "30d", "the range was lost");
-    const shown = await page.$$eval(".c-model > .clip:first-child", (cells) => [...new Set(cells.map((c) => c.textContent))]);
-    assert.deepEqual(shown, [models[0]]);
+    // The address changes before the list is asked for: wait for the list itself.
+    await page.waitForFunction((model) => {
+      const shown = [...document.querySelectorAll(".c-model > .clip:first-child")];
+      return shown.length > 0 && shown.every((cell) => cell.textContent === model);
+    }, models[0]);
     await page.goBack();
     await page.waitForFunction(() => !location.search.includes("model="));
     await settled();

@@ -19,7 +19,8 @@ const WORKERS: usize = 4;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_call_gets_its_verdicts_and_judges_answer_when_asked() {
     let file = tempfile::NamedTempFile::with_suffix(".toml").unwrap();
-    std::fs::write(file.path(), "[evaluator]\nsettle = \"100ms\"\npoll = \"200ms\"\n").unwrap();
+    std::fs::write(file.path(), "[evaluator]\nsettle = \"1s\"\npoll = \"200ms\"\nlookback = \"20s\"\n")
+        .unwrap();
     let tower = Tower::start_with(file.path()).await;
     let key = tower.text("/tenant_key").to_owned();
     let asked = json!({"model": "sim-small", "messages": [{"role": "user", "content": "What is the capital of Italy?"}]});
