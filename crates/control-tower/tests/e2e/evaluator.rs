@@ -107,7 +107,7 @@ async fn workers_that_are_killed_judge_every_call_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "takes minutes: the short form above is the everyday one"]
 async fn workers_that_are_killed_judge_a_hundred_thousand_calls_once() {
-    kill_at_random(100_000, Duration::from_secs(1)).await;
+    kill_at_random(100_000, Duration::from_secs(4)).await;
 }
 
 /// Four evaluators judge `calls` calls while one after the other is killed and started again.
