@@ -1,12 +1,12 @@
 -- Calls by their ids with everything that a judge looks at, and which of a set of judges have judged them already.
 -- Parameters: tenants, traces, spans (ids of the calls); from_ns <= start <= to_ns (nanoseconds since the epoch); judges (each `name@version`).
--- `context`, `response_format`, `logprobs`: JSON that the gateway captured.
+-- `context` (what the request's `control_tower.context` or `documents` held), `response_format`, `logprobs`: JSON that the gateway captured.
 SELECT
     tenant_id,
     toUnixTimestamp64Nano(start_time) AS start_ns,
     trace_id, span_id, response_id, route, request_model, response_model,
     input_messages, output_messages, system_instructions, tool_definitions, retention_days,
-    span_attributes['control_tower.context'] AS context,
+    retrieval_documents AS context,
     span_attributes['control_tower.response_format'] AS response_format,
     span_attributes['control_tower.logprobs'] AS logprobs,
     done

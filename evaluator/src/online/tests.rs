@@ -40,11 +40,10 @@ fn call(id: u64, seconds: i64, answer: &str, context: &str) -> SpanRow {
         http_status: 200,
         input_messages: text("user", "What is the capital of Italy?"),
         output_messages: text("assistant", answer),
-        span_attributes: if context.is_empty() {
-            Vec::new()
+        retrieval_documents: if context.is_empty() {
+            String::new()
         } else {
-            let passages = serde_json::json!([{"id": "d1", "text": context, "source": "wiki"}]);
-            vec![("control_tower.context".to_owned(), passages.to_string())]
+            serde_json::json!([{"id": "d1", "text": context, "source": "wiki"}]).to_string()
         },
         retention_days: 3650,
         ..SpanRow::default()

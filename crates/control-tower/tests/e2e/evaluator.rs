@@ -23,12 +23,24 @@ async fn a_call_gets_its_verdicts_and_judges_answer_when_asked() {
         .unwrap();
     let tower = Tower::start_with(file.path()).await;
     let key = tower.text("/tenant_key").to_owned();
-    let asked = json!({"model": "sim-small", "messages": [{"role": "user", "content": "What is the capital of Italy?"}]});
+    let asked = json!({
+        "model": "sim-small",
+        "messages": [{"role": "user", "content": "What is the capital of Italy?"}],
+        "control_tower": {"context": [{"id": "d1", "text": "Rome is the capital of Italy."}]}
+    });
     let answer = tower.http.call(&tower.gateway("/v1/chat/completions"), &key, &asked).await;
     assert_eq!(answer.status, 200, "{}", answer.text());
     tower
         .wait_for(
             "SELECT count() AS n FROM evaluations WHERE judge = 'refusal' AND source = ''",
+            1,
+            Duration::from_mins(1),
+        )
+        .await;
+    // What the answer could rest on came with the request.
+    tower
+        .wait_for(
+            "SELECT count() AS n FROM evaluations WHERE judge = 'grounding' AND score IS NOT NULL",
             1,
             Duration::from_mins(1),
         )
