@@ -1,5 +1,7 @@
 //! The schema on the real engine: migrations repeated, raced, foreign and clustered.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use warehouse::testing::Engine;
 use warehouse::{Warehouse, WarehouseError};
 
