@@ -31,6 +31,7 @@ const ON_EACH_POSTGRES_CONNECTION: &str = "SET lock_timeout = '10s'; SET stateme
 const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "control", include_str!("../migrations/0001_control.sql")),
     (2, "judging", include_str!("../migrations/0002_judging.sql")),
+    (3, "judge_spending", include_str!("../migrations/0003_judge_spending.sql")),
 ];
 
 /// The control database. Cloning shares the connections.

@@ -102,6 +102,19 @@ impl Annotations {
         rows.iter().map(annotation).collect()
     }
 
+    /// Every queue with a label since `since`, and whose it is.
+    pub async fn labelled_queues(&self, since: Timestamp) -> Result<Vec<(TenantId, String)>, ControlError> {
+        let rows = sqlx::query(
+            "SELECT DISTINCT tenant_id, queue FROM annotations WHERE labelled_at >= $1 ORDER BY tenant_id, queue",
+        )
+        .bind(since.unix_nanos())
+        .fetch_all(self.db.pool())
+        .await
+        .map_err(failed("list queues"))?;
+        let queue = |row| Ok((row::parsed(row, "annotation", "tenant_id")?, row::text(row, "queue")?));
+        rows.iter().map(queue).collect()
+    }
+
     /// Labels a call, over what was said before.
     pub async fn label(
         &self,
@@ -110,13 +123,16 @@ impl Annotations {
         label: &HumanLabel,
     ) -> Result<Annotation, ControlError> {
         validate::token("label", &label.label)?;
+        // The score goes as text: `Any` gives a missing double another type (float4) than a present one, and PostgreSQL refuses
+        // the second of the two that meets a statement prepared for the first.
+        let score = label.score.map(|score| score.to_string());
         let done = sqlx::query(
             "UPDATE annotations
-             SET label = $1, score = $2, comment = $3, annotator = $4, labelled_at = $5, skipped_at = NULL
+             SET label = $1, score = CAST($2 AS DOUBLE PRECISION), comment = $3, annotator = $4, labelled_at = $5, skipped_at = NULL
              WHERE tenant_id = $6 AND id = $7",
         )
         .bind(label.label.as_str())
-        .bind(label.score)
+        .bind(score)
         .bind(label.comment.as_str())
         .bind(label.annotator.as_str())
         .bind(label.at.unix_nanos())

@@ -4,6 +4,8 @@
 //! Times are those of the callers' clocks: evaluators on several machines must agree to within a fraction of a lease. A clock that
 //! is wrong can make two workers judge the same chunk, never write it twice: the chunk's id names the batch.
 
+mod spending;
+
 use super::{repository, row};
 use crate::ControlError;
 use crate::database::failed;
@@ -13,7 +15,7 @@ use sqlx::any::AnyRow;
 use std::time::Duration;
 
 repository! {
-    /// Streams, chunks and leases of the evaluator.
+    /// Streams, chunks and leases of the evaluator, and what its judges spend.
     Judging
 }
 

@@ -47,6 +47,8 @@ on_both_backends! {
         a_lease_has_one_holder,
         a_plan_needs_its_lease,
         a_chunk_is_worked_by_one,
+        a_budget_holds_over_all_evaluators,
+        keys_of_judges_are_remembered,
     }
     annotations {
         live_from_queue_to_label,

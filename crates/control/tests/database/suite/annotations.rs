@@ -44,7 +44,14 @@ pub async fn live_from_queue_to_label(store: Store) {
     assert_eq!(annotations.skip(&acme, &first.id, LATER).await.unwrap(), labelled);
     let without_score = HumanLabel { score: None, ..label.clone() };
     let late = annotations.label(&acme, &second.id, &without_score).await.unwrap();
-    assert_eq!((late.skipped_at, late.label), (None, Some(without_score)));
+    assert_eq!((late.skipped_at, late.label), (None, Some(without_score.clone())));
+    // With and without a score in turns, on whichever connection of the pool.
+    for _ in 0..8 {
+        for said in [&without_score, &label] {
+            let labelled = annotations.label(&acme, &first.id, said).await.unwrap();
+            assert_eq!(labelled.label.as_ref(), Some(said));
+        }
+    }
     let error = annotations.label(&other, &first.id, &label).await.unwrap_err();
     assert!(matches!(error, ControlError::NotFound { .. }), "{error}");
 }

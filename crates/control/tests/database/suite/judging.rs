@@ -1,7 +1,7 @@
 //! What evaluators share: one holder of a lease, one worker of a chunk, whatever the others try.
 
 use crate::support::{NOW, Store};
-use contracts::Timestamp;
+use contracts::{Timestamp, Usd};
 use control::Judging;
 use control::records::{JudgingStream, Lease, NewChunk, StreamProgress};
 use std::time::Duration;
@@ -111,4 +111,49 @@ pub async fn a_chunk_is_worked_by_one(store: Store) {
     assert_eq!(judging.forget_generations("h", at(1), at(63)).await.unwrap(), 0);
     assert_eq!(judging.forget_generations("g", at(1), at(999)).await.unwrap(), 0);
     assert_eq!(judging.forget_generations("h", at(1), at(999)).await.unwrap(), 1);
+}
+
+pub async fn a_budget_holds_over_all_evaluators(store: Store) {
+    let judging = store.control.judging();
+    let usd = |text: &str| text.parse::<Usd>().unwrap();
+    // Nine evaluators ask twice each at the same time for a tenth of what there is.
+    let asking: Vec<_> = (0..9)
+        .map(|_| {
+            let judging = judging.clone();
+            tokio::spawn(async move {
+                let mut granted = 0;
+                for _ in 0..2 {
+                    let (amount, budget) = ("0.1".parse().unwrap(), "1".parse().unwrap());
+                    granted += u32::from(judging.reserve("panel", 20_000, amount, budget).await.unwrap());
+                }
+                granted
+            })
+        })
+        .collect();
+    let mut granted = 0;
+    for task in asking {
+        granted += task.await.unwrap();
+    }
+    assert_eq!(granted, 10);
+    assert_eq!(judging.spent("panel", 20_000).await.unwrap(), usd("1"));
+    // What a call cost less than was put aside is there for the next, to the last picodollar.
+    judging.settle("panel", 20_000, usd("0.1"), usd("0.000000000001")).await.unwrap();
+    assert!(!judging.reserve("panel", 20_000, usd("0.1"), usd("1")).await.unwrap());
+    assert!(judging.reserve("panel", 20_000, usd("0.099999999999"), usd("1")).await.unwrap());
+    assert_eq!(judging.spent("panel", 20_000).await.unwrap(), usd("1"));
+    // Another judge and another day have budgets of their own, and no call is let through that is dearer than the whole.
+    assert!(judging.reserve("other", 20_000, usd("0.1"), usd("1")).await.unwrap());
+    assert!(judging.reserve("panel", 20_001, usd("0.1"), usd("1")).await.unwrap());
+    assert!(!judging.reserve("third", 20_000, usd("1.1"), usd("1")).await.unwrap());
+    assert_eq!(judging.spent("third", 20_000).await.unwrap(), Usd::ZERO);
+}
+
+pub async fn keys_of_judges_are_remembered(store: Store) {
+    let judging = store.control.judging();
+    assert!(judging.keys().await.unwrap().is_empty());
+    for key in ["key_b", "key_a", "key_b"] {
+        judging.note_key(&key.parse().unwrap(), NOW).await.unwrap();
+    }
+    let keys: Vec<String> = judging.keys().await.unwrap().iter().map(ToString::to_string).collect();
+    assert_eq!(keys, ["key_a", "key_b"]);
 }
