@@ -1,6 +1,8 @@
 //! The bytes of a segment: a header, then records, each in a frame.
 //!
-//! Header, 32 bytes: `CTSPOOL1`, identity u64, position of the header's first byte u64, zero u32, CRC-32 of all before u32.
+//! Header, 32 bytes: `CTSPOOL1`, identity u64, position of the header's first byte u64, reuse u32, CRC-32 of all before u32.
+//! Reuse is 1 when the file held another stretch of the stream before, so that its records may follow those of this one; they
+//! are sealed for other positions, and so cannot pass for records here. Otherwise it is 0.
 //! Frame: marker u32, length u32, CRC-32 u32, content. The marker derives from the spool's random identity; the CRC covers
 //! the content, its length, the frame's position and the identity. All numbers are little-endian.
 
@@ -37,12 +39,13 @@ impl Identity {
         hasher.finalize().to_le_bytes()
     }
 
-    /// The header of the segment that begins at `base`.
-    pub(crate) fn header(self, base: u64) -> [u8; HEADER_LEN] {
+    /// The header of the segment that begins at `base`, in a file that `is_reused` or new.
+    pub(crate) fn header(self, base: u64, is_reused: bool) -> [u8; HEADER_LEN] {
         let mut header = [0; HEADER_LEN];
         header[..8].copy_from_slice(MAGIC.as_bytes());
         header[8..16].copy_from_slice(&self.0.to_le_bytes());
         header[16..24].copy_from_slice(&base.to_le_bytes());
+        header[24..28].copy_from_slice(&u32::from(is_reused).to_le_bytes());
         let crc = crc32fast::hash(&header[..28]);
         header[28..].copy_from_slice(&crc.to_le_bytes());
         header
@@ -92,10 +95,18 @@ impl Identity {
     }
 }
 
-/// The identity in a segment's header; `None` when the header is damaged.
-pub(crate) fn read_header(header: &[u8; HEADER_LEN]) -> Option<Identity> {
+/// What a segment's header tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Header {
+    pub(crate) identity: Identity,
+    /// Whether the file held another stretch before.
+    pub(crate) is_reused: bool,
+}
+
+/// Reads a segment's header; `None` when it is damaged.
+pub(crate) fn read_header(header: &[u8; HEADER_LEN]) -> Option<Header> {
     let sound = header.starts_with(MAGIC.as_bytes()) && crc32fast::hash(&header[..28]) == u32_at(header, 28);
-    sound.then(|| Identity(u64_at(header, 8)))
+    sound.then(|| Header { identity: Identity(u64_at(header, 8)), is_reused: u32_at(header, 24) == 1 })
 }
 
 /// Four bytes of `bytes` at `at`, which the caller knows to exist.

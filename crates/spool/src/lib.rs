@@ -5,8 +5,8 @@
 //! [`Writer::append_durable`] also waits for an fsync, which outlives the machine. The [`Reader`] hands out batches and
 //! moves a durable cursor when the batch has been dealt with: every record is delivered at least once, in order.
 //!
-//! On disk: `DIR/lock` (one process a directory), `DIR/state` (identity, cursor, intent) and segments named by the position
-//! of their first byte. A position is an offset into one endless stream and never used twice, not even after a crash. A
+//! On disk: `DIR/lock` (one process a directory), `DIR/state` (identity, cursor, intent), segments named by the position of
+//! their first byte, and `DIR/spare`, a segment's file that was read and will be used again. A position is an offset into one endless stream and never used twice, not even after a crash. A
 //! record carries a checksum over its content, its position and the spool's random identity: a damaged record is skipped
 //! and counted, and bytes inside of a record can never pass for a record.
 //!
@@ -42,7 +42,7 @@ pub const MAX_RECORD_BYTES: usize = 64 * 1024 * 1024;
 pub struct Options {
     /// The directory; created, for its owner only, when missing.
     pub dir: PathBuf,
-    /// Most bytes of all segments together.
+    /// Most bytes of all segments together. The file of one that was read may be kept beside them, to be used again.
     pub max_bytes: u64,
     /// A segment is closed when it has grown beyond this many bytes; at most a quarter of `max_bytes` is used. Disk space is
     /// given back a segment at a time.

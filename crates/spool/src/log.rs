@@ -6,7 +6,7 @@
 use crate::error::AppendError;
 use crate::frame::{FRAME_LEN, HEADER_LEN, Identity};
 use crate::recent::Recent;
-use crate::segment::Segment;
+use crate::segment::{Segment, spare};
 use crate::state::{State, StateFile};
 use crate::{FullPolicy, MAX_RECORD_BYTES, Options, Position};
 use bytes::Bytes;
@@ -82,6 +82,8 @@ pub(crate) struct Tail {
     pub(crate) wake_at: (u64, u64),
     pub(crate) todo: Todo,
     pub(crate) recent: Recent,
+    /// Whether there is a file to be used again.
+    pub(crate) spare: bool,
     buffer: Vec<u8>,
 }
 
@@ -112,7 +114,7 @@ pub(crate) enum When {
 }
 
 impl Tail {
-    pub(crate) fn new(segments: VecDeque<Segment>, end: u64, state: State) -> Self {
+    pub(crate) fn new(segments: VecDeque<Segment>, end: u64, state: State, spare: bool) -> Self {
         let bytes = segments.iter().map(Segment::len).sum();
         Self {
             segments,
@@ -124,15 +126,23 @@ impl Tail {
             wake_at: (u64::MAX, u64::MAX),
             todo: Todo::default(),
             recent: Recent::default(),
+            spare,
             buffer: Vec::new(),
         }
     }
 
     /// Ends the active segment; the next append begins another.
     pub(crate) fn close_active(&mut self) {
-        if let Some(file) = self.active.take() {
-            self.todo.closed.push(file);
+        let Some(file) = self.active.take() else { return };
+        // A file that is used again may be longer than what was written to it this time.
+        let len = self.segments.back().map_or(0, Segment::len);
+        if file.metadata().is_ok_and(|file| file.len() > len)
+            && let Err(error) = file.set_len(len)
+        {
+            // The reader stops where the segment ends, and after a restart where the next one begins.
+            tracing::warn!(%error, "a segment keeps what its file held before");
         }
+        self.todo.closed.push(file);
     }
 
     /// Ends the active segment after a failed sync: it is not to be synced again. The directory is, for the failure may
@@ -155,7 +165,7 @@ impl Log {
         tail.bytes.saturating_add(reserve) >= self.options.max_bytes
     }
 
-    fn segment_bytes(&self) -> u64 {
+    pub(crate) fn segment_bytes(&self) -> u64 {
         self.options.segment_bytes.min(self.options.max_bytes / 4)
     }
 
@@ -310,16 +320,19 @@ impl Log {
         let base = tail.end;
         let segment = Segment { base, end: base + HEADER_LEN as u64 };
         let path = segment.path(&self.options.dir);
-        // Truncated, for an attempt on a full disk may have left a piece of it.
+        let is_reused =
+            std::mem::take(&mut tail.spare) && std::fs::rename(spare(&self.options.dir), &path).is_ok();
+        // Otherwise truncated, for an attempt on a full disk may have left a piece of it.
         let file = OpenOptions::new()
             .read(true)
             .write(true)
             .create(true)
-            .truncate(true)
+            .truncate(!is_reused)
             .mode(0o600)
             .open(&path)
             .map_err(AppendError::io("create", &path))?;
-        file.write_all_at(&self.identity.header(base), 0).map_err(AppendError::io("begin", &path))?;
+        file.write_all_at(&self.identity.header(base, is_reused), 0)
+            .map_err(AppendError::io("begin", &path))?;
         let file = Arc::new(file);
         tail.active = Some(Arc::clone(&file));
         tail.segments.push_back(segment);

@@ -3,9 +3,9 @@
 //! Segments of an earlier life are never appended to. The last of them may be torn: what follows its last record is cut
 //! off. The stream goes on behind everything that was ever promised (segments, cursor, intent), so no position has two meanings.
 
-use crate::frame::{HEADER_LEN, Identity, read_header};
+use crate::frame::{HEADER_LEN, Header, Identity, read_header};
 use crate::log::{Counts, Log, Synced, Tail, When};
-use crate::segment::{self, Limits, Records, Segment};
+use crate::segment::{self, Limits, Records, Segment, spare};
 use crate::state::{State, StateFile};
 use crate::sync::Keeper;
 use crate::{OpenError, Options, Position, Reader, Writer};
@@ -43,7 +43,7 @@ pub(crate) fn open(options: Options) -> Result<(Writer, Reader), OpenError> {
     state_file.write(&state).map_err(OpenError::io("write", state_file.path()))?;
     let log = Arc::new(Log {
         identity,
-        tail: Mutex::new(Tail::new(segments, end, state)),
+        tail: Mutex::new(Tail::new(segments, end, state, spare(dir).exists())),
         work: Condvar::new(),
         data: Notify::new(),
         state_file,
@@ -117,12 +117,9 @@ fn list(dir: &Path) -> Result<VecDeque<Segment>, OpenError> {
 fn find_identity(dir: &Path, segments: &VecDeque<Segment>) -> Result<Identity, OpenError> {
     for segment in segments.iter().rev() {
         let path = segment.path(dir);
-        let mut header = [0; HEADER_LEN];
         let file = File::open(&path).map_err(OpenError::io("open", &path))?;
-        if file.read_exact_at(&mut header, 0).is_ok()
-            && let Some(identity) = read_header(&header)
-        {
-            return Ok(identity);
+        if let Some(header) = header_of(&file) {
+            return Ok(header.identity);
         }
     }
     getrandom::u64()
@@ -130,7 +127,14 @@ fn find_identity(dir: &Path, segments: &VecDeque<Segment>) -> Result<Identity, O
         .map_err(|error| OpenError::io("draw an identity for", dir)(std::io::Error::other(error.to_string())))
 }
 
-/// Cuts off what follows the last record of the last segment.
+/// The header at the beginning of `file`, if there is a sound one.
+fn header_of(file: &File) -> Option<Header> {
+    let mut header = [0; HEADER_LEN];
+    file.read_exact_at(&mut header, 0).ok()?;
+    read_header(&header)
+}
+
+/// Cuts off what follows the last record of the last segment: what a crash has torn, or what a file that is used again held before.
 fn recover_last(
     dir: &Path,
     segments: &mut VecDeque<Segment>,
@@ -149,8 +153,10 @@ fn recover_last(
         end = end.max(found.after_last);
     }
     if end < last.end {
-        tracing::warn!(path = %path.display(), bytes = last.end - end, "the torn end of a spool was cut off");
-        counts.torn.fetch_add(1, Ordering::Relaxed);
+        if header_of(&file).is_none_or(|header| !header.is_reused) {
+            tracing::warn!(path = %path.display(), bytes = last.end - end, "the torn end of a spool was cut off");
+            counts.torn.fetch_add(1, Ordering::Relaxed);
+        }
         last.end = end;
         file.set_len(last.len()).map_err(OpenError::io("cut the torn end of", &path))?;
     }

@@ -11,6 +11,11 @@ use std::path::{Path, PathBuf};
 const CHUNK: u64 = 256 * 1024;
 const SUFFIX: &str = ".segment";
 
+/// The file that was read to its end and waits to become a segment again.
+pub(crate) fn spare(dir: &Path) -> PathBuf {
+    dir.join("spare")
+}
+
 /// A segment: the file that holds the stream from `base` to `end`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Segment {

@@ -1,12 +1,13 @@
-//! The thread that puts on disk what was written, and removes what was read.
+//! The thread that puts on disk what was written, and removes what was read, or keeps its file for another segment.
 //!
 //! It sleeps until something is dirty, waits for the interval or for somebody who is waiting, and then syncs everything
 //! at once: all appends that arrive while a sync runs share the next one. Nothing else in a spool calls fsync.
 
 use crate::log::{Log, Synced, Tail, When};
+use crate::segment::spare;
 use std::fs::File;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -69,7 +70,7 @@ fn run(log: &Log) {
             }
         }
         for path in &round.garbage {
-            if let Err(error) = std::fs::remove_file(path) {
+            if let Err(error) = let_go(log, path) {
                 tracing::warn!(%error, path = %path.display(), "a segment that was read could not be removed");
             }
         }
@@ -78,6 +79,21 @@ fn run(log: &Log) {
             return;
         }
     }
+}
+
+/// Keeps the file of a segment that was read, if it is as long as the next will be and none is kept: to write to pages that exist
+/// costs half of what new ones do. Any other is removed.
+fn let_go(log: &Log, path: &Path) -> io::Result<()> {
+    let len = std::fs::metadata(path)?.len();
+    let fits = (log.segment_bytes()..=2 * log.segment_bytes()).contains(&len);
+    let mut tail = log.lock();
+    if tail.spare || !fits || log.is_full(&tail) {
+        drop(tail);
+        return std::fs::remove_file(path);
+    }
+    std::fs::rename(path, spare(&log.options.dir))?;
+    tail.spare = true;
+    Ok(())
 }
 
 /// Waits for work.

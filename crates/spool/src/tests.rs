@@ -321,6 +321,40 @@ async fn bytes_inside_of_a_record_never_pass_for_a_record() {
 }
 
 #[tokio::test]
+async fn a_file_that_is_used_again_shows_nothing_of_what_it_held() {
+    let dir = tempfile::tempdir().unwrap();
+    let kept = dir.path().join("spare");
+    let (writer, mut reader) = Spool::open(small(dir.path())).unwrap();
+    let long = |name: &str| [name.as_bytes(), &[b'.'; 500]].concat();
+    // Segments are filled and read until the thread has kept a file, and then until that is a segment again.
+    let mut count = 0;
+    for goal in [true, false] {
+        while kept.exists() != goal {
+            assert!(count < 100_000, "no file was kept or none used again");
+            writer.append_durable(&[&long("old")]).await.unwrap();
+            let batch = reader.next_batch(10, 10_000, NO_LINGER).await;
+            count += batch.records.len();
+            reader.commit(batch.to).unwrap();
+        }
+    }
+    writer.append(&long("new 1")).unwrap();
+    writer.append(&long("new 2")).unwrap();
+    let used = segments(dir.path()).pop().unwrap();
+    // As the machine's end would leave it: longer than what was written, with old records behind.
+    let left = std::fs::read(&used).unwrap();
+    assert!(left.windows(3).filter(|bytes| bytes == b"old").count() > 2, "nothing old is left to be shown");
+    drop((writer, reader));
+    std::fs::write(&used, &left).unwrap();
+
+    let (writer, mut reader) = Spool::open(small(dir.path())).unwrap();
+    let texts: Vec<String> = drain(&mut reader).await.iter().map(|text| text[..5].to_owned()).collect();
+    assert_eq!(texts, ["new 1", "new 2"]);
+    let stats = writer.stats();
+    assert_eq!((stats.corrupt, stats.torn), (0, 0));
+    assert!(std::fs::metadata(&used).unwrap().len() < left.len() as u64, "what the file held before stays");
+}
+
+#[tokio::test]
 async fn a_probe_tells_whether_the_disk_takes_more_and_leaves_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let (here, away) = (dir.path().join("spool"), dir.path().join("away"));
