@@ -5,7 +5,7 @@
 SELECT
     trace_id, span_id, toUnixTimestamp64Nano(start_time) AS start_ns, route, response_model, prompt_version,
     system_instructions, input_messages, output_messages,
-    span_attributes['control_tower.context'] AS context
+    retrieval_documents AS context
 FROM spans
 WHERE tenant_id IN {tenants:Array(String)}
   AND start_time >= fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC')

@@ -1,9 +1,10 @@
 -- Golden signal, retrieval hit rate: retrievals with at least one returned document that the answer used or that the truth set names /
 -- retrievals. A document is used when it is the evidence of a supported claim (support of at least one half) of an answer in the same
 -- trace, as the latest grounding verdict says; the truth set's ids are in the retrieval's attribute control_tower.truth.documents.
--- Parameters: tenants; from_ms <= start < to_ms (milliseconds since the epoch).
+-- With a filter, only retrievals in the traces of calls that it picks; it begins with parts/picked_calls.sql.
+-- Parameters: tenants; from_ms <= start < to_ms (milliseconds since the epoch); filtered and the filter of picked_calls.sql.
 -- Units: spans; the signal is hits / of; known is how many of them have a verdict or a truth to be held against.
-WITH
+,
 retrieved AS
 (
     SELECT
@@ -12,8 +13,9 @@ retrieved AS
         JSONExtract(span_attributes['control_tower.truth.documents'], 'Array(String)') AS named
     FROM spans
     WHERE tenant_id IN {tenants:Array(String)}
-  AND start_time >= fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC') AND start_time < fromUnixTimestamp64Milli({to_ms:Int64}, 'UTC')
+      AND start_time >= fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC') AND start_time < fromUnixTimestamp64Milli({to_ms:Int64}, 'UTC')
       AND operation = 'retrieval'
+      AND (NOT {filtered:Bool} OR (tenant_id, trace_id) IN (SELECT tenant_id, trace_id FROM picked))
 ),
 verdicts AS
 (

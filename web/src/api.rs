@@ -13,6 +13,7 @@ mod models;
 mod overview;
 pub mod problem;
 mod revoke_key;
+mod signals;
 pub mod types;
 
 pub use call::call;
@@ -25,3 +26,4 @@ pub use models::models;
 pub use overview::overview;
 pub use problem::Problem;
 pub use revoke_key::revoke_key;
+pub use signals::signals;

@@ -15,6 +15,7 @@ pub(crate) mod live;
 pub(crate) mod loading;
 pub(crate) mod messages;
 pub(crate) mod range;
+pub(crate) mod signals;
 pub(crate) mod spark;
 pub(crate) mod theme;
 pub(crate) mod time;

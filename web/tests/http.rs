@@ -338,13 +338,43 @@ async fn outcomes_follow_the_rule_that_is_asked_for() {
     assert_eq!(default["attribution"], "trace");
     assert!(default["total"]["overhead_calls"].as_u64().unwrap() > 0, "{default}");
     assert_eq!(of("range=7d&attribution=weighted").await.json()["attribution"], "weighted");
+    // Calls with a key that an evaluator asks with are in the cost of judging, whatever the key is called.
+    let calls = |answer: &Value| answer["total"]["overhead_calls"].as_u64().unwrap();
+    let facets = get(&stage, "/api/v1/facets?range=7d", &cookie).await.json();
+    let key = facets["keys"][0].as_str().unwrap().parse().unwrap();
+    stage.control.judging().note_key(&key, clock().now()).await.unwrap();
+    let without = of("range=7d").await.json();
+    assert!(0 < calls(&without) && calls(&without) < calls(&default), "{without}");
     let wrong = of("attribution=first").await;
     assert_eq!(
         (wrong.status, &wrong.json()["error"]["param"]),
         (StatusCode::BAD_REQUEST, &Value::from("attribution"))
     );
     let signals = get(&stage, "/api/v1/signals?range=7d", &cookie).await.json();
-    assert!(signals["range"]["from_ms"].is_i64() && signals["grounding_coverage"].is_null(), "{signals}");
+    assert!(signals["range"]["from_ms"].is_i64() && signals["hallucination_proxy"].is_null(), "{signals}");
+}
+
+#[tokio::test]
+async fn golden_signals_say_what_they_rest_on_and_follow_the_filters() {
+    let stage = full().await;
+    let cookie = session(&stage, "ada").await;
+    let judged = async |search: &str| {
+        let answer = get(&stage, &format!("/api/v1/signals?range=7d{search}"), &cookie).await.json();
+        answer["grounding_judged"].as_u64().unwrap()
+    };
+    let (all, some) = (judged("").await, judged("&model=gpt-4o-mini").await);
+    assert!(0 < some && some < all, "{some} of {all}");
+    assert_eq!(judged("&model=nobody-asked-for-this").await, 0);
+    let page = get(&stage, "/?range=7d&model=gpt-4o-mini", &cookie).await.text;
+    // What was judged has its value and how many; what was not says so and shows no number.
+    assert!(page.contains("87.5%") && page.contains(&format!("{some} judged calls")), "{page}");
+    assert_eq!(page.matches("no judged calls yet").count(), 1, "{page}");
+    for words in ["no retrievals yet", "no tool executions yet", "none of", "none measured yet"] {
+        assert!(page.contains(words), "{words}: {page}");
+    }
+    assert!(
+        page.contains("Share of an answer&#x27;s claims") || page.contains("Share of an answer's claims")
+    );
 }
 
 #[tokio::test]

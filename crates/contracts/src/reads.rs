@@ -110,24 +110,24 @@ pub struct Group {
     pub totals: Totals,
 }
 
-/// Shares that tell how well the platform works; `None` while nothing was observed. See `queries/read/` for definitions.
+/// Shares of calls and tokens; `None` while nothing was observed.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
-pub struct GoldenSignals {
+pub struct Shares {
     /// Failed calls / calls.
     pub error_rate: Option<f64>,
-    /// Failed tool executions / tool executions.
-    pub tool_error_rate: Option<f64>,
-    /// Retrievals with at least one returned document / retrievals.
-    pub retrieval_hit_rate: Option<f64>,
     /// Input tokens read from a provider's cache / input tokens.
     pub cache_read_share: Option<f64>,
 }
 
-/// The seed's golden signals, each as its query in `queries/read/signal_*.sql` defines it; `None` while nothing was observed.
+/// The golden signals, each as its query in `queries/read/signal_*.sql` defines it and with how much it rests on; `None` while
+/// nothing was observed.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Signals {
     /// Retrievals with a document that the answer used or the truth set names / retrievals.
     pub retrieval_hit_rate: Option<f64>,
+    /// Retrievals.
+    pub retrievals: u64,
     /// Of the retrievals, how many can be told: the rest have no verdict and no truth, and count as misses.
     pub retrievals_known: u64,
     /// To the first token, per request.
@@ -136,12 +136,22 @@ pub struct Signals {
     pub ttft_per_attempt: Option<Quantiles>,
     /// Mean probability that an answer contains what its context does not support.
     pub hallucination_proxy: Option<f64>,
+    /// Answers that it is the mean of.
+    pub hallucination_judged: u64,
     /// Mean share of an answer's claims that the context supports.
     pub grounding_coverage: Option<f64>,
+    /// Answers that it is the mean of.
+    pub grounding_judged: u64,
     /// Failed tool executions / tool executions.
     pub tool_error_rate: Option<f64>,
+    /// Tool executions.
+    pub tools: u64,
     /// All cost of the calls tied to actions / useful actions.
     pub dollars_per_useful_action: Option<Usd>,
+    /// Actions of which a call is known.
+    pub actions: u64,
+    /// Of them, the useful ones.
+    pub useful_actions: u64,
 }
 
 /// Exact quantiles, milliseconds.
@@ -175,7 +185,7 @@ pub struct Overview {
     /// By error class, most frequent first.
     pub by_error: Vec<Group>,
     /// Shares.
-    pub signals: GoldenSignals,
+    pub shares: Shares,
 }
 
 /// One line of the Calls page.

@@ -2,12 +2,31 @@
 
 /// The reads.
 pub(crate) mod read {
+    // What several reads begin with is a part: common table expressions without their WITH.
     macro_rules! reads {
-        ($($name:ident = $file:literal),* $(,)?) => {
-            $(pub(crate) const $name: &str = include_str!(concat!("../../../queries/read/", $file));)*
+        ($($name:ident = $file:literal $(after $first:literal $(and $next:literal)*)?),* $(,)?) => {
+            $(pub(crate) const $name: &str = concat!(
+                $("WITH\n", part!($first), $(",\n", part!($next),)*)?
+                read!($file)
+            );)*
             /// All of them with their file names.
             #[cfg(test)]
             pub(crate) const ALL: &[(&str, &str)] = &[$(($file, $name)),*];
+            /// The text of every file, as it lies in its folder.
+            #[cfg(test)]
+            pub(crate) const FILES: &[&str] = &[$(read!($file) $(, part!($first) $(, part!($next))*)?),*];
+        };
+    }
+
+    macro_rules! read {
+        ($file:literal) => {
+            include_str!(concat!("../../../queries/read/", $file))
+        };
+    }
+
+    macro_rules! part {
+        ($file:literal) => {
+            include_str!(concat!("../../../queries/parts/", $file))
         };
     }
 
@@ -32,7 +51,7 @@ pub(crate) mod read {
         FACETS = "facets.sql",
         JUDGE_CALLS = "judge_calls.sql",
         JUDGE_RETRIEVALS = "judge_retrievals.sql",
-        OUTCOME_ACTIONS = "outcome_actions.sql",
+        OUTCOME_ACTIONS = "outcome_actions.sql" after "served_actions.sql",
         OUTCOME_FEEDBACK = "outcome_feedback.sql",
         OUTCOME_POOLS = "outcome_pools.sql",
         OUTCOME_SPEND = "outcome_spend.sql",
@@ -43,13 +62,12 @@ pub(crate) mod read {
         OVERVIEW_USAGE_FILTERED = "overview_usage_filtered.sql",
         PING = "ping.sql",
         SERVER_VERSION = "server_version.sql",
-        SIGNALS = "signals.sql",
-        SIGNAL_DOLLARS = "signal_dollars_per_useful_action.sql",
-        SIGNAL_GROUNDING = "signal_grounding_coverage.sql",
-        SIGNAL_HALLUCINATION = "signal_hallucination_proxy.sql",
-        SIGNAL_RETRIEVAL = "signal_retrieval_hit_rate.sql",
-        SIGNAL_TOOLS = "signal_tool_error_rate.sql",
-        SIGNAL_TTFT = "signal_time_to_first_token.sql",
+        SIGNAL_DOLLARS = "signal_dollars_per_useful_action.sql" after "picked_calls.sql" and "served_actions.sql",
+        SIGNAL_GROUNDING = "signal_grounding_coverage.sql" after "picked_calls.sql",
+        SIGNAL_HALLUCINATION = "signal_hallucination_proxy.sql" after "picked_calls.sql",
+        SIGNAL_RETRIEVAL = "signal_retrieval_hit_rate.sql" after "picked_calls.sql",
+        SIGNAL_TOOLS = "signal_tool_error_rate.sql" after "picked_calls.sql",
+        SIGNAL_TTFT = "signal_time_to_first_token.sql" after "picked_calls.sql",
         UNJUDGED_CALLS = "unjudged_calls.sql",
         VITALS = "vitals.sql",
     }

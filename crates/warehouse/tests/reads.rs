@@ -84,9 +84,8 @@ async fn the_overview_sums_what_is_in_the_range() {
     assert_eq!(tenants, [("acme", 5)]);
     let errors: Vec<_> = overview.by_error.iter().map(|g| (g.name.as_str(), g.totals.errors)).collect();
     assert_eq!(errors, [("rate_limited", 1)]);
-    assert_eq!(overview.signals.error_rate, Some(0.2));
-    assert_eq!(overview.signals.cache_read_share, Some(0.4));
-    assert_eq!((overview.signals.tool_error_rate, overview.signals.retrieval_hit_rate), (None, None));
+    assert_eq!(overview.shares.error_rate, Some(0.2));
+    assert_eq!(overview.shares.cache_read_share, Some(0.4));
 }
 
 #[tokio::test]
@@ -179,7 +178,7 @@ async fn an_empty_database_answers_with_empty_buckets() {
         warehouse.overview(&scope("acme"), two_hours(), 600, &CallFilter::default()).await.unwrap();
     assert_eq!(overview.series.len(), 12);
     assert_eq!(overview.totals, contracts::reads::Totals::default());
-    assert!(overview.by_model.is_empty() && overview.signals.error_rate.is_none());
+    assert!(overview.by_model.is_empty() && overview.shares.error_rate.is_none());
     let page = warehouse.calls(&scope("acme"), two_hours(), &CallFilter::default(), None, 10).await.unwrap();
     assert!(page.calls.is_empty() && page.next.is_none());
     assert_eq!(
@@ -327,8 +326,10 @@ async fn a_call_comes_with_its_trace_and_its_text_is_found() {
         assert_eq!(page.calls.len(), expected, "{text}");
         assert!(page.calls.iter().all(|call| call.request_id == "req-1"));
     }
-    let overview =
-        warehouse.overview(&scope("acme"), two_hours(), 3600, &CallFilter::default()).await.unwrap();
-    assert_eq!(overview.signals.tool_error_rate, Some(1.0));
-    assert_eq!(overview.signals.retrieval_hit_rate, Some(0.5));
+    let signals =
+        warehouse.golden_signals(&scope("acme"), two_hours(), &CallFilter::default()).await.unwrap();
+    assert_eq!((signals.tool_error_rate, signals.tools), (Some(1.0), 1));
+    // That documents came back does not say that they were used.
+    assert_eq!((signals.retrievals, signals.retrievals_known), (2, 0));
+    assert_eq!(signals.retrieval_hit_rate, Some(0.0));
 }

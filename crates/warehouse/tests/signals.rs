@@ -4,7 +4,7 @@ mod common;
 
 use common::{T0_MS, call, scope};
 use contracts::Usd;
-use contracts::reads::{Signals, TimeRange};
+use contracts::reads::{CallFilter, Outcome, Signals, TimeRange};
 use warehouse::testing::Engine;
 use warehouse::{EventRow, SpanRow};
 
@@ -60,9 +60,13 @@ fn near(found: Option<f64>, expected: f64) {
 async fn each_signal_is_what_its_definition_says() {
     let engine = Engine::start().await;
     let warehouse = engine.warehouse("control_tower").await;
-    assert_eq!(warehouse.golden_signals(&scope("acme"), RANGE).await.unwrap(), Signals::default());
+    let any = CallFilter::default();
+    assert_eq!(warehouse.golden_signals(&scope("acme"), RANGE, &any).await.unwrap(), Signals::default());
 
-    let ttft = |number: u64, ms: u64| SpanRow { ttft_ns: ms * 1_000_000, ..call("acme", number, 1_000) };
+    let ttft = |number: u64, ms: u64| {
+        let model = if number == 1 { "gpt-large" } else { "gpt-small" };
+        SpanRow { ttft_ns: ms * 1_000_000, request_model: model.into(), ..call("acme", number, 1_000) }
+    };
     let attempt = |number: u64, ms: u64| common::attempt(&ttft(number, ms));
     let spans = vec![
         // Requests of 100, 200 and 300 ms, and one without content; attempts of 50 and 150 ms.
@@ -70,13 +74,13 @@ async fn each_signal_is_what_its_definition_says() {
         ttft(2, 200),
         ttft(3, 300),
         ttft(4, 0),
-        attempt(11, 50),
-        attempt(12, 150),
+        attempt(1, 50),
+        attempt(2, 150),
         // Of four tool executions one failed by class, one by status.
         step(1, 1, "execute_tool"),
         step(2, 1, "execute_tool"),
         SpanRow { error_type: "timeout".into(), ..step(3, 1, "execute_tool") },
-        SpanRow { status: "error".into(), ..step(4, 1, "execute_tool") },
+        SpanRow { status: "error".into(), ..step(4, 2, "execute_tool") },
         // Of five retrievals: one used by the answer, one named by the truth, one used for no supported claim, one not judged, one empty.
         retrieval(5, 1, r#"[{"id":"a","score":0.9},{"id":"b"}]"#, ""),
         retrieval(6, 9, r#"[{"id":"c"}]"#, r#"["x","c"]"#),
@@ -114,10 +118,11 @@ async fn each_signal_is_what_its_definition_says() {
     ];
     warehouse.insert_events(&events, "events").await.unwrap();
 
-    let signals = warehouse.golden_signals(&scope("acme"), RANGE).await.unwrap();
+    let signals = warehouse.golden_signals(&scope("acme"), RANGE, &any).await.unwrap();
     near(signals.tool_error_rate, 2.0 / 4.0);
     near(signals.retrieval_hit_rate, 2.0 / 5.0);
-    assert_eq!(signals.retrievals_known, 4);
+    assert_eq!((signals.retrievals, signals.retrievals_known, signals.tools), (5, 4, 4));
+    assert_eq!((signals.hallucination_judged, signals.grounding_judged), (2, 2));
     near(signals.hallucination_proxy, 0.4);
     near(signals.grounding_coverage, 0.25);
     let (request, attempt) = (signals.ttft_per_request.unwrap(), signals.ttft_per_attempt.unwrap());
@@ -127,4 +132,27 @@ async fn each_signal_is_what_its_definition_says() {
     near(Some(attempt.p50_ms), 100.0);
     // Two calls of 0.003 dollars; the first was judged twice and the second once, at 0.001 dollars each.
     assert_eq!(signals.dollars_per_useful_action, Some("0.009".parse::<Usd>().unwrap()));
+    assert_eq!((signals.actions, signals.useful_actions), (2, 1));
+
+    // The same over calls of one model: the one with verdicts 0.2 and 0.5, three of four tool executions, and the useful action.
+    let first = CallFilter { models: vec!["gpt-large".to_owned()], ..CallFilter::default() };
+    let signals = warehouse.golden_signals(&scope("acme"), RANGE, &first).await.unwrap();
+    near(signals.hallucination_proxy, 0.2);
+    near(signals.grounding_coverage, 0.5);
+    near(signals.tool_error_rate, 1.0 / 3.0);
+    near(signals.retrieval_hit_rate, 1.0 / 2.0);
+    assert_eq!((signals.hallucination_judged, signals.retrievals, signals.tools), (1, 2, 3));
+    let (request, attempt) = (signals.ttft_per_request.unwrap(), signals.ttft_per_attempt.unwrap());
+    assert_eq!((request.measured, attempt.measured), (1, 1));
+    assert_eq!(signals.dollars_per_useful_action, Some("0.005".parse::<Usd>().unwrap()));
+    assert_eq!((signals.actions, signals.useful_actions), (1, 1));
+    // A filter that picks no call leaves nothing, whatever it asks for.
+    for filter in [
+        CallFilter { text: Some("nobody said this".to_owned()), ..CallFilter::default() },
+        CallFilter { outcome: Some(Outcome::Error), ..CallFilter::default() },
+        CallFilter { keys: vec!["key-z".to_owned()], ..CallFilter::default() },
+    ] {
+        let signals = warehouse.golden_signals(&scope("acme"), RANGE, &filter).await.unwrap();
+        assert_eq!(signals, Signals::default(), "{filter:?}");
+    }
 }

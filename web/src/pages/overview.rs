@@ -1,6 +1,7 @@
 //! Overview: how the platform does, over a stretch of time and against the one before.
 
-use crate::api::types::{Me, OverviewAnswer};
+use crate::api::Problem;
+use crate::api::types::{Me, OverviewAnswer, SignalsAnswer};
 use crate::components::chart::{Chart, Mark, Series, Unit};
 use crate::components::empty::FirstCall;
 use crate::components::figures::Count;
@@ -11,6 +12,7 @@ use crate::components::kpi::{Better, Kpi};
 use crate::components::live::LiveSwitch;
 use crate::components::loading::loaded;
 use crate::components::range::RangePicker;
+use crate::components::signals::SignalTiles;
 use crate::components::url::{use_query, use_search};
 use crate::query::Query;
 use crate::{api, format};
@@ -24,7 +26,11 @@ pub(crate) fn OverviewPage() -> impl IntoView {
     let search = use_search(|path| path == "/");
     let (query, me) = (use_query(search), use_viewer());
     let overview = Resource::new(move || search.get(), api::overview);
-    let refresh = Callback::new(move |()| overview.refetch());
+    let signals = Resource::new(move || search.get(), api::signals);
+    let refresh = Callback::new(move |()| {
+        overview.refetch();
+        signals.refetch();
+    });
     view! {
         <Title text="Overview · Control Tower"/>
         <header class="page-head">
@@ -40,15 +46,20 @@ pub(crate) fn OverviewPage() -> impl IntoView {
             move |answer| {
                 let query = query.get_untracked();
                 let me = me.get_untracked().and_then(Result::ok).unwrap_or_default();
-                content(answer, query, &me)
+                content(answer, signals, query, &me)
             },
         )}
     }
     .into_any()
 }
 
-fn content(answer: OverviewAnswer, query: Query, me: &Me) -> AnyView {
-    let Overview { totals, previous, bucket_seconds, series, by_model, by_tenant, by_error, signals } =
+fn content(
+    answer: OverviewAnswer,
+    signals: Resource<Result<SignalsAnswer, Problem>>,
+    query: Query,
+    me: &Me,
+) -> AnyView {
+    let Overview { totals, previous, bucket_seconds, series, by_model, by_tenant, by_error, shares } =
         answer.overview;
     if totals.calls == 0 {
         return view! { <FirstCall gateway_url=me.gateway_url.clone()/> }.into_any();
@@ -66,12 +77,11 @@ fn content(answer: OverviewAnswer, query: Query, me: &Me) -> AnyView {
     let estimated = format::share(totals.estimated, totals.calls);
     view! {
         {kpis(&totals, &previous, &series)}
+        <SignalTiles signals/>
         <div class="charts">{charts(&series, bucket_seconds)}</div>
-        <dl class="signals card">
-            {signal("Tool errors", signals.tool_error_rate, "Failed tool executions of all tool executions")}
-            {signal("Retrieval hits", signals.retrieval_hit_rate, "Retrievals that returned at least one document, of all retrievals")}
-            {signal("Cache reads", signals.cache_read_share, "Input tokens read from a provider's cache, of all input tokens")}
-            {signal("Estimated usage", estimated, "Calls whose tokens were estimated or partial rather than reported")}
+        <dl class="shares card">
+            {share("Cache reads", shares.cache_read_share, "Input tokens read from a provider's cache, of all input tokens")}
+            {share("Estimated usage", estimated, "Calls whose tokens were estimated or partial rather than reported")}
             {(totals.unpriced > 0).then(|| view! {
                 <div title="Calls with usage for which the price book has no price: they count as zero in the cost">
                     <dt>"Unpriced calls"</dt>
@@ -88,7 +98,7 @@ fn content(answer: OverviewAnswer, query: Query, me: &Me) -> AnyView {
     .into_any()
 }
 
-fn signal(name: &'static str, share: Option<f64>, title: &'static str) -> impl IntoView {
+fn share(name: &'static str, share: Option<f64>, title: &'static str) -> impl IntoView {
     view! {
         <div title=title>
             <dt>{name}</dt>

@@ -95,6 +95,13 @@ pub(crate) async fn outcomes(viewer: Viewer, RawQuery(search): RawQuery) -> Answ
         ("from" = Option<String>, Query, description = "Start, RFC 3339 or milliseconds since the epoch; with `to`"),
         ("to" = Option<String>, Query, description = "End, exclusive; with `from`"),
         ("tenant" = Option<Vec<String>>, Query, description = "Tenant ids; all visible ones when absent"),
+        ("route" = Option<Vec<String>>, Query, description = "Routes"),
+        ("model" = Option<Vec<String>>, Query, description = "Models, as asked for"),
+        ("key" = Option<Vec<String>>, Query, description = "Key ids"),
+        ("status" = Option<String>, Query, description = "ok or error"),
+        ("min_cost" = Option<String>, Query, description = "Least total cost, USD"),
+        ("min_ms" = Option<u64>, Query, description = "Least duration, milliseconds"),
+        ("q" = Option<String>, Query, description = "Text in prompt or answer, or an exact request, trace or response id"),
     ),
     responses((status = 200, description = "The golden signals of a range.", body = SignalsAnswer), (status = "4XX", description = "The request is at fault", body = ErrorAnswer),
         (status = "5XX", description = "A store is at fault; try again", body = ErrorAnswer)))]

@@ -64,7 +64,12 @@ pub trait Reads: Send + Sync {
         skipped_keys: &'a [String],
     ) -> Reading<'a, OutcomeReport>;
     /// See `Warehouse::golden_signals`.
-    fn golden_signals<'a>(&'a self, scope: &'a TenantScope, range: TimeRange) -> Reading<'a, Signals>;
+    fn golden_signals<'a>(
+        &'a self,
+        scope: &'a TenantScope,
+        range: TimeRange,
+        filter: &'a CallFilter,
+    ) -> Reading<'a, Signals>;
     /// Whether the store answers.
     fn ping(&self) -> Reading<'_, ()>;
 }
@@ -115,15 +120,12 @@ pub async fn outcomes(viewer: &Viewer, search: &str) -> Result<OutcomesAnswer, A
         return Ok(OutcomesAnswer { range: range.into(), report });
     };
     let snapshot = viewer.state.parts.control.snapshot().await.map_err(from_control)?;
-    // What judges ask models is in the cost of judging already.
-    let judges = visible_keys(viewer).await?.into_iter().filter(|key| key.name == JUDGES_KEY);
-    let judges: Vec<String> = judges.map(|key| key.id.to_string()).collect();
+    // What judges ask models is in the cost of judging already. Evaluators note the keys that they do so with.
+    let judges = viewer.state.parts.control.judging().keys().await.map_err(from_control)?;
+    let judges: Vec<String> = judges.iter().map(ToString::to_string).collect();
     let read = viewer.state.parts.reads.outcomes(&scope, range, attribution, &snapshot.prices, &judges);
     Ok(OutcomesAnswer { range: range.into(), report: timed(viewer, "outcomes", read).await? })
 }
-
-/// Name of the key with which our own judges ask models, as the first start makes it.
-const JUDGES_KEY: &str = "judges";
 
 /// Takes `attribution` out of a search.
 fn attribution(search: &str) -> Result<(Attribution, String), ApiError> {
@@ -142,15 +144,15 @@ fn attribution(search: &str) -> Result<(Attribution, String), ApiError> {
     Ok((rule, rest.join("&")))
 }
 
-/// The golden signals.
+/// The golden signals, over the calls that the filters pick.
 pub async fn signals(viewer: &Viewer, search: &str) -> Result<SignalsAnswer, ApiError> {
     let query = parse(search)?;
     let range = query.span.resolve(now(viewer).unix_millis());
     let Some(scope) = scope(viewer, &query).await? else {
         return Ok(SignalsAnswer { range: range.into(), signals: Signals::default() });
     };
-    let signals = timed(viewer, "signals", viewer.state.parts.reads.golden_signals(&scope, range)).await?;
-    Ok(SignalsAnswer { range: range.into(), signals })
+    let read = viewer.state.parts.reads.golden_signals(&scope, range, &query.filter);
+    Ok(SignalsAnswer { range: range.into(), signals: timed(viewer, "signals", read).await? })
 }
 
 /// A page of calls.

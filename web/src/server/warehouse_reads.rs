@@ -69,10 +69,15 @@ impl Reads for Warehouse {
         })
     }
 
-    fn golden_signals<'a>(&'a self, scope: &'a TenantScope, range: TimeRange) -> Reading<'a, Signals> {
-        Box::pin(
-            async move { Self::golden_signals(self, scope, range).await.map_err(|error| read_error(&error)) },
-        )
+    fn golden_signals<'a>(
+        &'a self,
+        scope: &'a TenantScope,
+        range: TimeRange,
+        filter: &'a CallFilter,
+    ) -> Reading<'a, Signals> {
+        Box::pin(async move {
+            Self::golden_signals(self, scope, range, filter).await.map_err(|error| read_error(&error))
+        })
     }
 
     fn ping(&self) -> Reading<'_, ()> {

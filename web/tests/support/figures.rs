@@ -4,8 +4,8 @@
 use contracts::outcomes::{Attribution, OutcomeGroup, OutcomeReport};
 use contracts::price::PriceBook;
 use contracts::reads::{
-    Bucket, CallCursor, CallDetail, CallFilter, CallPage, CallRow, Facets, GoldenSignals, Group, Outcome,
-    Overview, Signals, SpanEvent, SpanView, TenantScope, TimeRange, Totals,
+    Bucket, CallCursor, CallDetail, CallFilter, CallPage, CallRow, Facets, Group, Outcome, Overview, Shares,
+    Signals, SpanEvent, SpanView, TenantScope, TimeRange, Totals,
 };
 use contracts::{TokenUsage, Usd};
 use std::collections::BTreeMap;
@@ -111,12 +111,7 @@ impl Reads for Figures {
                     .into_iter()
                     .filter(|g| !g.name.is_empty())
                     .collect(),
-                signals: GoldenSignals {
-                    error_rate: Some(0.02),
-                    tool_error_rate: Some(0.013),
-                    retrieval_hit_rate: None,
-                    cache_read_share: Some(0.41),
-                },
+                shares: Shares { error_rate: Some(0.02), cache_read_share: Some(0.41) },
             })
         })
     }
@@ -190,11 +185,12 @@ impl Reads for Figures {
         range: TimeRange,
         attribution: Attribution,
         _prices: &'a PriceBook,
-        _skipped_keys: &'a [String],
+        skipped_keys: &'a [String],
     ) -> Reading<'a, OutcomeReport> {
         Box::pin(async move {
             self.up()?;
-            let calls = self.select(scope, range, &CallFilter::default());
+            let mut calls = self.select(scope, range, &CallFilter::default());
+            calls.retain(|call| !skipped_keys.contains(&call.key_id));
             let overhead_calls = calls.len() as u64;
             let overhead = calls.iter().map(|call| call.cost).sum();
             let total = OutcomeGroup { overhead_calls, overhead, ..OutcomeGroup::default() };
@@ -202,11 +198,22 @@ impl Reads for Figures {
         })
     }
 
-    fn golden_signals<'a>(&'a self, scope: &'a TenantScope, range: TimeRange) -> Reading<'a, Signals> {
+    fn golden_signals<'a>(
+        &'a self,
+        scope: &'a TenantScope,
+        range: TimeRange,
+        filter: &'a CallFilter,
+    ) -> Reading<'a, Signals> {
         Box::pin(async move {
             self.up()?;
-            let calls = self.select(scope, range, &CallFilter::default());
-            Ok(Signals { retrievals_known: calls.len() as u64, ..Signals::default() })
+            let calls = self.select(scope, range, filter).len() as u64;
+            // Answers are judged, and nothing else was seen: what has nothing behind it must say so.
+            Ok(Signals {
+                grounding_coverage: (calls > 0).then_some(0.875),
+                grounding_judged: calls,
+                actions: calls,
+                ..Signals::default()
+            })
         })
     }
 

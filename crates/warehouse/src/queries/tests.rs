@@ -40,6 +40,7 @@ fn bind(query: Query, sql: &str) -> Query {
         ("trace" | "text", _) => query.param(name, "b".repeat(32)),
         ("run", _) => query.param(name, "run-1"),
         ("from_position", _) => query.param(name, 0),
+        (_, "Bool") => query.param(name, true),
         (_, "String") => query.param(name, ""),
         ("min_cost", _) => query.param(name, "0"),
         (_, "UInt32" | "UInt64" | "Float64") => query.param(name, 60),
@@ -58,7 +59,7 @@ async fn explain(
 #[test]
 fn no_file_of_the_folder_is_forgotten_and_each_tells_what_it_is() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../queries");
-    let texts = read::ALL.iter().map(|(_, sql)| *sql);
+    let texts = read::FILES.iter().copied();
     let migrations = MIGRATIONS.iter().map(|migration| migration.sql);
     let embedded: BTreeSet<&str> = texts
         .chain(migrations)
@@ -75,9 +76,12 @@ fn no_file_of_the_folder_is_forgotten_and_each_tells_what_it_is() {
         }
     }
     assert_eq!(files, embedded.len());
+    for file in read::FILES {
+        let header: String = file.lines().take_while(|line| line.starts_with("--")).collect();
+        assert!(header.contains("Parameters:"), "does not name its parameters: {header}");
+    }
     for (name, sql) in read::ALL {
-        let header: String = sql.lines().take_while(|line| line.starts_with("--")).collect();
-        assert!(header.contains("Parameters:"), "{name} does not name its parameters");
+        let header: String = sql.lines().filter(|line| line.starts_with("--")).collect();
         for (parameter, _) in parameters(sql) {
             assert!(header.contains(parameter), "{name} does not explain {parameter}");
         }

@@ -9,7 +9,7 @@ use crate::client::{Limits, Warehouse, within};
 use crate::error::{WarehouseError, failed};
 use crate::queries::read;
 use clickhouse::query::Query;
-use contracts::reads::{Bucket, CallFilter, GoldenSignals, Group, Overview, TenantScope, TimeRange, Totals};
+use contracts::reads::{Bucket, CallFilter, Group, Overview, Shares, TenantScope, TimeRange, Totals};
 use contracts::{TokenUsage, Usd};
 use std::collections::HashMap;
 
@@ -49,14 +49,6 @@ struct LatencyColumns {
     name: String,
     duration_ms: Vec<f64>,
     ttft_ms: Vec<f64>,
-}
-
-#[derive(clickhouse::Row, serde::Deserialize)]
-struct SignalColumns {
-    tools: u64,
-    tools_failed: u64,
-    retrievals: u64,
-    retrievals_hit: u64,
 }
 
 /// Which group a row of an answer belongs to: kind, previous range or not, start of the bucket, name.
@@ -155,9 +147,8 @@ impl Warehouse {
             });
         }
         let question = Question { scope, range, bucket_s, filter };
-        let (usage, latency, signals) =
-            tokio::try_join!(self.usage(question), self.latency(question), self.signals(scope, range))?;
-        Ok(answer(question, usage, latency, &signals))
+        let (usage, latency) = tokio::try_join!(self.usage(question), self.latency(question))?;
+        Ok(answer(question, usage, latency))
     }
 
     async fn usage(&self, question: Question<'_>) -> Result<Vec<UsageColumns>, WarehouseError> {
@@ -181,11 +172,6 @@ impl Warehouse {
             _ => read(read::OVERVIEW_LATENCY_FILTERED).await,
         }
     }
-
-    async fn signals(&self, scope: &TenantScope, range: TimeRange) -> Result<SignalColumns, WarehouseError> {
-        let query = self.read(read::SIGNALS, Limits::NARROW).tenants(scope).range(range);
-        within(query.fetch_one()).await.map_err(failed("read the golden signals"))
-    }
 }
 
 /// The part of a range that is whole units of `unit_ms`; the empty range at its end when there is none.
@@ -205,12 +191,7 @@ impl Question<'_> {
     }
 }
 
-fn answer(
-    question: Question<'_>,
-    usage: Vec<UsageColumns>,
-    latency: Vec<LatencyColumns>,
-    signals: &SignalColumns,
-) -> Overview {
+fn answer(question: Question<'_>, usage: Vec<UsageColumns>, latency: Vec<LatencyColumns>) -> Overview {
     let mut groups: HashMap<Key, Totals> = HashMap::new();
     for row in usage {
         let key = (row.kind.clone(), row.previous == 1, row.bucket_s, row.name.clone());
@@ -249,10 +230,8 @@ fn answer(
     by_error.sort_by(|a, b| (b.totals.calls, &a.name).cmp(&(a.totals.calls, &b.name)));
     by_error.truncate(MAX_GROUPS);
     Overview {
-        signals: GoldenSignals {
+        shares: Shares {
             error_rate: share(totals.errors, totals.calls),
-            tool_error_rate: share(signals.tools_failed, signals.tools),
-            retrieval_hit_rate: share(signals.retrievals_hit, signals.retrievals),
             cache_read_share: share(totals.usage.cache_read, totals.usage.input),
         },
         totals,

@@ -1,13 +1,13 @@
 //! The golden signals, each from its own named query.
 
-use super::{Bind, check_range};
+use super::{Bind, check_range, searched_text};
 use crate::client::{Limits, Warehouse, within};
 use crate::error::{WarehouseError, failed};
 use crate::queries::read;
 use clickhouse::{Row, RowOwned, RowRead};
 use contracts::Usd;
 use contracts::outcomes::{Costs, OutcomeGroup};
-use contracts::reads::{Quantiles, Signals, TenantScope, TimeRange};
+use contracts::reads::{CallFilter, Quantiles, Signals, TenantScope, TimeRange};
 use serde::Deserialize;
 
 #[derive(Row, Deserialize)]
@@ -42,25 +42,37 @@ struct FirstToken {
 struct Dollars {
     cost: i128,
     useful: u64,
-    #[expect(dead_code, reason = "for people who run the query")]
     actions: u64,
 }
 
+/// Spans of a call's trace start within a day of it, and calls that served an action within 31: a filter looks that far around the range.
+const AROUND_CALLS_DAYS: u32 = 1;
+const AROUND_ACTIONS_DAYS: u32 = 31;
+
+/// What the signals are asked for.
+#[derive(Clone, Copy)]
+struct Question<'a> {
+    scope: &'a TenantScope,
+    range: TimeRange,
+    filter: &'a CallFilter,
+}
+
 impl Warehouse {
-    /// The golden signals of a range.
+    /// The golden signals of a range, over calls that `filter` picks and what belongs to them.
     pub async fn golden_signals(
         &self,
         scope: &TenantScope,
         range: TimeRange,
+        filter: &CallFilter,
     ) -> Result<Signals, WarehouseError> {
-        let range = check_range(range)?;
+        let asked = Question { scope, range: check_range(range)?, filter };
         let (retrieval, tools, hallucination, grounding, first, dollars) = tokio::try_join!(
-            self.signal::<Retrievals>(read::SIGNAL_RETRIEVAL, scope, range),
-            self.signal::<Share>(read::SIGNAL_TOOLS, scope, range),
-            self.signal::<Mean>(read::SIGNAL_HALLUCINATION, scope, range),
-            self.signal::<Mean>(read::SIGNAL_GROUNDING, scope, range),
-            self.signal::<FirstToken>(read::SIGNAL_TTFT, scope, range),
-            self.signal::<Dollars>(read::SIGNAL_DOLLARS, scope, range),
+            self.signal::<Retrievals>(read::SIGNAL_RETRIEVAL, asked, AROUND_CALLS_DAYS),
+            self.signal::<Share>(read::SIGNAL_TOOLS, asked, AROUND_CALLS_DAYS),
+            self.signal::<Mean>(read::SIGNAL_HALLUCINATION, asked, AROUND_CALLS_DAYS),
+            self.signal::<Mean>(read::SIGNAL_GROUNDING, asked, AROUND_CALLS_DAYS),
+            self.signal::<FirstToken>(read::SIGNAL_TTFT, asked, AROUND_CALLS_DAYS),
+            self.signal::<Dollars>(read::SIGNAL_DOLLARS, asked, AROUND_ACTIONS_DAYS),
         )?;
         let per = |scope: &str| {
             let row = first.iter().find(|row| row.scope == scope)?;
@@ -68,26 +80,41 @@ impl Warehouse {
             Some(Quantiles { measured, p50_ms, p95_ms, p99_ms })
         };
         let mean = |rows: &[Mean]| rows.first().and_then(|row| ratio(row.total, row.of));
+        let judged = |rows: &[Mean]| rows.first().map_or(0, |row| row.of);
         Ok(Signals {
             retrieval_hit_rate: retrieval.first().and_then(|row| share(row.hits, row.of)),
+            retrievals: retrieval.first().map_or(0, |row| row.of),
             retrievals_known: retrieval.first().map_or(0, |row| row.known),
             ttft_per_request: per("request"),
             ttft_per_attempt: per("attempt"),
             hallucination_proxy: mean(&hallucination),
+            hallucination_judged: judged(&hallucination),
             grounding_coverage: mean(&grounding),
+            grounding_judged: judged(&grounding),
             tool_error_rate: tools.first().and_then(|row| share(row.hits, row.of)),
+            tools: tools.first().map_or(0, |row| row.of),
             dollars_per_useful_action: dollars.first().and_then(per_useful),
+            actions: dollars.first().map_or(0, |row| row.actions),
+            useful_actions: dollars.first().map_or(0, |row| row.useful),
         })
     }
 
     async fn signal<R: RowOwned + RowRead>(
         &self,
         sql: &'static str,
-        scope: &TenantScope,
-        range: TimeRange,
+        asked: Question<'_>,
+        around_days: u32,
     ) -> Result<Vec<R>, WarehouseError> {
-        let query = self.read(sql, Limits { memory_bytes: 1 << 30, ..Limits::NARROW });
-        within(query.tenants(scope).range(range).fetch_all()).await.map_err(failed("read a golden signal"))
+        // A text is looked for in the messages themselves.
+        let limits = if searched_text(asked.filter).is_some() { Limits::TEXT } else { Limits::NARROW };
+        let query = self
+            .read(sql, Limits { memory_bytes: 1 << 30, ..limits })
+            .tenants(asked.scope)
+            .range(asked.range)
+            .filter(asked.filter)
+            .param("filtered", *asked.filter != CallFilter::default())
+            .param("picked_days", around_days);
+        within(query.fetch_all()).await.map_err(failed("read a golden signal"))
     }
 }
 

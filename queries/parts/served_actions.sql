@@ -1,0 +1,103 @@
+-- What was said of actions in a range, and the calls that served them with what judging those cost: `current`, `served` and `judged`, with
+-- which the report of outcomes and the golden signal both begin, so that their figures cannot part.
+-- Of the statements of one outcome the last received counts; those up to 31 days around the range are looked at, and calls that
+-- started up to 31 days around it. A call is direct when the action names it or its trace; the other calls of the traces of named
+-- answers are not.
+-- Parameters: tenants; from_ms <= time < to_ms (milliseconds since the epoch).
+-- Units: money US dollars; weight millionths.
+current AS
+(
+    SELECT
+        tenant_id, outcome_id,
+        argMax((event_id, time, name, outcome, value, unknown, received), (received, event_id)) AS said
+    FROM actions
+    WHERE tenant_id IN {tenants:Array(String)}
+      AND time >= fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC') - INTERVAL 31 DAY
+      AND time < fromUnixTimestamp64Milli({to_ms:Int64}, 'UTC') + INTERVAL 31 DAY
+    GROUP BY tenant_id, outcome_id
+    HAVING said.2 >= fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC') AND said.2 < fromUnixTimestamp64Milli({to_ms:Int64}, 'UTC')
+),
+links AS
+(
+    SELECT tenant_id, event_id, kind, id, max(weight) AS weight
+    FROM action_links
+    WHERE tenant_id IN {tenants:Array(String)}
+      AND time >= fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC') AND time < fromUnixTimestamp64Milli({to_ms:Int64}, 'UTC')
+      AND (tenant_id, event_id) IN (SELECT tenant_id, said.1 FROM current)
+    GROUP BY tenant_id, event_id, kind, id
+),
+named AS
+(
+    SELECT tenant_id, trace_id, span_id, response_id, request_id
+    FROM calls
+    WHERE tenant_id IN {tenants:Array(String)}
+      AND start_time >= fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC') - INTERVAL 31 DAY
+      AND start_time < fromUnixTimestamp64Milli({to_ms:Int64}, 'UTC') + INTERVAL 31 DAY
+      AND (response_id IN (SELECT id FROM links WHERE kind = 'response') OR request_id IN (SELECT id FROM links WHERE kind = 'response'))
+),
+traces AS
+(
+    SELECT tenant_id, event_id, trace_id, span_id, max(direct) AS direct, max(weight) AS weight
+    FROM
+    (
+        -- All calls of a trace that is named.
+        SELECT tenant_id, event_id, id AS trace_id, '' AS span_id, 1 AS direct, weight FROM links WHERE kind = 'trace'
+        UNION ALL
+        -- The call that is named, by its answer or its request.
+        SELECT links.tenant_id, links.event_id, by_id.trace_id, by_id.span_id, 1, links.weight
+        FROM links
+        INNER JOIN
+        (
+            SELECT DISTINCT tenant_id, trace_id, span_id, arrayJoin([response_id, request_id]) AS id FROM named
+        ) AS by_id ON by_id.tenant_id = links.tenant_id AND by_id.id = links.id
+        WHERE links.kind = 'response'
+        UNION ALL
+        -- The others of its trace.
+        SELECT links.tenant_id, links.event_id, by_id.trace_id, '', 0, 1000000
+        FROM links
+        INNER JOIN
+        (
+            SELECT DISTINCT tenant_id, trace_id, arrayJoin([response_id, request_id]) AS id FROM named
+        ) AS by_id ON by_id.tenant_id = links.tenant_id AND by_id.id = links.id
+        WHERE links.kind = 'response'
+    )
+    GROUP BY tenant_id, event_id, trace_id, span_id
+),
+served AS
+(
+    SELECT
+        traces.tenant_id AS tenant_id, traces.event_id AS event_id, calls.trace_id AS trace_id, calls.span_id AS span_id,
+        max(traces.direct) AS direct,
+        if(countIf(traces.span_id != '') > 0, maxIf(traces.weight, traces.span_id != ''), max(traces.weight)) AS weight,
+        any(calls.start_time) AS start_time, any(calls.operation) AS operation, any(calls.route) AS route,
+        any(calls.request_model) AS model, any(calls.prompt_name) AS prompt_name, any(calls.prompt_version) AS prompt_version,
+        any(calls.experiment_name) AS experiment, any(calls.experiment_variant) AS variant,
+        any(calls.cost_total) AS calls_cost, any(calls.cost_cache) AS cache_cost
+    FROM traces
+    INNER JOIN
+    (
+        SELECT *
+        FROM calls
+        WHERE tenant_id IN {tenants:Array(String)}
+          AND start_time >= fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC') - INTERVAL 31 DAY
+          AND start_time < fromUnixTimestamp64Milli({to_ms:Int64}, 'UTC') + INTERVAL 31 DAY
+          AND trace_id IN (SELECT trace_id FROM traces)
+    ) AS calls ON calls.tenant_id = traces.tenant_id AND calls.trace_id = traces.trace_id
+    WHERE traces.span_id IN ('', calls.span_id)
+    GROUP BY tenant_id, event_id, trace_id, span_id
+),
+judged AS
+(
+    SELECT tenant_id, trace_id, span_id, sum(cost) AS judges_cost
+    FROM
+    (
+        SELECT tenant_id, trace_id, span_id, judge, version, max(cost) AS cost
+        FROM evaluations
+        WHERE tenant_id IN {tenants:Array(String)} AND source = ''
+          AND call_time >= fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC') - INTERVAL 31 DAY
+          AND call_time < fromUnixTimestamp64Milli({to_ms:Int64}, 'UTC') + INTERVAL 31 DAY
+          AND trace_id IN (SELECT trace_id FROM traces)
+        GROUP BY tenant_id, trace_id, span_id, judge, version
+    )
+    GROUP BY tenant_id, trace_id, span_id
+)

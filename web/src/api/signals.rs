@@ -1,0 +1,16 @@
+//! The golden signals for a URL's query.
+
+use super::Problem;
+use super::types::SignalsAnswer;
+
+/// The golden signals for a URL's query.
+pub async fn signals(search: String) -> Result<SignalsAnswer, Problem> {
+    #[cfg(feature = "ssr")]
+    {
+        crate::server::reads::signals(&crate::server::page::viewer()?, &search).await.map_err(Problem::from)
+    }
+    #[cfg(not(feature = "ssr"))]
+    {
+        super::browser::get(&format!("/api/v1/signals{search}")).await
+    }
+}

@@ -1,0 +1,193 @@
+//! The golden signals: a tile each with its value, with how much the value rests on, and with what it means.
+
+use crate::api::Problem;
+use crate::api::types::SignalsAnswer;
+use crate::format;
+use contracts::reads::Signals;
+use leptos::prelude::*;
+
+/// A signal in words.
+struct Tile {
+    /// Part of its element's id.
+    id: &'static str,
+    name: &'static str,
+    /// None where there is nothing that it could be said of.
+    value: Option<String>,
+    /// The exact value, or more of it.
+    exact: String,
+    /// What it rests on, or what is missing.
+    note: String,
+    /// Its definition.
+    means: &'static str,
+}
+
+/// The tiles of the Overview. While they are read again, the old ones stay; without them the page is still of use.
+#[component]
+pub(crate) fn SignalTiles(
+    /// The figures.
+    signals: Resource<Result<SignalsAnswer, Problem>>,
+) -> impl IntoView {
+    view! {
+        <Transition fallback=|| view! { <dl class="tiles" aria-busy="true" aria-label="Loading"></dl> }>
+            {move || Suspend::new(async move {
+                match signals.await {
+                    Ok(answer) => tiles(&answer.signals),
+                    Err(problem) => view! {
+                        <p class="note bad" role="alert">
+                            "The golden signals cannot be read right now: " {problem.message}
+                        </p>
+                    }
+                    .into_any(),
+                }
+            })}
+        </Transition>
+    }
+    .into_any()
+}
+
+fn tiles(signals: &Signals) -> AnyView {
+    let tiles = [
+        judged(signals),
+        proxy(signals),
+        retrieval(signals),
+        tools(signals),
+        dollars(signals),
+        first_token(signals),
+    ];
+    view! { <dl class="tiles">{tiles.map(tile).collect_view()}</dl> }.into_any()
+}
+
+fn tile(tile: Tile) -> impl IntoView {
+    let id = format!("signal-{}", tile.id);
+    let described_by = id.clone();
+    let is_known = tile.value.is_some();
+    view! {
+        <div class="card tile" class:unknown=!is_known tabindex="0" aria-describedby=described_by data-signal=tile.id>
+            <dt>{tile.name}</dt>
+            <dd class="tile-value num">{tile.value.unwrap_or_else(|| String::from("–"))}</dd>
+            <dd class="tile-note">{tile.note}</dd>
+            <dd class="tip" id=id>
+                {tile.means}
+                {(!tile.exact.is_empty()).then(|| view! { <b class="num">{tile.exact}</b> })}
+            </dd>
+        </div>
+    }
+    .into_any()
+}
+
+fn judged(signals: &Signals) -> Tile {
+    Tile {
+        id: "grounding",
+        name: "Grounding coverage",
+        value: signals.grounding_coverage.map(|share| format::percent(Some(share))),
+        exact: exact(signals.grounding_coverage),
+        note: answers(signals.grounding_judged),
+        means: "Share of an answer's claims that its context supports; the mean over judged answers.",
+    }
+}
+
+fn proxy(signals: &Signals) -> Tile {
+    Tile {
+        id: "hallucination",
+        name: "Hallucination proxy",
+        value: signals.hallucination_proxy.map(|share| format::percent(Some(share))),
+        exact: exact(signals.hallucination_proxy),
+        note: answers(signals.hallucination_judged),
+        means: "Probability that an answer contains content that its context does not support, by the calibrated detector; \
+                the mean over judged answers.",
+    }
+}
+
+fn retrieval(signals: &Signals) -> Tile {
+    let (all, known) = (signals.retrievals, signals.retrievals_known);
+    let note = match (all, known) {
+        (0, _) => String::from("no retrievals yet"),
+        (all, 0) => format!("none of {} judged yet", counted(all, "retrieval", "retrievals")),
+        (all, known) => {
+            format!("{} of {} judged", format::count(known), counted(all, "retrieval", "retrievals"))
+        }
+    };
+    let rate = signals.retrieval_hit_rate.filter(|_| known > 0);
+    Tile {
+        id: "retrieval",
+        name: "Retrieval hit rate",
+        value: rate.map(|share| format::percent(Some(share))),
+        exact: exact(rate),
+        note,
+        means: "Retrievals with at least one returned document that the answer used or the truth set names, of all retrievals. \
+                One that nothing tells of counts as a miss.",
+    }
+}
+
+fn tools(signals: &Signals) -> Tile {
+    Tile {
+        id: "tools",
+        name: "Tool error rate",
+        value: signals.tool_error_rate.map(|share| format::percent(Some(share))),
+        exact: exact(signals.tool_error_rate),
+        note: match signals.tools {
+            0 => String::from("no tool executions yet"),
+            n => counted(n, "tool execution", "tool executions"),
+        },
+        means: "Tool executions that ended in an error, a timeout or a violation of the tool's schema, of all tool executions.",
+    }
+}
+
+fn dollars(signals: &Signals) -> Tile {
+    let (actions, useful) = (signals.actions, signals.useful_actions);
+    Tile {
+        id: "dollars",
+        name: "Dollars per useful action",
+        value: signals.dollars_per_useful_action.map(format::usd),
+        exact: signals
+            .dollars_per_useful_action
+            .map(|usd| format!("Exactly {}", format::exact_usd(usd)))
+            .unwrap_or_default(),
+        note: match (actions, useful) {
+            (0, _) => String::from("no actions yet"),
+            (n, 0) => format!("none of {} useful", counted(n, "action", "actions")),
+            (n, useful) => format!("{} of {} useful", format::count(useful), counted(n, "action", "actions")),
+        },
+        means: "All cost of the calls tied to actions (attempts, cascades, caches, embeddings, judging), by actions whose outcome \
+                is useful. Calls of the same trace are tied; each counts once.",
+    }
+}
+
+fn first_token(signals: &Signals) -> Tile {
+    let quantiles = signals.ttft_per_request;
+    let attempts = signals.ttft_per_attempt.map_or_else(String::new, |of| {
+        let (p50, p95) = (format::duration(of.p50_ms), format::duration(of.p95_ms));
+        format!("Per attempt: p50 {p50}, p95 {p95}, {}", counted(of.measured, "attempt", "attempts"))
+    });
+    Tile {
+        id: "first-token",
+        name: "Time to first token",
+        value: quantiles.map(|of| format::duration(of.p50_ms)),
+        exact: attempts,
+        note: quantiles.map_or_else(
+            || String::from("none measured yet"),
+            |of| {
+                let (p95, requests) =
+                    (format::duration(of.p95_ms), counted(of.measured, "request", "requests"));
+                format!("median of {requests}, p95 {p95}")
+            },
+        ),
+        means: "From the request's last byte in to the first content byte out: the median, exact, over requests with content.",
+    }
+}
+
+/// How many answers a mean is of.
+fn answers(judged: u64) -> String {
+    match judged {
+        0 => String::from("no judged calls yet"),
+        n => counted(n, "judged call", "judged calls"),
+    }
+}
+
+fn counted(n: u64, one: &str, many: &str) -> String {
+    format!("{} {}", format::count(n), if n == 1 { one } else { many })
+}
+
+fn exact(share: Option<f64>) -> String {
+    share.map(|share| format!("Exactly {share:.6}")).unwrap_or_default()
+}
