@@ -2,7 +2,7 @@
 
 use crate::api::{self, Api};
 use crate::config::Config;
-use crate::judges::Registry;
+use crate::judges::{Ledger, Registry};
 use crate::online::{OnlineMetrics, Planner, Shared, Worker, generation};
 use anyhow::Context;
 use control::{Judging, Snapshots};
@@ -42,7 +42,8 @@ pub async fn run(
     });
     let embedder = embedder(config.clone(), data_dir, &health.component("embedder")).await;
     let gateway = config.gateway_url.as_deref().zip(config.gateway_key.as_deref());
-    let registry = Registry::configured(&config.judges, gateway, embedder.as_ref())?;
+    let registry =
+        Registry::configured(&config.judges, gateway, embedder.as_ref(), &Ledger::Shared(judging.clone()))?;
     let warehouse = Warehouse::connect(warehouse);
     let shared = Shared {
         generation: generation(&registry),

@@ -39,7 +39,7 @@ impl Refusal {
 impl From<JudgeError> for Refusal {
     fn from(error: JudgeError) -> Self {
         let message = error.to_string();
-        Self(match error {
+        Self(match error.into_cause() {
             JudgeError::Deadline { .. } => ApiError {
                 fault: Fault::Internal,
                 retryable: true,
@@ -49,9 +49,9 @@ impl From<JudgeError> for Refusal {
                 fault: Fault::Policy,
                 ..ApiError::client(429, "insufficient_quota", Some("judge_budget"), message)
             },
-            JudgeError::Failed { retryable, .. } => ApiError {
+            cause @ (JudgeError::Failed { .. } | JudgeError::Paid { .. }) => ApiError {
                 fault: Fault::Upstream,
-                retryable,
+                retryable: cause.is_retryable(),
                 ..ApiError::client(502, "server_error", Some("judge_failed"), message)
             },
         })

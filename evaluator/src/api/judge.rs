@@ -69,7 +69,7 @@ pub struct EvaluateAnswer {
     /// One a judge.
     #[schema(value_type = Vec<Object>)]
     verdicts: Vec<Verdict>,
-    /// What judging cost, USD.
+    /// What judging cost, USD, failures included.
     #[schema(value_type = String)]
     cost: Usd,
     /// Judges that reached no verdict, and why.
@@ -125,7 +125,10 @@ pub async fn evaluate(
                 answer.cost += verdict.cost;
                 answer.verdicts.push(verdict);
             }
-            Ok(Err(error)) => answer.failures.push(JudgeFailure { judge, message: error.to_string() }),
+            Ok(Err(error)) => {
+                answer.cost += error.cost();
+                answer.failures.push(JudgeFailure { judge, message: error.to_string() });
+            }
             Err(_) => {
                 answer.failures.push(JudgeFailure { judge, message: "did not come to an end".to_owned() });
             }

@@ -6,12 +6,16 @@
 //! not as planned ([`crate::stats::allocation`]) makes everything else void, and the decision says so first.
 
 use crate::stats::power;
-use crate::stats::sequence::Sequence;
+use crate::stats::sequence::{Scale, Sequence};
 use crate::stats::{Interval, Moments, allocation};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use warehouse::ExperimentRow;
 
+/// Dollars per useful action: an arm without a useful action has none.
+const RATIO: &str = "usd_per_useful_action";
+/// What stands in for it until then.
+const COUNT: &str = "useful_actions";
 /// A split is off when the test that is valid under peeking says so this surely.
 const MISMATCH: f64 = 0.01;
 
@@ -36,6 +40,9 @@ pub struct Plan {
     pub power: f64,
     /// Units, of both arms together, at which the intervals are tightest; chosen before looking.
     pub tightest_at: u64,
+    /// Whether every unit since the first is there. Intervals may be looked at again and again only while they are about one stream that grows
+    /// from its beginning: looks at the last 30 days are of another stream each day.
+    pub whole: bool,
 }
 
 /// A metric of a treatment against the control.
@@ -71,7 +78,7 @@ pub enum Verdict {
     NoDifference,
     /// The data do not say yet.
     Continue,
-    /// The data cannot say: the split is off.
+    /// The data cannot say: the split is off, or the beginning is gone.
     Invalid,
 }
 
@@ -128,7 +135,8 @@ pub fn analyse(rows: &[ExperimentRow], plan: &Plan) -> Result<Analysis, InvalidP
     })?;
     let metrics: Vec<&str> = control.keys().copied().collect();
     for metric in std::iter::once(&plan.metric).chain(plan.guardrails.iter().map(|(metric, _)| metric)) {
-        if !control.contains_key(metric.as_str()) {
+        let is_known = control.contains_key(metric.as_str()) || metric == RATIO && control.contains_key(COUNT);
+        if !is_known {
             return Err(invalid("metric", metric, format!("a metric that the control has: {metrics:?}")));
         }
     }
@@ -179,6 +187,7 @@ fn finding(
     plan: &Plan,
 ) -> Finding {
     let named = if metric == plan.metric { plan.lower_is_better } else { None };
+    let sequence = &Sequence { scale: scale(metric), ..*sequence };
     Finding {
         variant: variant.to_owned(),
         metric: metric.to_owned(),
@@ -191,13 +200,18 @@ fn finding(
     }
 }
 
+/// Amounts may be anything. Everything else is a share, a judge's score, or a count of actions, mostly none or one.
+fn scale(metric: &str) -> Scale {
+    if matches!(metric, "cost_usd" | "latency_ms" | RATIO) { Scale::Any } else { Scale::Unit }
+}
+
 /// Metrics of which less is better, by name.
 fn less_is_better(metric: &str) -> bool {
     const LESS: &[&str] = &[
         "cost_usd",
         "error_rate",
         "latency_ms",
-        "usd_per_useful_action",
+        RATIO,
         "hallucination",
         "toxicity",
         "pii_leak",
@@ -214,20 +228,34 @@ fn gain(finding: &Finding) -> Option<Interval> {
     Some(if finding.lower_is_better { turned } else { effect })
 }
 
+/// What there is to say of a metric, turned so that more is better. An arm whose actions are all in vain has no price for a useful one, and
+/// must not go on for ever for that: their number speaks instead.
+fn telling<'a>(findings: &'a [Finding], metric: &str) -> Option<(&'a Finding, Interval)> {
+    let of = |metric: &str| findings.iter().find(|finding| finding.metric == metric);
+    let found = of(metric).or_else(|| if metric == RATIO { of(COUNT) } else { None })?;
+    Some((found, gain(found)?))
+}
+
 fn decide(findings: &[Finding], split: Option<f64>, plan: &Plan) -> (Verdict, String) {
+    if !plan.whole {
+        let reason = "its first calls are deleted by now: what is left is another sample at every look, for which no interval holds";
+        return (Verdict::Invalid, reason.to_owned());
+    }
     if let Some(p) = split.filter(|p| *p < MISMATCH) {
         let reason = format!(
             "the traffic is not split as planned (p = {p:.2e}, valid under peeking): find the cause first, no effect can be trusted"
         );
         return (Verdict::Invalid, reason);
     }
-    let of = |metric: &str| findings.iter().find(|finding| finding.metric == metric);
     let mut open = Vec::new();
     for (metric, tolerance) in &plan.guardrails {
-        let Some(gain) = of(metric).and_then(gain) else {
-            open.push(format!("{metric} has too few units"));
+        let Some((finding, gain)) = telling(findings, metric) else {
+            open.push(format!("{metric} has too few units, or values that never differ"));
             continue;
         };
+        // A tolerance is in the unit of the metric that it was given for.
+        let tolerance = if finding.metric == *metric { *tolerance } else { 0.0 };
+        let metric = &finding.metric;
         if gain.high < -tolerance {
             let reason = format!(
                 "guardrail {metric} is worse by {:.6} to {:.6}, more than {tolerance}",
@@ -239,10 +267,13 @@ fn decide(findings: &[Finding], split: Option<f64>, plan: &Plan) -> (Verdict, St
             open.push(format!("{metric} may still be worse by up to {:.6}", -gain.low));
         }
     }
-    let Some(gain) = of(&plan.metric).and_then(gain) else {
-        return (Verdict::Continue, format!("{} has too few units", plan.metric));
+    let Some((finding, gain)) = telling(findings, &plan.metric) else {
+        return (
+            Verdict::Continue,
+            format!("{} has too few units, or values that never differ", plan.metric),
+        );
     };
-    let metric = &plan.metric;
+    let metric = &finding.metric;
     let told = format!(
         "{metric} is {} by {:.6} (always-valid {:.6} to {:.6})",
         if gain.estimate >= 0.0 { "better" } else { "worse" },
@@ -259,8 +290,9 @@ fn decide(findings: &[Finding], split: Option<f64>, plan: &Plan) -> (Verdict, St
             open => (Verdict::Continue, format!("{told}, but guardrails are open: {}", open.join("; "))),
         };
     }
-    if plan.least_effect > 0.0 && gain.high < plan.least_effect && gain.low > -plan.least_effect {
-        return (Verdict::NoDifference, format!("{told}: surely less than {} either way", plan.least_effect));
+    let least = if *metric == plan.metric { plan.least_effect } else { 0.0 };
+    if least > 0.0 && gain.high < least && gain.low > -least {
+        return (Verdict::NoDifference, format!("{told}: surely less than {least} either way"));
     }
     (Verdict::Continue, format!("{told}: zero is within"))
 }

@@ -13,6 +13,7 @@ fn plan() -> Plan {
         level: 0.95,
         power: 0.8,
         tightest_at: 2_000,
+        whole: true,
     }
 }
 
@@ -54,6 +55,8 @@ fn every_decision_has_its_case_and_its_reason() {
     let (verdict, reason) = of(arm("b", 3_000, 0.99, 1.0));
     assert_eq!(verdict, Verdict::Invalid);
     assert!(reason.contains("not split as planned"), "{reason}");
+    let (verdict, reason) = decided(&[base(), arm("b", 4_000, 0.90, 1.0)], &Plan { whole: false, ..plan() });
+    assert!(verdict == Verdict::Invalid && reason.contains("deleted"), "{reason}");
     assert_eq!(decided(&[arm("a", 20, 0.5, 1.0), arm("b", 20, 0.9, 1.0)], &plan()).0, Verdict::Continue);
 }
 
@@ -63,6 +66,54 @@ fn less_of_a_cost_is_better() {
     assert_eq!(decided(&[arm("a", 4_000, 0.8, 1.0), arm("b", 4_000, 0.8, 0.7)], &plan).0, Verdict::Ship);
     let other = Plan { lower_is_better: Some(false), ..plan };
     assert_eq!(decided(&[arm("a", 4_000, 0.8, 1.0), arm("b", 4_000, 0.8, 0.7)], &other).0, Verdict::Stop);
+}
+
+/// One metric of an arm.
+fn metric(variant: &str, metric: &str, units: u64, mean: f64, variance: f64) -> ExperimentRow {
+    ExperimentRow { variant: variant.into(), metric: metric.into(), units, mean, variance }
+}
+
+#[test]
+fn a_guardrail_without_a_failure_yet_is_open() {
+    let plan = Plan { guardrails: vec![("error_rate".into(), 0.005)], ..plan() };
+    let arms = |units: u64| {
+        let of = |variant: &'static str, grounding| {
+            let [score, cost] = arm(variant, units, grounding, 1.0);
+            [score, cost, metric(variant, "error_rate", units, 0.0, 0.0)]
+        };
+        [of("a", 0.2), of("b", 0.9)].concat()
+    };
+    let few = analyse(&arms(100), &plan).unwrap();
+    assert_eq!(few.decisions[0].verdict, Verdict::Continue);
+    assert!(few.decisions[0].reason.contains("error_rate may still be worse"), "{:?}", few.decisions[0]);
+    assert_eq!(analyse(&arms(4_000), &plan).unwrap().decisions[0].verdict, Verdict::Ship);
+    let same = Plan { metric: "error_rate".into(), least_effect: 0.01, guardrails: Vec::new(), ..plan };
+    assert_eq!(analyse(&arms(100), &same).unwrap().decisions[0].verdict, Verdict::Continue);
+    // Amounts that never differ say nothing at all of those to come.
+    let rows = [arm("a", 100, 0.8, 1.0), arm("b", 100, 0.8, 1.0)].concat();
+    let flat: Vec<ExperimentRow> = rows.into_iter().map(|row| ExperimentRow { variance: 0.0, ..row }).collect();
+    let told = analyse(&flat, &Plan { metric: "cost_usd".into(), ..same.clone() }).unwrap();
+    assert_eq!((told.decisions[0].verdict, told.findings[0].effect), (Verdict::Continue, None));
+}
+
+#[test]
+fn an_arm_without_any_useful_action_is_not_watched_for_ever() {
+    let plan = Plan { metric: RATIO.into(), guardrails: Vec::new(), least_effect: 0.5, ..plan() };
+    let useful = |variant: &str| {
+        let count = metric(variant, COUNT, 4_000, 0.3, 0.21);
+        [arm(variant, 4_000, 0.8, 1.0).to_vec(), vec![count, metric(variant, RATIO, 4_000, 3.3, 8.0)]].concat()
+    };
+    let vain = |variant: &str| {
+        [arm(variant, 4_000, 0.8, 1.0).to_vec(), vec![metric(variant, COUNT, 4_000, 0.0, 0.0)]].concat()
+    };
+    let decided = |rows: Vec<ExperimentRow>| analyse(&rows, &plan).unwrap().decisions.remove(0);
+    let broken = decided([useful("a"), vain("b")].concat());
+    assert_eq!(broken.verdict, Verdict::Stop);
+    assert!(broken.reason.contains("useful_actions is worse by 0.300000"), "{}", broken.reason);
+    assert_eq!(decided([vain("a"), useful("b")].concat()).verdict, Verdict::Ship);
+    // Neither has one: nothing is known of the price, least of all that it is the same.
+    assert_eq!(decided([vain("a"), vain("b")].concat()).verdict, Verdict::Continue);
+    assert_eq!(decided([useful("a"), useful("b")].concat()).verdict, Verdict::Continue);
 }
 
 #[test]

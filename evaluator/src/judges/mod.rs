@@ -6,11 +6,13 @@
 //! without verdict is one that was not judged.
 
 pub mod agreement;
+mod budget;
 mod config;
 mod custom;
 mod grounding;
 mod language;
 mod model;
+pub(crate) mod patience;
 mod pii;
 pub mod recorded;
 mod refusal;
@@ -22,13 +24,14 @@ mod toxicity;
 mod uncertainty;
 mod wire;
 
-pub use config::JudgesConfig;
+pub use budget::Ledger;
+pub use config::{BUILT_IN, JudgesConfig};
 pub use custom::CustomConfig;
 pub use model::{Kind, ModelConfig};
 pub use registry::{Registry, versioned};
 pub use subject::{Message, Passage, Subject, Tool, ToolCall};
 
-use contracts::Verdict;
+use contracts::{Usd, Verdict};
 use std::pin::Pin;
 
 /// Label of a verdict on a call about which the judge has nothing to say.
@@ -85,4 +88,50 @@ pub enum JudgeError {
         /// Whether a later try may succeed.
         retryable: bool,
     },
+    /// It reached no verdict, and had paid for answers by then.
+    #[error("{error}")]
+    Paid {
+        /// What they cost.
+        cost: Usd,
+        /// Why there is no verdict all the same.
+        error: Box<JudgeError>,
+    },
+}
+
+impl JudgeError {
+    /// The same with what was paid by then.
+    #[must_use]
+    pub fn after_paying(self, cost: Usd) -> Self {
+        if cost == Usd::ZERO {
+            return self;
+        }
+        Self::Paid { cost: cost + self.cost(), error: Box::new(self.into_cause()) }
+    }
+
+    /// What was paid for nothing.
+    pub fn cost(&self) -> Usd {
+        match self {
+            Self::Paid { cost, .. } => *cost,
+            _ => Usd::ZERO,
+        }
+    }
+
+    /// What went wrong, paid or not.
+    #[must_use]
+    pub fn into_cause(self) -> Self {
+        match self {
+            Self::Paid { error, .. } => error.into_cause(),
+            cause => cause,
+        }
+    }
+
+    /// Whether asking again may help.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Deadline { .. } => true,
+            Self::Budget { .. } => false,
+            Self::Failed { retryable, .. } => *retryable,
+            Self::Paid { error, .. } => error.is_retryable(),
+        }
+    }
 }

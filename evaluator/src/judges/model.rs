@@ -1,9 +1,10 @@
 //! Judges that ask a model, through the gateway: rubrics, pairwise comparison, self-consistency.
 //!
 //! Their calls are made with the evaluator's own key, by which they are left out of online evaluation and known as overhead. What
-//! each call costs is what the gateway says it cost. Each judge has a budget a day: a call is let through only when what was spent, and what the
-//! calls on their way have reserved, leave room for it.
+//! each call costs is what the gateway says it cost, and counts whether or not a verdict comes of it. Each judge has a budget a day, see
+//! [`super::budget`].
 
+use super::budget::{Budget, Ledger};
 use super::wire::{Wire, WireError};
 use super::{Judge, JudgeError, Judging, Subject};
 use crate::config::{InvalidConfig, check};
@@ -14,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Most bytes of an answer.
@@ -96,13 +97,6 @@ impl ModelConfig {
     }
 }
 
-/// What a judge has spent today and what its calls on their way have reserved.
-#[derive(Debug, Default)]
-struct Budget {
-    day: i64,
-    spent: Usd,
-}
-
 /// How models are reached.
 #[derive(Debug, Clone)]
 pub struct Gateway {
@@ -129,53 +123,40 @@ pub struct ModelJudge {
     version: String,
     gateway: Gateway,
     embedder: Option<Arc<Embedder>>,
-    budget: Mutex<Budget>,
+    budget: Budget,
 }
 
 impl ModelJudge {
-    /// By its configuration. Self-consistency compares by meaning where there is an embedder, by words otherwise.
-    pub fn new(config: ModelConfig, gateway: Gateway, embedder: Option<Arc<Embedder>>) -> Self {
+    /// By its configuration, with what it spends in `ledger`. Self-consistency compares by meaning where there is an embedder, by words
+    /// otherwise.
+    pub fn new(
+        config: ModelConfig,
+        gateway: Gateway,
+        embedder: Option<Arc<Embedder>>,
+        ledger: Ledger,
+    ) -> Self {
         let known = RUBRICS.iter().find(|(name, _)| *name == config.rubric.trim());
         let rubric = known.map_or(config.rubric.clone(), |(_, text)| (*text).to_owned());
         // Another rubric, model, kind or number of samples is another judge.
         let what = format!("{:?}\n{}\n{}\n{rubric}", config.kind, config.model, config.samples);
         let version = short_digest(&what);
-        Self { config, rubric, version, gateway, embedder, budget: Mutex::default() }
+        let budget = Budget::new(&config.name, config.budget_usd, config.reserve_usd, ledger);
+        Self { config, rubric, version, gateway, embedder, budget }
     }
 
     fn failed(&self, reason: impl Into<String>, retryable: bool) -> JudgeError {
         JudgeError::Failed { judge: self.config.name.clone(), reason: reason.into(), retryable }
     }
 
-    fn reserve(&self, now: Timestamp) -> Result<(), JudgeError> {
-        let mut budget = self.budget.lock().unwrap_or_else(PoisonError::into_inner);
-        let day = now.unix_seconds().div_euclid(86_400);
-        if budget.day < day {
-            *budget = Budget { day, spent: Usd::ZERO };
-        }
-        if budget.spent + self.config.reserve_usd > self.config.budget_usd {
-            return Err(JudgeError::Budget {
-                judge: self.config.name.clone(),
-                budget: self.config.budget_usd.to_string(),
-            });
-        }
-        budget.spent += self.config.reserve_usd;
-        Ok(())
-    }
-
-    fn settle(&self, cost: Usd) {
-        let mut budget = self.budget.lock().unwrap_or_else(PoisonError::into_inner);
-        budget.spent += cost - self.config.reserve_usd;
-    }
-
-    /// One answer of the model and what it cost.
+    /// One answer of the model; what it cost is added to `spent`.
     async fn ask(
         &self,
         at: Timestamp,
         messages: Value,
         temperature: f64,
-    ) -> Result<(String, Usd), JudgeError> {
-        self.reserve(at)?;
+        spent: &mut Usd,
+    ) -> Result<String, JudgeError> {
+        let reserved = self.budget.reserve(at).await?;
         let body = json!({ "model": self.config.model, "messages": messages, "temperature": temperature });
         let headers = [
             (header::AUTHORIZATION, self.gateway.key.clone()),
@@ -185,9 +166,10 @@ impl ModelJudge {
         let (headers, value) = match answer {
             Ok(answer) => answer,
             Err(error) => {
-                // What was never answered may have cost something all the same: its reservation stays.
-                if !matches!(error, WireError::TimedOut(_) | WireError::Broken(_)) {
-                    self.settle(Usd::ZERO);
+                // What was refused cost nothing. Whatever else went wrong may have cost something, nobody has said what: all that was put
+                // aside for it stays spent.
+                if matches!(error, WireError::Refused { .. }) {
+                    self.budget.settle(reserved, Usd::ZERO).await;
                 }
                 return Err(match error {
                     WireError::TimedOut(millis) => {
@@ -198,13 +180,21 @@ impl ModelJudge {
             }
         };
         let cost = headers.get("x-control-tower-cost-usd").and_then(|cost| cost.to_str().ok()?.parse().ok());
-        let cost = cost.unwrap_or(self.config.reserve_usd);
-        self.settle(cost);
-        let text = value["choices"][0]["message"]["content"].as_str().unwrap_or_default().to_owned();
-        Ok((text, cost))
+        let cost = cost.unwrap_or(self.budget.a_call());
+        *spent += cost;
+        self.budget.settle(reserved, cost).await;
+        Ok(value["choices"][0]["message"]["content"].as_str().unwrap_or_default().to_owned())
     }
 
     async fn look(&self, subject: &Subject) -> Result<Verdict, JudgeError> {
+        let mut spent = Usd::ZERO;
+        match self.decide(subject, &mut spent).await {
+            Ok(verdict) => Ok(Verdict { cost: spent, ..verdict }),
+            Err(error) => Err(error.after_paying(spent)),
+        }
+    }
+
+    async fn decide(&self, subject: &Subject, spent: &mut Usd) -> Result<Verdict, JudgeError> {
         let Some(question) = subject.question.as_deref() else {
             return Ok(subject.not_applicable(self, "there is no question"));
         };
@@ -212,16 +202,16 @@ impl ModelJudge {
             return Ok(subject.not_applicable(self, "there is no answer in words"));
         }
         match self.config.kind {
-            Kind::Rubric => self.grade(subject, question).await,
+            Kind::Rubric => self.grade(subject, question, spent).await,
             Kind::Pairwise => match &subject.expected {
                 None => Ok(subject.not_applicable(self, "there is no reference answer")),
-                Some(expected) => self.compare(subject, question, expected).await,
+                Some(expected) => self.compare(subject, question, expected, spent).await,
             },
-            Kind::SelfConsistency => self.repeat(subject).await,
+            Kind::SelfConsistency => self.repeat(subject, spent).await,
         }
     }
 
-    async fn grade(&self, subject: &Subject, question: &str) -> Result<Verdict, JudgeError> {
+    async fn grade(&self, subject: &Subject, question: &str, spent: &mut Usd) -> Result<Verdict, JudgeError> {
         let context: Vec<String> = subject.context.iter().map(|p| format!("[{}] {}", p.id, p.text)).collect();
         let shown = format!(
             "<question>\n{}\n</question>\n<context>\n{}\n</context>\n<answer>\n{}\n</answer>\n\
@@ -232,14 +222,13 @@ impl ModelJudge {
         );
         let messages =
             json!([{"role": "system", "content": self.rubric}, {"role": "user", "content": shown}]);
-        let (text, cost) = self.ask(subject.at, messages, 0.0).await?;
+        let text = self.ask(subject.at, messages, 0.0, spent).await?;
         let said = object(&text).ok_or_else(|| self.failed("the model gave no JSON with a grade", false))?;
         let grade = said["grade"].as_f64().filter(|grade| (1.0..=5.0).contains(grade));
         let grade = grade.ok_or_else(|| self.failed("the model gave no grade of 1 to 5", false))?;
         let score = (grade - 1.0) / 4.0;
         Ok(Verdict {
             explanation: said["reason"].as_str().unwrap_or_default().to_owned(),
-            cost,
             details: json!({ "grade": grade, "model": self.config.model }),
             ..subject.verdict(self, Some(score), if grade >= 4.0 { "pass" } else { "fail" })
         })
@@ -251,8 +240,8 @@ impl ModelJudge {
         subject: &Subject,
         question: &str,
         expected: &str,
+        spent: &mut Usd,
     ) -> Result<Verdict, JudgeError> {
-        let mut cost = Usd::ZERO;
         let mut wins = Vec::with_capacity(2);
         for (first, second, ours) in [(&*subject.answer, expected, "A"), (expected, &*subject.answer, "B")] {
             let shown = format!(
@@ -263,9 +252,7 @@ impl ModelJudge {
                 cut(first),
                 cut(second)
             );
-            let (text, spent) =
-                self.ask(subject.at, json!([{"role": "user", "content": shown}]), 0.0).await?;
-            cost += spent;
+            let text = self.ask(subject.at, json!([{"role": "user", "content": shown}]), 0.0, spent).await?;
             let said =
                 object(&text).ok_or_else(|| self.failed("the model gave no JSON with a choice", false))?;
             wins.push(match said["better"].as_str() {
@@ -285,13 +272,12 @@ impl ModelJudge {
         };
         let consistent = wins.first() == wins.last();
         Ok(Verdict {
-            cost,
             details: json!({ "first": wins.first(), "second": wins.last(), "consistent": consistent }),
             ..subject.verdict(self, Some(score), label)
         })
     }
 
-    async fn repeat(&self, subject: &Subject) -> Result<Verdict, JudgeError> {
+    async fn repeat(&self, subject: &Subject, spent: &mut Usd) -> Result<Verdict, JudgeError> {
         let mut messages: Vec<Value> =
             subject.messages.iter().map(|m| json!({"role": m.role, "content": m.text})).collect();
         if messages.is_empty() {
@@ -300,16 +286,13 @@ impl ModelJudge {
         if messages.iter().any(|message| message["role"] == "tool") {
             return Ok(subject.not_applicable(self, "a conversation with tools cannot be repeated"));
         }
-        let mut cost = Usd::ZERO;
         let mut agreement = Vec::new();
         for _ in 0..self.config.samples {
-            let (text, spent) = self.ask(subject.at, Value::Array(messages.clone()), 1.0).await?;
-            cost += spent;
+            let text = self.ask(subject.at, Value::Array(messages.clone()), 1.0, spent).await?;
             agreement.push(self.similarity(&subject.answer, &text)?);
         }
         let score = agreement.iter().sum::<f64>() / f64::from(self.config.samples);
         Ok(Verdict {
-            cost,
             details: json!({ "similarities": agreement, "model": self.config.model }),
             ..subject.verdict(self, Some(score.clamp(0.0, 1.0)), if score >= 0.7 { "pass" } else { "fail" })
         })

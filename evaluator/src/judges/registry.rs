@@ -1,5 +1,6 @@
 //! The configured judges by name.
 
+use super::budget::Ledger;
 use super::custom::Custom;
 use super::grounding::{Assessor, Grounding};
 use super::language::LanguageMatch;
@@ -60,11 +61,13 @@ impl Registry {
         Ok(Self::new(judges))
     }
 
-    /// All configured judges: the built-in ones, those that ask a model at this gateway (URL and key), and custom ones.
+    /// All configured judges: the built-in ones, those that ask a model at this gateway (URL and key) and write what they spend into
+    /// `ledger`, and custom ones.
     pub fn configured(
         config: &JudgesConfig,
         gateway: Option<(&str, &str)>,
         embedder: Option<&Arc<Embedder>>,
+        ledger: &Ledger,
     ) -> anyhow::Result<Self> {
         let mut more: Vec<Arc<dyn Judge>> = Vec::new();
         let wire = Wire::new()?;
@@ -76,7 +79,8 @@ impl Registry {
                 "evaluator.gateway_url, evaluator.gateway_key: expected a URL and a key that fit a request",
             )?;
             for model in &config.models {
-                more.push(Arc::new(ModelJudge::new(model.clone(), gateway.clone(), embedder.cloned())));
+                let (gateway, embedder) = (gateway.clone(), embedder.cloned());
+                more.push(Arc::new(ModelJudge::new(model.clone(), gateway, embedder, ledger.clone())));
             }
         }
         for custom in &config.custom {

@@ -22,7 +22,7 @@ pub use worker::Worker;
 
 use crate::config::Config;
 use crate::judges::Registry;
-use control::{Judging, SnapshotHandle};
+use control::{ControlError, Judging, SnapshotHandle};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -53,6 +53,23 @@ pub struct Shared {
     pub metrics: OnlineMetrics,
     /// This process, among all evaluators.
     pub process: String,
+}
+
+impl Shared {
+    /// Ids of the keys with which judges ask or asked models, whichever evaluator's: their calls are never judged. Our own is noted, so that
+    /// whoever sums up what calls cost knows it too.
+    pub async fn judge_keys(&self) -> Result<Vec<String>, ControlError> {
+        let mut keys = self.judging.keys().await?;
+        if let Some(secret) = &self.config.gateway_key {
+            let own =
+                self.snapshots.load().keys.get(&control::secrets::hash(secret)).map(|key| key.id.clone());
+            if let Some(own) = own.filter(|own| !keys.contains(own)) {
+                self.judging.note_key(&own, self.clock.now()).await?;
+                keys.push(own);
+            }
+        }
+        Ok(keys.iter().map(ToString::to_string).collect())
+    }
 }
 
 /// A short name for a set of judges at their versions.

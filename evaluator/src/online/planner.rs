@@ -177,7 +177,7 @@ impl Planner {
             until_ns,
             judges: stream.judges.clone(),
             sampled: self.sampled(),
-            skipped_keys: self.skipped_keys(),
+            skipped_keys: shared.judge_keys().await.context("ask for judges' keys")?,
             rows,
         };
         let found = shared.warehouse.unjudged_calls(&query).await?;
@@ -259,14 +259,6 @@ impl Planner {
             (tenant, rule.route.clone().unwrap_or_default(), millionths(rule.share))
         });
         rules.chain([(String::new(), String::new(), millionths(config.sample))]).collect()
-    }
-
-    /// The key of judges that ask a model: their calls are never judged.
-    fn skipped_keys(&self) -> Vec<String> {
-        let Some(key) = &self.shared.config.gateway_key else { return Vec::new() };
-        let snapshot = self.shared.snapshots.load();
-        let found = snapshot.keys.get(&control::secrets::hash(key));
-        found.map(|key| key.id.as_str().to_owned()).into_iter().collect()
     }
 }
 

@@ -8,7 +8,7 @@
 use super::events::event;
 use super::{Shared, planner};
 use crate::judges::recorded;
-use crate::judges::{ERROR, Judge, JudgeError, Subject, versioned};
+use crate::judges::{Judge, Subject, patience, versioned};
 use anyhow::Context;
 use contracts::Verdict;
 use control::records::{Chunk, ChunkCall};
@@ -20,8 +20,6 @@ use warehouse::{EventRow, JudgeCall, Retrieval, UnjudgedCall};
 
 /// Verdicts of remote judges that a worker waits for at a time.
 const REMOTE_AT_A_TIME: usize = 8;
-/// How often a judge that failed for the moment is asked in all.
-const TRIES: u32 = 3;
 /// How often a batch is sent before the chunk is left to the next who takes it.
 const SENDS: u32 = 5;
 
@@ -201,9 +199,7 @@ async fn on_this_machine(
         let mut verdicts = Vec::with_capacity(judges.len() * subjects.len());
         for (index, subject) in subjects.iter().enumerate() {
             for judge in &judges {
-                let verdict = handle.block_on(judge.judge(subject));
-                verdicts
-                    .push((index, verdict.unwrap_or_else(|error| failed(judge.as_ref(), subject, &error))));
+                verdicts.push((index, patience::compute(&handle, judge.as_ref(), subject)));
             }
         }
         verdicts
@@ -226,7 +222,7 @@ async fn from_elsewhere(
                 verdicts.push(done.context("a judge did not come to an end")?);
             }
             let (judge, subject) = (judge.clone(), subject.clone());
-            running.spawn(async move { (index, patiently(judge.as_ref(), &subject).await) });
+            running.spawn(async move { (index, patience::apart(judge, subject).await) });
         }
     }
     while let Some(done) = running.join_next().await {
@@ -234,25 +230,4 @@ async fn from_elsewhere(
     }
     verdicts.sort_by(|(one, a), (other, b)| one.cmp(other).then_with(|| a.judge.cmp(&b.judge)));
     Ok(verdicts)
-}
-
-/// Asks again when it failed for the moment. A judge that never answers says so: its call is not asked about for ever.
-async fn patiently(judge: &dyn Judge, subject: &Subject) -> Verdict {
-    let mut tries = 1;
-    loop {
-        match judge.judge(subject).await {
-            Ok(verdict) => return verdict,
-            Err(JudgeError::Failed { retryable: true, .. } | JudgeError::Deadline { .. })
-                if tries < TRIES =>
-            {
-                tokio::time::sleep(Duration::from_millis(250) * tries).await;
-                tries += 1;
-            }
-            Err(error) => return failed(judge, subject, &error),
-        }
-    }
-}
-
-fn failed(judge: &dyn Judge, subject: &Subject, error: &JudgeError) -> Verdict {
-    Verdict { explanation: error.to_string(), ..subject.verdict(judge, None, ERROR) }
 }

@@ -3,8 +3,8 @@
 use super::gateway::Exchange;
 use super::{ContextIn, Gateway, RunResult, Score, Target};
 use crate::datasets::Row;
-use crate::judges::{self, Judge, Subject};
-use contracts::{SubjectRef, TenantId, Usd};
+use crate::judges::{self, Judge, Subject, patience};
+use contracts::{SubjectRef, TenantId};
 use runtime::Clock;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -54,11 +54,11 @@ impl Asker {
             scores: Vec::new(),
         };
         if let Some(answer) = &exchange.answer {
-            let subject = self.subject(row, answer, &result, &exchange);
+            let subject = Arc::new(self.subject(row, answer, &result, &exchange));
             result.model = text(&answer["model"]);
             result.answer.clone_from(&subject.answer);
             for judge in &self.judges {
-                result.scores.push(score(judge.as_ref(), &subject).await);
+                result.scores.push(score(judge.clone(), subject.clone()).await);
             }
         }
         result
@@ -121,24 +121,15 @@ impl Asker {
     }
 }
 
-async fn score(judge: &dyn Judge, subject: &Subject) -> Score {
-    match judge.judge(subject).await {
-        Ok(verdict) => Score {
-            judge: judge.name().to_owned(),
-            version: judge.version().to_owned(),
-            score: verdict.score,
-            label: verdict.label,
-            explanation: verdict.explanation,
-            cost: verdict.cost,
-        },
-        Err(error) => Score {
-            judge: judge.name().to_owned(),
-            version: judge.version().to_owned(),
-            score: None,
-            label: judges::ERROR.to_owned(),
-            explanation: error.to_string(),
-            cost: Usd::ZERO,
-        },
+async fn score(judge: Arc<dyn Judge>, subject: Arc<Subject>) -> Score {
+    let verdict = patience::apart(judge, subject).await;
+    Score {
+        judge: verdict.judge,
+        version: verdict.version,
+        score: verdict.score,
+        label: verdict.label,
+        explanation: verdict.explanation,
+        cost: verdict.cost,
     }
 }
 

@@ -11,11 +11,11 @@ pub fn fixed(control: &Moments, treatment: &Moments, level: f64, power: f64) -> 
 }
 
 /// The effect whose confidence sequence excludes zero, at this size, with probability `power`: its half-width plus `z_power` standard
-/// errors. Larger than [`fixed`]: the price of peeking. `None` before the burn-in.
+/// errors. Larger than [`fixed`]: the price of peeking. `None` where there is no interval.
 pub fn always_valid(control: &Moments, treatment: &Moments, sequence: &Sequence, power: f64) -> Option<f64> {
     let interval = sequence.difference(control, treatment)?;
     let half = (interval.high - interval.low) / 2.0;
-    Some(half + normal_quantile(power) * standard_error(control, treatment)?)
+    Some(half + normal_quantile(power) * sequence.standard_error(control, treatment)?)
 }
 
 /// Units per arm, of two equal arms with this variance, at which one look finds `effect`. `None` for an effect of zero.

@@ -23,35 +23,68 @@ pub struct Sequence {
     pub tightest_at: u64,
     /// Below this many values in an arm it says nothing: the theorem is about growing samples.
     pub burn_in: u64,
+    /// What is known of the values beforehand.
+    pub scale: Scale,
+}
+
+/// What is known of values before they are seen. The theorem puts a sample's own variance in place of the true one, which is far too small as
+/// long as the rare value has not come: after 50 successes without a failure it is zero, and so would be the interval.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Scale {
+    /// Nothing. While all values of an arm are the same, there is no interval.
+    #[default]
+    Any,
+    /// Shares, grades of 0 to 1, small counts: the variance is taken with one 0 and one 1 more than were seen.
+    Unit,
+}
+
+impl Scale {
+    fn variance(self, sample: &Moments) -> Option<f64> {
+        let variance = match self {
+            Self::Any => sample.variance(),
+            Self::Unit => {
+                let mut seen = *sample;
+                seen.push(0.0);
+                seen.push(1.0);
+                seen.variance()
+            }
+        };
+        variance.filter(|variance| *variance > 0.0)
+    }
 }
 
 impl Default for Sequence {
     fn default() -> Self {
-        Self { level: 0.95, tightest_at: 10_000, burn_in: 50 }
+        Self { level: 0.95, tightest_at: 10_000, burn_in: 50, scale: Scale::Any }
     }
 }
 
 impl Sequence {
-    /// Of a mean. `None` before the burn-in.
+    /// Of a mean. `None` before the burn-in, and while values that may be anything are all the same.
     pub fn mean(&self, sample: &Moments) -> Option<Interval> {
         if sample.count < self.burn_in.max(2) {
             return None;
         }
-        let half = self.half_width(sample.count, sample.variance()?.sqrt());
+        let half = self.half_width(sample.count, self.scale.variance(sample)?.sqrt());
         Some(Interval::around(sample.mean, half))
     }
 
-    /// Of the difference `treatment − control` of two arms that share one stream of units. `None` before the burn-in of either.
+    /// Of the difference `treatment − control` of two arms that share one stream of units. `None` before the burn-in of either, and while
+    /// values of either that may be anything are all the same.
     pub fn difference(&self, control: &Moments, treatment: &Moments) -> Option<Interval> {
         if control.count.min(treatment.count) < self.burn_in.max(2) {
             return None;
         }
-        let spread =
-            control.variance()? / float(control.count) + treatment.variance()? / float(treatment.count);
         let both = control.count + treatment.count;
         // Per unit of the whole stream: Var = t · (s₀²/n₀ + s₁²/n₁).
-        let half = self.half_width(both, (spread * float(both)).sqrt());
-        Some(Interval::around(treatment.mean - control.mean, half))
+        let deviation = self.standard_error(control, treatment)? * float(both).sqrt();
+        Some(Interval::around(treatment.mean - control.mean, self.half_width(both, deviation)))
+    }
+
+    /// Of the difference of two arms, at this moment alone.
+    pub fn standard_error(&self, control: &Moments, treatment: &Moments) -> Option<f64> {
+        let of = |arm: &Moments| Some(self.scale.variance(arm)? / float(arm.count));
+        Some((of(control)? + of(treatment)?).sqrt())
     }
 
     /// Half the width after `count` values of standard deviation `deviation`.

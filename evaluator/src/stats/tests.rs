@@ -2,7 +2,7 @@
 
 use super::bootstrap::Bootstrap;
 use super::classify::{Confusion, auroc, best_f1};
-use super::sequence::{Bounded, Sequence};
+use super::sequence::{Bounded, Scale, Sequence};
 use super::{Moments, agreement, allocation, calibration, float, power, quantile, rank};
 use proptest::prelude::*;
 
@@ -173,6 +173,49 @@ fn watching_two_equal_arms_all_the_time_finds_no_difference_in_95_of_100() {
     assert!(shares <= 50, "a share: {shares} of 1,000");
     let dollars = false_alarms(1_000, 3_000, |random| -(1.0 - random.f64()).ln());
     assert!(dollars <= 50, "skewed dollars: {dollars} of 1,000");
+}
+
+/// How many of `runs` experiments with these shares of failures ever had an interval for their difference without the true one, and how many
+/// ever had one wholly below `tolerance`.
+fn rare_failures(scale: Scale, shares: [f64; 2], tolerance: f64) -> (usize, usize) {
+    let sequence = Sequence { tightest_at: 2_000, scale, ..Sequence::default() };
+    let mut random = fastrand::Rng::with_seed(17);
+    let (mut wrong, mut held) = (0, 0);
+    for _ in 0..500 {
+        let mut arms = [Moments::default(), Moments::default()];
+        let (mut excludes, mut below) = (false, false);
+        for _ in 0..6_000 {
+            let arm = usize::from(random.bool());
+            arms[arm].push(f64::from(u8::from(random.f64() < shares[arm])));
+            if let Some(interval) = sequence.difference(&arms[0], &arms[1]) {
+                excludes |= !interval.contains(shares[1] - shares[0]);
+                below |= interval.high < tolerance;
+            }
+        }
+        wrong += usize::from(excludes);
+        held += usize::from(below);
+    }
+    (wrong, held)
+}
+
+#[test]
+fn failures_that_have_not_come_yet_are_reckoned_with() {
+    // An arm fails 15 permille more often than the other; a guardrail of 5 permille must not hold at any moment in more than 25 of 500.
+    for shares in [[0.0, 0.02], [0.005, 0.02]] {
+        let (wrong, held) = rare_failures(Scale::Unit, shares, 0.005);
+        assert!(wrong <= 25 && held <= 25, "{shares:?}: {wrong} wrong, {held} held, of 500");
+    }
+    let (wrong, _) = rare_failures(Scale::Unit, [0.01, 0.01], 0.0);
+    assert!(wrong <= 25, "{wrong} of 500");
+    // By the sample's variance alone most would be wrong.
+    assert!(rare_failures(Scale::Any, [0.005, 0.02], 0.005).0 > 100);
+    let none = Moments::from_variance(50, 0.0, 0.0);
+    let unit = Sequence { scale: Scale::Unit, ..Sequence::default() };
+    assert!(unit.difference(&none, &none).unwrap().high > 0.05);
+    assert!(power::always_valid(&none, &none, &unit, 0.8).unwrap() > 0.05);
+    // Of values that may be anything nothing is known before they differ.
+    assert_eq!(Sequence::default().difference(&none, &none), None);
+    assert_eq!(Sequence::default().mean(&none), None);
 }
 
 #[test]

@@ -20,6 +20,15 @@ async fn answer(
 
 /// The judge and the count of its calls.
 async fn judge(kind: Kind, budget: &str, script: Vec<&'static str>) -> (ModelJudge, Script) {
+    judge_with(kind, budget, script, Ledger::Here).await
+}
+
+async fn judge_with(
+    kind: Kind,
+    budget: &str,
+    script: Vec<&'static str>,
+    ledger: Ledger,
+) -> (ModelJudge, Script) {
     let script: Script = Arc::new((script, AtomicUsize::new(0)));
     let app = axum::Router::new().route("/v1/chat/completions", post(answer)).with_state(script.clone());
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -36,7 +45,7 @@ async fn judge(kind: Kind, budget: &str, script: Vec<&'static str>) -> (ModelJud
     };
     config.validate().unwrap();
     let gateway = Gateway::new(Wire::new().unwrap(), &url, "key").unwrap();
-    (ModelJudge::new(config, gateway, None), script)
+    (ModelJudge::new(config, gateway, None, ledger), script)
 }
 
 fn subject() -> Subject {
@@ -106,4 +115,49 @@ async fn a_budget_is_never_overshot_and_comes_back_the_next_day() {
     assert_eq!(calls.1.load(Ordering::SeqCst), 3);
     let tomorrow = Subject { at: Timestamp::from_unix_seconds(1_000_000 + 86_400), ..subject };
     judge.look(&tomorrow).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_budget_holds_over_several_evaluators_and_their_restarts() {
+    let dir = tempfile::tempdir().unwrap();
+    let url = format!("sqlite://{}", dir.path().join("control.db").display());
+    let evaluator = async || {
+        let ledger = Ledger::Shared(control::Judging::open(&url).await.unwrap());
+        Arc::new(judge_with(Kind::Rubric, "0.010", vec!["{\"grade\": 5}"], ledger).await.0)
+    };
+    let evaluators = [evaluator().await, evaluator().await, evaluator().await];
+    let (mut paid, mut refused) = (0, 0);
+    for _ in 0..3 {
+        let asked: Vec<_> = evaluators
+            .iter()
+            .map(|judge| {
+                let judge = judge.clone();
+                tokio::spawn(async move { judge.look(&subject()).await })
+            })
+            .collect();
+        for one in asked {
+            match one.await.unwrap() {
+                Ok(_) => paid += 1,
+                Err(JudgeError::Budget { .. }) => refused += 1,
+                Err(other) => panic!("{other}"),
+            }
+        }
+    }
+    // As one evaluator alone: at 0.002 each, 0.006 spent leaves no room for a reservation of 0.005.
+    assert_eq!((paid, refused), (3, 6));
+    let restarted = evaluator().await;
+    assert!(matches!(restarted.look(&subject()).await, Err(JudgeError::Budget { .. })));
+}
+
+#[tokio::test]
+async fn what_was_paid_for_no_verdict_counts_all_the_same() {
+    let (mumbles, _) = judge(Kind::Rubric, "1", vec!["well, good I suppose"]).await;
+    let error = mumbles.look(&subject()).await.unwrap_err();
+    assert_eq!(error.cost(), "0.002".parse().unwrap());
+    assert!(error.to_string().contains("no JSON with a grade") && !error.is_retryable(), "{error}");
+    // The second of two answers is of no use: both were paid.
+    let (wavers, _) = judge(Kind::Pairwise, "1", vec!["{\"better\": \"A\"}", "{\"better\": \"C\"}"]).await;
+    assert_eq!(wavers.look(&subject()).await.unwrap_err().cost(), "0.004".parse().unwrap());
+    let verdict = super::super::patience::apart(Arc::new(wavers), Arc::new(subject())).await;
+    assert_eq!((verdict.label.as_str(), verdict.cost), (super::super::ERROR, "0.004".parse().unwrap()));
 }
