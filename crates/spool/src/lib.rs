@@ -6,8 +6,11 @@
 //! moves a durable cursor when the batch has been dealt with: every record is delivered at least once, in order.
 //!
 //! On disk: `DIR/lock` (one process a directory), `DIR/state` (identity, cursor, intent), segments named by the position of
-//! their first byte, and `DIR/spare`, a segment's file that was read and will be used again. A position is an offset into one endless stream and never used twice, not even after a crash. A
-//! record carries a checksum over its content, its position and the spool's random identity: a damaged record is skipped
+//! their first byte, and `DIR/spare`, a segment's file that was read and will be used again. A position is an offset into one
+//! endless stream. One that was promised (read past, or named in an intent) or that is on the disk is never used twice, not even
+//! after a crash; one of records that a loss of power took before they were synced may be, as nobody knows of it.
+//!
+//! A record carries a checksum over its content, its position and the spool's random identity: a damaged record is skipped
 //! and counted, and bytes inside of a record can never pass for a record.
 //!
 //! The life of a directory: [`Spool::open`] recovers it (module `recovery`), writers append to its newest segment (`log`),

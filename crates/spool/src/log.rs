@@ -46,6 +46,7 @@ pub(crate) struct Log {
 pub(crate) struct Counts {
     pub(crate) refused: AtomicU64,
     pub(crate) dropped: AtomicU64,
+    pub(crate) lost: AtomicU64,
     pub(crate) corrupt: AtomicU64,
     pub(crate) torn: AtomicU64,
     pub(crate) write_errors: AtomicU64,
@@ -143,13 +144,6 @@ impl Tail {
             tracing::warn!(%error, "a segment keeps what its file held before");
         }
         self.todo.closed.push(file);
-    }
-
-    /// Ends the active segment after a failed sync: it is not to be synced again. The directory is, for the failure may
-    /// have been its own.
-    pub(crate) fn close_failed(&mut self) {
-        self.active = None;
-        self.todo.directory = true;
     }
 }
 
@@ -352,6 +346,21 @@ impl Log {
         drop(tail);
         if reader {
             self.data.notify_one();
+        }
+    }
+
+    /// Ends the active segment after a failed sync. The file that it failed at is not to be synced again; the others are, and so
+    /// is the directory, for the failure may have been its own.
+    pub(crate) fn put_back(&self, failed: Option<&Arc<File>>, unsynced: Vec<Arc<File>>) {
+        let mut tail = self.lock();
+        tail.todo.directory = true;
+        let active =
+            tail.active.take().filter(|file| !failed.is_some_and(|failed| Arc::ptr_eq(failed, file)));
+        let is_more = !unsynced.is_empty();
+        tail.todo.closed.splice(0..0, unsynced);
+        tail.todo.closed.extend(active);
+        if is_more {
+            self.request_sync(&mut tail, When::Soon);
         }
     }
 

@@ -35,7 +35,7 @@ pub struct Batch {
 /// restart, or a [`Reader::rewind`], it begins again at the cursor.
 #[derive(Debug)]
 pub struct Reader {
-    keeper: Arc<Keeper>,
+    pub(crate) keeper: Arc<Keeper>,
     /// Where the next batch begins.
     position: Position,
     /// Damage before this position has been counted.
@@ -71,8 +71,13 @@ impl Reader {
                 None => (limits, u64::MAX),
             };
             match self.read(limits, until).await {
-                Ok((batch, records)) => {
+                Ok((batch, mut records)) => {
                     self.position = batch.to;
+                    if intent.is_some() && batch.records.is_empty() && batch.to.0 < until {
+                        // Of what was promised nothing is left, and what came later lies behind it.
+                        records.damaged.push(batch.to.0);
+                        self.position = Position(until);
+                    }
                     self.count_damage(&records.damaged);
                     self.note_seen(batch.records.len());
                     if !batch.records.is_empty() {

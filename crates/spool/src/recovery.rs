@@ -12,7 +12,7 @@ use crate::{OpenError, Options, Position, Reader, Writer};
 use std::collections::VecDeque;
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex};
 use tokio::sync::{Notify, watch};
@@ -23,7 +23,7 @@ const SCAN: Limits = Limits { records: usize::MAX, bytes: 4 << 20 };
 pub(crate) fn open(options: Options) -> Result<(Writer, Reader), OpenError> {
     check(&options)?;
     let dir = options.dir.as_path();
-    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(OpenError::io("create", dir))?;
+    create(dir)?;
     let lock = lock(dir)?;
     let (state_file, state) = StateFile::open(dir)?;
     let mut segments = list(dir)?;
@@ -62,6 +62,28 @@ pub(crate) fn open(options: Options) -> Result<(Writer, Reader), OpenError> {
     let keeper = Arc::new(keeper);
     let reader = Reader::new(Arc::clone(&keeper), state.cursor);
     Ok((Writer::new(keeper), reader))
+}
+
+/// Creates the directory, and what it lies in. What is created is synced into what holds it: or else the first records could
+/// be lost with the directory when the machine loses its power.
+fn create(dir: &Path) -> Result<(), OpenError> {
+    let holders = holders_of_missing(dir);
+    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(OpenError::io("create", dir))?;
+    for holder in holders {
+        let synced = File::open(&holder).and_then(|holder| holder.sync_all());
+        synced.map_err(OpenError::io("sync", &holder))?;
+    }
+    Ok(())
+}
+
+/// The directories that must be told of a new entry when `dir` is created.
+fn holders_of_missing(dir: &Path) -> Vec<PathBuf> {
+    let missing = dir.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.exists());
+    let holder = |path: &Path| match path.parent() {
+        Some(holder) if !holder.as_os_str().is_empty() => holder.to_owned(),
+        _ => PathBuf::from("."),
+    };
+    missing.map(holder).collect()
 }
 
 fn check(options: &Options) -> Result<(), OpenError> {
@@ -161,4 +183,20 @@ fn recover_last(
         file.set_len(last.len()).map_err(OpenError::io("cut the torn end of", &path))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_directory_that_gets_a_new_entry_is_synced() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path();
+        let dir = root.join("a/b");
+        assert_eq!(holders_of_missing(&dir), [root.join("a"), root.to_owned()]);
+        create(&dir).unwrap();
+        assert!(dir.is_dir() && holders_of_missing(&dir).is_empty());
+        assert_eq!(holders_of_missing(Path::new("not/there")), [PathBuf::from("not"), PathBuf::from(".")]);
+    }
 }

@@ -58,7 +58,7 @@ fn run(log: &Log) {
             Ok(()) => {
                 (synced.end, synced.state) = (round.end, round.state);
             }
-            Err((path, error)) => {
+            Err(Failed { path, error, file, unsynced }) => {
                 let error_text: &dyn std::error::Error = &error;
                 tracing::error!(error = error_text, path = %path.display(), "a spool could not be synced");
                 log.counts.sync_errors.fetch_add(1, Ordering::Relaxed);
@@ -66,7 +66,7 @@ fn run(log: &Log) {
                 synced.error = Some(Arc::new((path, error)));
                 // After a failed fsync the kernel may count lost pages as clean, so a later success says nothing about this
                 // file. What follows goes into another.
-                log.lock().close_failed();
+                log.put_back(file.as_ref(), unsynced);
             }
         }
         for path in &round.garbage {
@@ -126,16 +126,35 @@ fn take_round(mut tail: MutexGuard<'_, Tail>, synced: &Synced) -> Round {
     }
 }
 
-fn sync(log: &Log, round: &Round) -> Result<(), (PathBuf, io::Error)> {
+/// A sync that failed.
+struct Failed {
+    path: PathBuf,
+    error: io::Error,
+    /// The segment's file that it failed at, if it was one.
+    file: Option<Arc<File>>,
+    /// What the round did not get to.
+    unsynced: Vec<Arc<File>>,
+}
+
+fn sync(log: &Log, round: &Round) -> Result<(), Failed> {
     let dir = &log.options.dir;
-    for file in &round.files {
-        file.sync_data().map_err(|error| (dir.clone(), error))?;
+    for (at, file) in round.files.iter().enumerate() {
+        file.sync_data().map_err(|error| Failed {
+            path: dir.clone(),
+            error,
+            file: Some(Arc::clone(file)),
+            unsynced: round.files[at + 1..].to_vec(),
+        })?;
     }
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |error| Failed { path, error, file: None, unsynced: Vec::new() }
+    };
     if round.directory {
-        File::open(dir).and_then(|d| d.sync_all()).map_err(|error| (dir.clone(), error))?;
+        File::open(dir).and_then(|d| d.sync_all()).map_err(failed(dir))?;
     }
     if round.state_changed {
-        log.state_file.sync().map_err(|error| (log.state_file.path().to_owned(), error))?;
+        log.state_file.sync().map_err(failed(log.state_file.path()))?;
     }
     Ok(())
 }

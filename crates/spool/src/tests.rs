@@ -274,6 +274,60 @@ async fn a_position_is_never_used_twice_even_if_records_were_lost_with_the_machi
 }
 
 #[tokio::test]
+async fn a_batch_that_is_gone_does_not_hold_up_what_comes_after_it() {
+    for gone in ["its records", "its file"] {
+        let dir = tempfile::tempdir().unwrap();
+        let (from, to) = {
+            let (writer, mut reader) = Spool::open(options(dir.path())).unwrap();
+            for i in 0..10 {
+                writer.append(format!("lost {i}").as_bytes()).unwrap();
+            }
+            let first = reader.next_batch(5, 1000, NO_LINGER).await;
+            reader.commit(first.to).unwrap();
+            let batch = reader.next_batch(10, 1000, NO_LINGER).await;
+            reader.set_intent(batch.from, batch.to).await.unwrap();
+            (batch.from, batch.to)
+        };
+        for segment in segments(dir.path()) {
+            if gone == "its file" {
+                std::fs::remove_file(segment).unwrap();
+            } else {
+                std::fs::File::options().write(true).open(segment).unwrap().set_len(from.0).unwrap();
+            }
+        }
+        let (writer, mut reader) = Spool::open(options(dir.path())).unwrap();
+        writer.append(b"new").unwrap();
+        let next = reader.next_batch(10, 1000, NO_LINGER);
+        let batch = tokio::time::timeout(Duration::from_secs(5), next).await.expect(gone);
+        assert_eq!(texts(&batch), ["new"]);
+        assert!(batch.from >= to);
+        assert_eq!(writer.stats().corrupt, 1, "{gone}");
+        reader.commit(batch.to).unwrap();
+        assert_eq!(reader.pending_intent(), None);
+    }
+}
+
+#[tokio::test]
+async fn a_failed_sync_of_one_file_does_not_leave_out_the_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let (writer, reader) = Spool::open(options(dir.path())).unwrap();
+    writer.append(b"one").unwrap();
+    // Linux refuses to sync this one.
+    let unsyncable = || std::sync::Arc::new(std::fs::File::open("/dev/null").unwrap());
+    reader.keeper.log.lock().todo.closed.extend([unsyncable(), unsyncable()]);
+    writer.sync().await.unwrap_err();
+    // The second fails in a round of its own, and then the segment's file is synced.
+    let both = async {
+        while writer.stats().sync_errors < 2 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), both).await.unwrap();
+    writer.sync().await.unwrap();
+    assert_eq!(writer.stats().sync_errors, 2);
+}
+
+#[tokio::test]
 async fn a_damaged_record_costs_only_itself_and_is_counted_once() {
     let dir = tempfile::tempdir().unwrap();
     {

@@ -34,6 +34,8 @@ pub struct Stats {
     pub refused: u64,
     /// Records dropped because the spool was full.
     pub dropped: u64,
+    /// Records not taken of which nobody could be told, as their tasks had left; they are among the refused or the write errors, too.
+    pub lost: u64,
     /// Damaged stretches that the reader skipped.
     pub corrupt: u64,
     /// Torn ends that were cut off when the spool was opened.
@@ -63,13 +65,10 @@ impl Writer {
     /// As [`Writer::append`], together with what other tasks append in the same turn of the runtime: one write for all of
     /// them. Under load a record costs a fraction of an append of its own; without load it waits for nobody.
     ///
-    /// The record is handed over at the first poll, and is appended even if the future is dropped after it.
+    /// The record is handed over at the first poll, and is appended even if the future is dropped after it; one that is not
+    /// taken then is counted in [`Stats::lost`], for nobody is left to be told.
     pub async fn append_grouped(&self, record: Bytes) -> Result<Position, AppendError> {
-        match self.group.append(&self.keeper.log, record.clone()).await {
-            Some(position) => Ok(position),
-            // The group as a whole was not taken. Alone, each record gets the answer that is its own.
-            None => self.append(&record),
-        }
+        self.group.append(&self.keeper.log, record).await
     }
 
     /// Appends records in a row and returns when they are on the disk, with the position after the last. Concurrent calls
@@ -127,6 +126,7 @@ impl Writer {
             records: tail.appended,
             refused: of(&log.counts.refused),
             dropped: of(&log.counts.dropped),
+            lost: of(&log.counts.lost),
             corrupt: of(&log.counts.corrupt),
             torn: of(&log.counts.torn),
             write_errors: of(&log.counts.write_errors),

@@ -86,6 +86,34 @@ async fn a_leader_that_is_dropped_takes_nobodys_record_along() {
 }
 
 #[tokio::test]
+async fn what_a_group_cannot_take_is_tried_alone_and_counted_though_its_tasks_have_left() {
+    for full in [FullPolicy::Refuse, FullPolicy::DropAndCount] {
+        let dir = tempfile::tempdir().unwrap();
+        let (writer, mut reader) = Spool::open(Options { full, ..small(dir.path()) }).unwrap();
+        writer.append(&[b'x'; 40_000]).unwrap();
+        let mut cx = Context::from_waker(Waker::noop());
+        {
+            // Together they do not fit; the first does, the second does not.
+            let mut leader = pin!(writer.append_grouped(Bytes::from(vec![b'y'; 15_000])));
+            let mut follower = pin!(writer.append_grouped(Bytes::from(vec![b'z'; 15_000])));
+            assert!(leader.as_mut().poll(&mut cx).is_pending());
+            assert!(follower.as_mut().poll(&mut cx).is_pending());
+        }
+        let stats = writer.stats();
+        assert_eq!((stats.records, stats.refused + stats.dropped), (2, 1), "{stats:?}");
+        // A record that the policy drops is no failure.
+        assert_eq!((stats.lost, stats.dropped), if full == FullPolicy::Refuse { (1, 0) } else { (0, 1) });
+        assert_eq!(drain(&mut reader).await.len(), 2);
+        // The leader's own.
+        {
+            let mut alone = pin!(writer.append_grouped(Bytes::from(vec![b'y'; 15_000])));
+            assert!(alone.as_mut().poll(&mut cx).is_pending());
+        }
+        assert_eq!(writer.stats().lost, if full == FullPolicy::Refuse { 2 } else { 0 });
+    }
+}
+
+#[tokio::test]
 async fn a_reader_that_keeps_up_reads_from_memory_and_one_that_does_not_from_the_file() {
     let dir = tempfile::tempdir().unwrap();
     let (writer, mut reader) = Spool::open(options(dir.path())).unwrap();
