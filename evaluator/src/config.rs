@@ -28,10 +28,10 @@ pub struct Config {
     /// How long the planner waits when there is nothing to judge.
     #[serde(with = "duration")]
     pub poll: Duration,
-    /// A call is judged so long after its start, when its trace is there.
+    /// A call is judged so long after its end, when it and its trace are there.
     #[serde(with = "duration")]
     pub settle: Duration,
-    /// Calls that arrive so late are still found; older ones need a back-fill.
+    /// Calls that arrive so long after their end are still found, as is a judge's first look back; older ones need a back-fill.
     #[serde(with = "duration")]
     pub lookback: Duration,
     /// Share of the calls that is judged where no rule of `sampling` fits, 0 to 1.

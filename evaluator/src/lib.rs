@@ -2,7 +2,8 @@
 //!
 //! Production calls: `online` claims calls that nobody has judged from ClickHouse, in chunks under a lease, and lets every
 //! configured judge of [`judges`] look at them; verdicts go back as events, from which ClickHouse makes the table
-//! `evaluations`. `api` serves the same judges synchronously, and the annotation queue by which people check the judges.
+//! `evaluations`. `api` serves the same judges synchronously, and the annotation queue by which people check the judges; `drift`
+//! tells when the two part.
 //!
 //! Releases: [`datasets`] are truth sets, [`runs`] puts them through the gateway and judges what comes back,
 //! [`experiments`] compares arms in production, and [`stats`] is the arithmetic under both. [`outcomes`] ties verdicts and
@@ -13,6 +14,7 @@
 mod api;
 mod config;
 pub mod datasets;
+mod drift;
 pub mod experiments;
 pub mod judges;
 mod online;

@@ -2,6 +2,7 @@
 
 use crate::api::{self, Api};
 use crate::config::Config;
+use crate::drift::{Drift, DriftMetrics};
 use crate::judges::{Ledger, Registry};
 use crate::online::{OnlineMetrics, Planner, Shared, Worker, generation};
 use anyhow::Context;
@@ -36,9 +37,9 @@ pub async fn run(
     let listener = runtime::listen("evaluator.listen", config.listen)?;
     let health = Health::new();
     let metrics = Metrics::new();
-    let online = metrics.with_registry(|registry| {
+    let (online, drift) = metrics.with_registry(|registry| {
         snapshots.register(registry);
-        OnlineMetrics::new(registry)
+        (OnlineMetrics::new(registry), DriftMetrics::new(registry))
     });
     let embedder = embedder(config.clone(), data_dir, &health.component("embedder")).await;
     let gateway = config.gateway_url.as_deref().zip(config.gateway_key.as_deref());
@@ -62,6 +63,7 @@ pub async fn run(
         "the evaluator listens"
     );
     tokio::spawn(watch(warehouse, health.component("store"), shutdown.clone()));
+    tokio::spawn(Drift::new(shared.clone(), drift).run(shutdown.clone()));
     let workers = if config.online { start(&shared, &shutdown) } else { Vec::new() };
     let options = ServeOptions { drain_deadline: config.drain_deadline, ..ServeOptions::default() };
     let service = api::router(Api::new(shared.clone())).merge(runtime::health::router(health, metrics));

@@ -12,7 +12,8 @@ pub use access::{
     Session, User, UserChange,
 };
 pub use judging::{
-    Annotation, Chunk, ChunkCall, HumanLabel, JudgingStream, Lease, NewAnnotation, NewChunk, StreamProgress,
+    Annotation, Chunk, ChunkCall, HumanLabel, JudgingStream, LabelledQueue, Lease, NewAnnotation, NewChunk,
+    Said, StreamProgress,
 };
 pub use patch::Patch;
 pub use pool::{

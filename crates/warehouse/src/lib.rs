@@ -19,13 +19,16 @@ pub mod outcomes;
 mod queries;
 mod reads;
 mod rows;
+pub mod stats;
 #[cfg(feature = "testing")]
 pub mod testing;
 
 pub use client::{Warehouse, WarehouseConfig};
 pub use error::{Failure, InsertError, WarehouseError};
 pub use reads::consistency::Consistency;
-pub use reads::evaluations::{JudgeCall, Retrieval, StoredVerdict, UnjudgedCall, UnjudgedQuery, VerdictPage};
+pub use reads::evaluations::{
+    CallTime, JudgeCall, Retrieval, StoredVerdict, UnjudgedCall, UnjudgedQuery, VerdictPage,
+};
 pub use reads::outcomes::{ActionCall, FeedbackSum, Spend};
 pub use reads::runs::{
     DatasetCall, DatasetFilter, DatasetRowRow, DatasetVersion, DatasetVersionRow, EvalCall, EvalResult,

@@ -116,6 +116,7 @@ pub(crate) const MIGRATIONS: &[Migration] = migrations! {
     9 = "0009_evaluations.sql",
     10 = "0010_outcomes.sql",
     11 = "0011_eval_runs.sql",
+    12 = "0012_calls_by_end.sql",
 };
 
 /// The table of applied migrations, created before any of them.

@@ -10,7 +10,7 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Path, Query, State};
 use contracts::reads::{TenantScope, TimeRange};
-use contracts::{TenantId, Timestamp, Verdict};
+use contracts::{TenantId, Verdict};
 use control::records::{Annotation, HumanLabel, NewAnnotation};
 use serde::Deserialize;
 use serde_json::json;
@@ -18,10 +18,12 @@ use warehouse::VerdictPage;
 
 /// Calls that one request may queue.
 const MOST_SAMPLED: usize = 500;
+/// Calls that one answer lists: each comes with its context.
+const MOST_LISTED: u32 = 500;
+/// Characters of a comment.
+const LONGEST_COMMENT: usize = 10_000;
 /// Verdicts among which a sample is looked for.
 const MOST_LOOKED_AT: u32 = 20_000;
-/// How far back agreement looks.
-const AGREEMENT_NS: i64 = 90 * 86_400 * 1_000_000_000;
 
 /// A call to queue.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
@@ -142,8 +144,12 @@ pub async fn open(
     Caller(tenant): Caller,
     Query(query): Query<QueueQuery>,
 ) -> Result<Json<Vec<Annotation>>, Refusal> {
-    let annotations = api.shared.judging.annotations();
-    Ok(Json(annotations.open(&tenant, &query.queue, query.limit.unwrap_or(50)).await?))
+    let limit = query.limit.unwrap_or(50);
+    if !(1..=MOST_LISTED).contains(&limit) {
+        let message = format!("limit: {limit} is not valid, expected 1 to {MOST_LISTED}");
+        return Err(Refusal::invalid("limit", &message));
+    }
+    Ok(Json(api.shared.judging.annotations().open(&tenant, &query.queue, limit).await?))
 }
 
 /// Labels a call, over what was said before.
@@ -157,6 +163,15 @@ pub async fn label(
     let request: LabelRequest = parse(&body)?;
     if let Some(score) = request.score.filter(|score| !(0.0..=1.0).contains(score)) {
         return Err(Refusal::invalid("score", &format!("score: {score} is not valid, expected 0 to 1")));
+    }
+    if request.annotator.is_empty() || request.annotator.chars().count() > 128 {
+        let annotator: String = request.annotator.chars().take(80).collect();
+        let message = format!("annotator: {annotator:?} is not valid, expected 1 to 128 characters");
+        return Err(Refusal::invalid("annotator", &message));
+    }
+    if request.comment.chars().count() > LONGEST_COMMENT {
+        let message = format!("comment: too long, expected at most {LONGEST_COMMENT} characters");
+        return Err(Refusal::invalid("comment", &message));
     }
     let label = HumanLabel {
         label: request.label,
@@ -186,15 +201,16 @@ pub async fn agreement(
     Caller(tenant): Caller,
     Query(query): Query<QueueQuery>,
 ) -> Result<Json<Vec<Agreement>>, Refusal> {
-    let since = Timestamp::from_unix_nanos(api.shared.clock.now().unix_nanos() - AGREEMENT_NS);
-    let labelled = api.shared.judging.annotations().labelled(&tenant, &query.queue, since).await?;
+    let since = agreement::since(api.shared.clock.now());
+    let labelled = api.shared.judging.annotations().said(&tenant, &query.queue, since).await?;
     Ok(Json(agreement::of(&labelled)))
 }
 
 async fn verdicts(api: &Api, tenant: &TenantId, trace: &str, span: &str) -> Result<Vec<Verdict>, Refusal> {
     let scope = TenantScope::one(tenant.clone());
     let stored = api.shared.warehouse.evaluations_of_call(&scope, trace, span, None).await?;
-    Ok(stored.into_iter().map(|stored| stored.verdict).collect())
+    // Of our own judges: whoever else says something of the call may call himself as he likes.
+    Ok(stored.into_iter().filter(|stored| stored.source.is_empty()).map(|stored| stored.verdict).collect())
 }
 
 async fn queue(

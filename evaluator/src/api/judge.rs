@@ -246,6 +246,7 @@ pub(super) async fn load(api: &Api, tenant: &TenantId, trace: &str, span: &str) 
     let ids = [UnjudgedCall {
         tenant_id: tenant.as_str().to_owned(),
         start_ns: start,
+        at_ns: start,
         trace_id: trace.to_owned(),
         span_id: span.to_owned(),
         done: Vec::new(),

@@ -5,8 +5,8 @@
 //! chance.
 
 use crate::stats::{Interval, agreement, calibration};
-use contracts::Usd;
-use control::records::Annotation;
+use contracts::{Timestamp, Usd};
+use control::records::Said;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -26,6 +26,14 @@ const WORTH: f64 = 0.4;
 const LEVEL: f64 = 0.95;
 /// Of the reliability curve.
 const BINS: usize = 10;
+
+/// How far back agreement looks.
+const WINDOW_NS: i64 = 90 * 86_400 * 1_000_000_000;
+
+/// From when on labels count at `now`: those of the last 90 days.
+pub fn since(now: Timestamp) -> Timestamp {
+    Timestamp::from_unix_nanos(now.unix_nanos().saturating_sub(WINDOW_NS))
+}
 
 /// One version of one judge against people.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -51,7 +59,7 @@ pub struct Agreement {
 }
 
 #[derive(Deserialize)]
-struct Said {
+struct Verdict {
     judge: String,
     version: String,
     score: Option<f64>,
@@ -60,16 +68,16 @@ struct Said {
     cost: Usd,
 }
 
-/// Of labelled annotations, newest first.
-pub fn of(labelled: &[Annotation]) -> Vec<Agreement> {
-    let mut by_judge: BTreeMap<(String, String), Vec<(bool, Said)>> = BTreeMap::new();
-    for annotation in labelled {
-        let passed = match annotation.label.as_ref().map(|label| label.label.as_str()) {
-            Some("pass") => true,
-            Some("fail") => false,
+/// Of labelled calls, newest first.
+pub fn of(labelled: &[Said]) -> Vec<Agreement> {
+    let mut by_judge: BTreeMap<(String, String), Vec<(bool, Verdict)>> = BTreeMap::new();
+    for call in labelled {
+        let passed = match call.label.as_str() {
+            "pass" => true,
+            "fail" => false,
             _ => continue,
         };
-        let said: Vec<Said> = serde_json::from_value(annotation.verdicts.clone()).unwrap_or_default();
+        let said: Vec<Verdict> = serde_json::from_value(call.verdicts.clone()).unwrap_or_default();
         for said in said.into_iter().filter(|said| !SILENT.contains(&said.label.as_str())) {
             by_judge.entry((said.judge.clone(), said.version.clone())).or_default().push((passed, said));
         }
@@ -78,7 +86,7 @@ pub fn of(labelled: &[Annotation]) -> Vec<Agreement> {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "at most ten thousand pairs")]
-fn compare(judge: String, version: String, pairs: &[(bool, Said)]) -> Agreement {
+fn compare(judge: String, version: String, pairs: &[(bool, Verdict)]) -> Agreement {
     let labels: Vec<(bool, bool)> =
         pairs.iter().map(|(passed, said)| (*passed, GOOD.contains(&said.label.as_str()))).collect();
     let same = labels.iter().filter(|(person, judge)| person == judge).count();
@@ -134,38 +142,22 @@ fn alarm(labels: &[(bool, bool)]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use contracts::Timestamp;
-    use control::records::HumanLabel;
     use serde_json::json;
 
     /// What a person says, and the probability of a made-up answer that the judge gives.
-    fn labelled(person: &str, score: f64) -> Annotation {
+    fn labelled(person: &str, score: f64) -> Said {
         let label = if score < 0.5 { "pass" } else { "fail" };
-        Annotation {
-            id: "ann".to_owned(),
-            tenant: "acme".parse().unwrap(),
-            queue: "default".to_owned(),
-            trace_id: String::new(),
-            span_id: String::new(),
-            subject: json!(null),
+        Said {
+            label: person.to_owned(),
             verdicts: json!([
                 {"judge": "hallucination", "version": "1", "score": score, "label": label, "cost": "0.002"},
                 {"judge": "grounding", "version": "1", "score": null, "label": "not_applicable"}
             ]),
-            created_at: Timestamp::default(),
-            label: Some(HumanLabel {
-                label: person.to_owned(),
-                score: None,
-                comment: String::new(),
-                annotator: "ann".to_owned(),
-                at: Timestamp::default(),
-            }),
-            skipped_at: None,
         }
     }
 
-    fn times(count: usize, annotation: &Annotation) -> Vec<Annotation> {
-        vec![annotation.clone(); count]
+    fn times(count: usize, said: &Said) -> Vec<Said> {
+        vec![said.clone(); count]
     }
 
     #[test]

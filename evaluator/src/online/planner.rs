@@ -1,8 +1,9 @@
 //! Looks for calls without a verdict and writes down which of them are judged together.
 //!
-//! A stream is a range of time: the live one goes on for ever, a back-fill ends. Planning moves along it; calls that arrive late,
-//! behind what was planned, are found because the live stream goes back by `lookback` every so often. All evaluators plan; a lease
-//! lets one do so at a time.
+//! A stream is a range of time: the live one goes on for ever, a back-fill ends. A back-fill takes calls by their start, as people name a
+//! range; the live stream by their end, since a call is written when it has ended, however long it took. Planning moves along a stream;
+//! calls that arrive late, behind what was planned, are found because the live one goes back by `lookback` every so often. All
+//! evaluators plan; a lease lets one do so at a time.
 
 use super::Shared;
 use anyhow::Context;
@@ -12,7 +13,7 @@ use control::records::{ChunkCall, JudgingStream, Lease, NewChunk, StreamProgress
 use runtime::Shutdown;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
-use warehouse::{UnjudgedCall, UnjudgedQuery};
+use warehouse::{CallTime, UnjudgedCall, UnjudgedQuery};
 
 /// The lease's name.
 const LEASE: &str = "planner";
@@ -173,6 +174,7 @@ impl Planner {
         let rows = u32::try_from(wanted.saturating_add(taken.len())).unwrap_or(u32::MAX);
         let query = UnjudgedQuery {
             scope,
+            by: if stream.until_ns.is_none() { CallTime::End } else { CallTime::Start },
             from_ns,
             until_ns,
             judges: stream.judges.clone(),
@@ -188,14 +190,14 @@ impl Planner {
         let reached = match left {
             Some(start) => start,
             None if is_all => until_ns,
-            None => found.last().map_or(until_ns, |call| call.start_ns),
+            None => found.last().map_or(until_ns, |call| call.at_ns),
         };
         step.next_ns = reached;
         step.finished = stream.until_ns.is_some_and(|until| step.next_ns >= until);
         Ok((chunks, step))
     }
 
-    /// Chunks of the calls that nobody has, and the start of the first call that was left out though this stream wants it.
+    /// Chunks of the calls that nobody has, and the time of the first call that was left out though this stream wants it.
     fn cut(
         &self,
         stream: &JudgingStream,
@@ -212,11 +214,11 @@ impl Planner {
             match taken.get(&key) {
                 Some(owner) if *owner == stream.id => continue,
                 Some(_) => {
-                    left.get_or_insert(call.start_ns);
+                    left.get_or_insert(call.at_ns);
                     continue;
                 }
                 None if count >= wanted => {
-                    left.get_or_insert(call.start_ns);
+                    left.get_or_insert(call.at_ns);
                     break;
                 }
                 None => {}

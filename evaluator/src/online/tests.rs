@@ -189,6 +189,34 @@ async fn calls_get_their_verdicts_once_and_new_versions_get_theirs() {
 }
 
 #[tokio::test]
+async fn a_long_stream_is_judged_when_it_has_ended_without_looking_back() {
+    let bench = Bench::new().await;
+    let shared = bench.shared(Config::default(), registry(&["refusal"]));
+    let mut planner = Planner::new(shared.clone());
+    // The first round looks back; from here on the live stream moves along, and looks back in three minutes.
+    assert_eq!(planner.round().await.unwrap(), 0);
+    bench.clock.advance(Duration::from_secs(20));
+    assert_eq!(planner.round().await.unwrap(), 0);
+    // It began twenty minutes ago and ends now, so it comes now; beside it a quick one.
+    let lasted = |id: u64, seconds: i64| SpanRow {
+        start_time: (NOW + 20 - seconds) * 1_000_000_000,
+        duration_ns: seconds.unsigned_abs() * 1_000_000_000,
+        ..call(id, 0, "Rome.", "")
+    };
+    bench.warehouse.insert_spans(&[lasted(1, 1_200), lasted(2, 1)], "calls").await.unwrap();
+    assert_eq!(planner.round().await.unwrap(), 0, "not settled");
+    bench.clock.advance(Config::default().settle + Duration::from_millis(1));
+    assert_eq!(planner.round().await.unwrap(), 2);
+    while Worker::new(shared.clone(), 0).round().await.unwrap() {}
+    assert_eq!(bench.counts().await.len(), 2);
+    // Nothing is planned again, neither by moving on nor by looking back.
+    for _ in 0..3 {
+        bench.clock.advance(Duration::from_mins(2));
+        assert_eq!(planner.round().await.unwrap(), 0);
+    }
+}
+
+#[tokio::test]
 async fn samples_by_route_are_the_same_whoever_takes_them() {
     let bench = Bench::new().await;
     let spans: Vec<SpanRow> = (0..400).map(|id| call(id, 600, "Rome.", "")).collect();

@@ -183,6 +183,7 @@ pub(super) fn unjudged((tenant_id, start_ns, trace_id, span_id): &ChunkCall) -> 
     UnjudgedCall {
         tenant_id: tenant_id.clone(),
         start_ns: *start_ns,
+        at_ns: *start_ns,
         trace_id: trace_id.clone(),
         span_id: span_id.clone(),
         done: Vec::new(),

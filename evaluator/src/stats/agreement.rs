@@ -29,7 +29,8 @@ pub fn cohens_kappa<L: Ord>(pairs: &[(L, L)], level: f64) -> Option<Interval> {
     if room <= f64::EPSILON {
         return None;
     }
-    let kappa = (observed - chance) / room;
+    // Sums of shares may come out a little above one.
+    let kappa = ((observed - chance) / room).min(1.0);
     let same: f64 = cells
         .iter()
         .filter(|((a, b), _)| a == b)

@@ -106,6 +106,28 @@ pub struct Annotation {
     pub skipped_at: Option<Timestamp>,
 }
 
+/// What a person and judges said of a call, without the call.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Said {
+    /// `pass`, `fail` or another class, by the person.
+    pub label: String,
+    /// By judges: `[{judge, version, score, label, cost}]`.
+    pub verdicts: serde_json::Value,
+}
+
+/// A queue in which people have labelled calls.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LabelledQueue {
+    /// Whose.
+    pub tenant: TenantId,
+    /// Its name.
+    pub queue: String,
+    /// How many labels.
+    pub labels: i64,
+    /// When the last was given.
+    pub last_at: Timestamp,
+}
+
 /// What a person said of a call.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct HumanLabel {

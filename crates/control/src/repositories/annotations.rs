@@ -2,7 +2,7 @@
 
 use super::{repository, row};
 use crate::database::failed;
-use crate::records::{Annotation, HumanLabel, NewAnnotation};
+use crate::records::{Annotation, HumanLabel, LabelledQueue, NewAnnotation, Said};
 use crate::{ControlError, secrets, validate};
 use contracts::{TenantId, Timestamp};
 use sqlx::Row;
@@ -102,17 +102,52 @@ impl Annotations {
         rows.iter().map(annotation).collect()
     }
 
-    /// Every queue with a label since `since`, and whose it is.
-    pub async fn labelled_queues(&self, since: Timestamp) -> Result<Vec<(TenantId, String)>, ControlError> {
+    /// Every queue with a label since `since`: whose, how many labels, and when the last was given.
+    pub async fn labelled_queues(&self, since: Timestamp) -> Result<Vec<LabelledQueue>, ControlError> {
         let rows = sqlx::query(
-            "SELECT DISTINCT tenant_id, queue FROM annotations WHERE labelled_at >= $1 ORDER BY tenant_id, queue",
+            "SELECT tenant_id, queue, count(*) AS labels, max(labelled_at) AS last_at FROM annotations
+             WHERE labelled_at >= $1 GROUP BY tenant_id, queue ORDER BY tenant_id, queue",
         )
         .bind(since.unix_nanos())
         .fetch_all(self.db.pool())
         .await
         .map_err(failed("list queues"))?;
-        let queue = |row| Ok((row::parsed(row, "annotation", "tenant_id")?, row::text(row, "queue")?));
+        let queue = |row| {
+            Ok(LabelledQueue {
+                tenant: row::parsed(row, "annotation", "tenant_id")?,
+                queue: row::text(row, "queue")?,
+                labels: row::integer(row, "labels")?,
+                last_at: row::time(row, "last_at")?,
+            })
+        };
         rows.iter().map(queue).collect()
+    }
+
+    /// What people and judges said of the tenant's labelled calls since `since`, newest first; 10,000 at most.
+    pub async fn said(
+        &self,
+        tenant: &TenantId,
+        queue: &str,
+        since: Timestamp,
+    ) -> Result<Vec<Said>, ControlError> {
+        let rows = sqlx::query(
+            "SELECT id, label, verdicts FROM annotations WHERE tenant_id = $1 AND queue = $2 AND labelled_at >= $3
+             ORDER BY labelled_at DESC, id LIMIT $4",
+        )
+        .bind(tenant.as_str())
+        .bind(queue)
+        .bind(since.unix_nanos())
+        .bind(MOST)
+        .fetch_all(self.db.pool())
+        .await
+        .map_err(failed("list labels"))?;
+        let said = |row| {
+            let (id, verdicts) = (row::text(row, "id")?, row::text(row, "verdicts")?);
+            let verdicts = serde_json::from_str(&verdicts)
+                .map_err(|error| ControlError::corrupt("annotation", &id, error))?;
+            Ok(Said { label: row::text(row, "label")?, verdicts })
+        };
+        rows.iter().map(said).collect()
     }
 
     /// Labels a call, over what was said before.

@@ -12,12 +12,26 @@ use std::collections::BTreeSet;
 /// How far from a hint a call may start, and from a call its retrievals.
 const AROUND_NS: i64 = 24 * 3600 * 1_000_000_000;
 
+/// By what calls lie in a range of time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CallTime {
+    /// When they started.
+    Start,
+    /// When they ended, which is when they come; of calls that lasted a day at most.
+    End,
+}
+
+/// No call that is found by its end lasted longer; see `0012_calls_by_end.sql`.
+const LONGEST_NS: i64 = 24 * 3600 * 1_000_000_000;
+
 /// Calls without a verdict that are asked for.
 #[derive(Debug, Clone)]
 pub struct UnjudgedQuery {
     /// Whose calls.
     pub scope: TenantScope,
-    /// First nanosecond of their start.
+    /// What the range is about.
+    pub by: CallTime,
+    /// First nanosecond of it.
     pub from_ns: i64,
     /// First nanosecond after.
     pub until_ns: i64,
@@ -38,6 +52,8 @@ pub struct UnjudgedCall {
     pub tenant_id: String,
     /// Its start, nanoseconds since the epoch.
     pub start_ns: i64,
+    /// Its start or its end, whichever was asked for.
+    pub at_ns: i64,
     /// Its trace.
     pub trace_id: String,
     /// Its span.
@@ -176,6 +192,8 @@ impl Warehouse {
         let found = self
             .read(read::UNJUDGED_CALLS, Limits::TEXT)
             .tenants(&query.scope)
+            .param("by_end", query.by == CallTime::End)
+            .param("start_from_ns", query.start_from_ns())
             .param("from_ns", query.from_ns)
             .param("until_ns", query.until_ns)
             .param("judges", &query.judges)
@@ -269,6 +287,15 @@ impl Warehouse {
             .param("rows", page.rows);
         let found = within(found.fetch_all::<VerdictColumns>()).await.map_err(failed("read verdicts"))?;
         found.into_iter().map(StoredVerdict::try_from).collect()
+    }
+}
+
+impl UnjudgedQuery {
+    fn start_from_ns(&self) -> i64 {
+        match self.by {
+            CallTime::Start => self.from_ns,
+            CallTime::End => self.from_ns.saturating_sub(LONGEST_NS).max(0),
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::support::{NOW, Store};
 use contracts::{TenantId, Timestamp};
 use control::ControlError;
-use control::records::{HumanLabel, NewAnnotation};
+use control::records::{HumanLabel, LabelledQueue, NewAnnotation, Said};
 
 const LATER: Timestamp = Timestamp::from_unix_nanos(NOW.unix_nanos() + 1_000_000_000);
 
@@ -40,6 +40,15 @@ pub async fn live_from_queue_to_label(store: Store) {
     assert!(annotations.open(&acme, "default", 10).await.unwrap().is_empty());
     assert_eq!(annotations.labelled(&acme, "default", NOW).await.unwrap(), std::slice::from_ref(&labelled));
     assert!(annotations.labelled(&other, "default", NOW).await.unwrap().is_empty());
+    let said = Said { label: "fail".to_owned(), verdicts: first.verdicts.clone() };
+    assert_eq!(annotations.said(&acme, "default", LATER).await.unwrap(), [said]);
+    assert!(annotations.said(&other, "default", NOW).await.unwrap().is_empty());
+    let queue =
+        LabelledQueue { tenant: acme.clone(), queue: "default".to_owned(), labels: 1, last_at: LATER };
+    assert_eq!(annotations.labelled_queues(NOW).await.unwrap(), [queue]);
+    let after = Timestamp::from_unix_nanos(LATER.unix_nanos() + 1);
+    assert!(annotations.labelled_queues(after).await.unwrap().is_empty());
+    assert!(annotations.said(&acme, "default", after).await.unwrap().is_empty());
     // A label stays when somebody skips it afterwards, and takes back that it was skipped.
     assert_eq!(annotations.skip(&acme, &first.id, LATER).await.unwrap(), labelled);
     let without_score = HumanLabel { score: None, ..label.clone() };

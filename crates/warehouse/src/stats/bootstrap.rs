@@ -2,7 +2,8 @@
 //!
 //! Percentile intervals are plain; `BCa` intervals (bias-corrected and accelerated: Efron 1987, "Better bootstrap confidence
 //! intervals", JASA 82) also hold for skewed statistics such as dollars per useful action, and are what reports show. The
-//! draws come from a seed, so that the same data give the same interval on every machine.
+//! draws come from a seed, so that the same data give the same interval on every machine. Where too many draws do not determine the
+//! statistic, the ends would be made up, and there is no interval.
 
 use super::{Interval, float, index, normal_cdf, normal_quantile, quantile};
 
@@ -15,11 +16,13 @@ pub struct Bootstrap {
     pub level: f64,
     /// Where the draws start.
     pub seed: u64,
+    /// The least share of draws that must determine the statistic; the others are left out.
+    pub determined: f64,
 }
 
 impl Default for Bootstrap {
     fn default() -> Self {
-        Self { resamples: 2_000, level: 0.95, seed: 0x5EED }
+        Self { resamples: 2_000, level: 0.95, seed: 0x5EED, determined: 0.0 }
     }
 }
 
@@ -95,7 +98,8 @@ impl Bootstrap {
             statistics.extend(statistic(&drawn).filter(|v| v.is_finite()));
         }
         statistics.sort_by(f64::total_cmp);
-        (!statistics.is_empty()).then_some((estimate, statistics))
+        let enough = float(statistics.len() as u64) >= self.determined * float(self.resamples as u64);
+        (enough && !statistics.is_empty()).then_some((estimate, statistics))
     }
 }
 
