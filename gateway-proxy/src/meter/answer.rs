@@ -129,10 +129,14 @@ impl Output {
 
     /// A JSON array of messages.
     pub(crate) fn to_json(&self) -> String {
-        let mut json = String::from("[");
+        let mut json = String::with_capacity(self.raw.iter().map(|raw| raw.len() + 1).sum::<usize>() + 2);
+        json.push('[');
         for raw in &self.raw {
             separate(&mut json);
-            json.push_str(&String::from_utf8_lossy(raw));
+            match std::str::from_utf8(raw) {
+                Ok(raw) => json.push_str(raw),
+                Err(_) => json.push_str(&String::from_utf8_lossy(raw)),
+            }
         }
         if self.raw.is_empty() {
             for said in &self.choices {

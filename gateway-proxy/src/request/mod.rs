@@ -3,6 +3,7 @@
 mod context;
 mod fields;
 mod json;
+mod message;
 mod parse;
 mod splice;
 

@@ -3,6 +3,7 @@
 use super::context::{self, Context};
 use super::fields::{check, kind_of, missing, wrong_type};
 use super::json::{Member, members, too_deep, utf8};
+use super::message::Message;
 use crate::endpoints::Endpoint;
 use crate::meter::tier;
 use bytes::Bytes;
@@ -152,7 +153,15 @@ fn asked_usage(text: &str, options: Option<&Member<'_>>) -> Result<AskedUsage, B
 /// Each message must be an object with a role; the rest is between client and model.
 fn check_messages(messages: Option<&Member<'_>>) -> Result<(), BodyError> {
     let Some(messages) = messages else { return Ok(()) };
-    let items: Vec<&RawValue> = serde_json::from_str(messages.text()).map_err(BodyError::NotJson)?;
+    // One pass when nothing is wrong; what is wrong is then named by a closer look.
+    if serde_json::from_str::<Vec<Message>>(messages.text()).is_ok() {
+        return Ok(());
+    }
+    look_closer(messages.text())
+}
+
+fn look_closer(messages: &str) -> Result<(), BodyError> {
+    let items: Vec<&RawValue> = serde_json::from_str(messages).map_err(BodyError::NotJson)?;
     for (at, item) in items.iter().enumerate() {
         if !item.get().starts_with('{') {
             let name = format!("messages[{at}]");
@@ -178,4 +187,53 @@ fn check_messages(messages: Option<&Member<'_>>) -> Result<(), BodyError> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn messages() -> impl Strategy<Value = String> {
+        let name = prop_oneof![
+            Just("role"),
+            Just("content"),
+            Just("name"),
+            Just("x"),
+            Just("r\\u006fle"),
+            Just("\\n")
+        ];
+        let value = prop_oneof![
+            Just(r#""user""#),
+            Just("null"),
+            Just("7"),
+            Just(r#"[{"role":1,"role":2}]"#),
+            Just("{}"),
+            Just("-")
+        ];
+        let member = (name, value).prop_map(|(name, value)| format!("\"{name}\":{value}"));
+        let message = prop_oneof![
+            4 => prop::collection::vec(member, 0..5).prop_map(|all| format!("{{\"role\":\"user\"{}{}}}", if all.is_empty() { "" } else { "," }, all.join(","))),
+            1 => Just(r#"{"content":"x"}"#.to_owned()),
+            1 => Just("[]".to_owned()),
+        ];
+        prop::collection::vec(message, 0..4).prop_map(|all| format!("[{}]", all.join(",")))
+    }
+
+    proptest! {
+        /// The quick pass may give up on what is fine, and never takes what is not.
+        #[test]
+        fn what_passes_quickly_passes_the_closer_look(text in messages()) {
+            if serde_json::from_str::<Vec<Message>>(&text).is_ok() {
+                prop_assert!(look_closer(&text).is_ok(), "{text}");
+            }
+        }
+
+        #[test]
+        fn plain_messages_pass_quickly(content in ".{0,40}", count in 0_usize..4) {
+            let message = serde_json::json!({"role": "user", "content": content, "name": "é"});
+            let text = serde_json::to_string(&vec![message; count]).unwrap();
+            prop_assert!(serde_json::from_str::<Vec<Message>>(&text).is_ok(), "{text}");
+        }
+    }
 }
