@@ -3,6 +3,7 @@
 use crate::auth::Principal;
 use crate::metrics::Metrics;
 use crate::normalise::{Limits, Origin, Rejected, Source, Tally, normalise, normalise_log};
+use crate::parts::{self, Kind};
 use crate::receive::{ExportRequest, Signal};
 use crate::record::Sender;
 use crate::row::Row;
@@ -13,7 +14,9 @@ use prost::Message;
 use runtime::Clock;
 use spool::AppendError;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Semaphore;
 
 /// Requests with more bytes of spans are worked off the async threads.
 const INLINE_BYTES: usize = 64 * 1024;
@@ -35,6 +38,8 @@ pub struct Ingest {
     pub default_retention_days: u16,
     /// What a refused client is asked to wait.
     pub retry_after: Duration,
+    /// So many large requests are worked at a time: a span that is decoded takes more than its bytes.
+    pub workers: Arc<Semaphore>,
 }
 
 /// Why a request was not taken. All but the last can succeed later.
@@ -113,6 +118,7 @@ impl Ingest {
         let prepared = if size <= INLINE_BYTES {
             self.prepare(&principal, signal, request)?
         } else {
+            let _worker = self.workers.acquire().await.map_err(|_| IngestError::Stopped)?;
             let this = self.clone();
             tokio::task::spawn_blocking(move || this.prepare(&principal, signal, request))
                 .await
@@ -140,11 +146,15 @@ impl Ingest {
     ) -> Result<Prepared, IngestError> {
         let mut prepared = Prepared::default();
         for of_resource in request.resources {
+            if of_resource.scopes.iter().all(|scope| scope.items.is_empty()) {
+                continue;
+            }
             let source = Source::resource(of_resource.resource, self.limits, &mut prepared.tally);
-            for of_scope in of_resource.scopes {
+            // A resource is copied to each of its scopes: not to those that nothing comes from.
+            for of_scope in of_resource.scopes.into_iter().filter(|scope| !scope.items.is_empty()) {
                 let source = source.with_scope(of_scope.scope, self.limits, &mut prepared.tally);
                 for item in of_scope.items {
-                    if let Err(reason) = self.prepare_item(item, signal, &source, principal, &mut prepared) {
+                    if let Err(reason) = self.prepare_item(&item, signal, &source, principal, &mut prepared) {
                         let (items, _) = prepared
                             .outcome
                             .rejected
@@ -163,7 +173,7 @@ impl Ingest {
 
     fn prepare_item(
         &self,
-        encoded: bytes::Bytes,
+        encoded: &bytes::Bytes,
         signal: Signal,
         source: &Source,
         principal: &Principal,
@@ -175,19 +185,30 @@ impl Ingest {
                 Origin::Service { default_retention_days: self.default_retention_days }
             }
         };
-        let (size, now) = (encoded.len(), self.clock.now());
-        let (mut row, tally) = match signal {
+        let now = self.clock.now();
+        let kind = match signal {
+            Signal::Traces => Kind::Span,
+            Signal::Logs => Kind::Log,
+        };
+        // What is made of too much is cut as what is too long is.
+        let most = self.limits.most_parts();
+        let thin = parts::thinned(kind, encoded, most).map_err(|_| Rejected::Undecodable)?;
+        let limits = if thin.is_some() { Limits { max_span: 0 } } else { self.limits };
+        let kept = thin.unwrap_or_else(|| encoded.clone());
+        let cut = encoded.len() - kept.len();
+        let (mut row, mut tally) = match signal {
             Signal::Traces => {
-                let span = Span::decode(encoded).map_err(|_| Rejected::Undecodable)?;
-                let (row, tally) = normalise(span, size, source, origin, self.limits, now)?;
+                let span = Span::decode(kept).map_err(|_| Rejected::Undecodable)?;
+                let (row, tally) = normalise(span, encoded.len(), source, origin, limits, now)?;
                 (Row::from(row), tally)
             }
             Signal::Logs => {
-                let log = LogRecord::decode(encoded.clone()).map_err(|_| Rejected::Undecodable)?;
-                let (row, tally) = normalise_log(log, &encoded, source, origin, self.limits, now)?;
+                let log = LogRecord::decode(kept).map_err(|_| Rejected::Undecodable)?;
+                let (row, tally) = normalise_log(log, encoded, source, origin, limits, now)?;
                 (Row::from(row), tally)
             }
         };
+        tally.truncated_bytes += cut as u64;
         prepared.redacted += u64::from(redact::redact(&mut row, principal));
         // Postcard fails on types that rows do not have; were it to fail, the span is refused and counted.
         let sender = match principal {
@@ -220,7 +241,6 @@ impl Ingest {
             refused.get_or_create(&[("reason", *reason)]).inc_by(*spans);
         }
         self.metrics.count(&prepared.tally);
-        self.metrics.show_spool(&self.spool.stats());
     }
 }
 

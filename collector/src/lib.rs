@@ -17,6 +17,7 @@ mod config;
 mod ingest;
 mod metrics;
 mod normalise;
+mod parts;
 mod receive;
 mod record;
 mod redact;

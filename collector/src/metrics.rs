@@ -1,6 +1,6 @@
-//! What the collector counts of itself. Every span that comes in is accepted or rejected; every accepted one is inserted,
-//! recognised as sent before, or set aside: `received = accepted + rejected`, `accepted = inserted + deduplicated + refused +
-//! what is in the spool`.
+//! What the collector counts of itself. Every span or log record that comes in is accepted or rejected; every accepted one is
+//! inserted, recognised as sent before, or set aside: for each signal `received = accepted + rejected`, and `accepted = inserted +
+//! deduplicated + refused + what is in the spool`, less what no row could be made of (`undecodable`), whose signal nobody knows.
 
 use crate::normalise::Tally;
 use prometheus_client::metrics::counter::Counter;
@@ -54,10 +54,10 @@ pub struct Metrics {
     pub redacted: Counter,
     /// Rows in ClickHouse.
     pub inserted: Counter,
-    /// Spans that had been sent before, by how that was known.
-    pub deduplicated: Labelled,
-    /// Spans that ClickHouse refuses, set aside in files.
-    pub refused: Counter,
+    /// Rows that had been sent before, by how that was known, and signal.
+    deduplicated: Family<[(&'static str, &'static str); 2], Counter>,
+    /// Rows that ClickHouse refuses, set aside in files, by signal.
+    refused: Labelled,
     /// Of the inserted, spans that are in the table but perhaps not in its views, set aside in files too.
     pub half_inserted: Counter,
     /// Records of the spool that are no rows, set aside in files.
@@ -70,12 +70,6 @@ pub struct Metrics {
     pub batch_rows: Histogram,
     /// Whether the last exchange with ClickHouse went well.
     pub clickhouse_up: Gauge,
-    /// Bytes in the spool.
-    pub spool_bytes: Gauge,
-    /// Of these, bytes that are not in ClickHouse yet.
-    pub spool_pending: Gauge,
-    /// Records that the spool lost to damage on disk.
-    pub spool_corrupt: Gauge,
 }
 
 impl Metrics {
@@ -102,7 +96,7 @@ impl Metrics {
             redacted: Counter::default(),
             inserted: Counter::default(),
             deduplicated: Family::default(),
-            refused: Counter::default(),
+            refused: Family::default(),
             half_inserted: Counter::default(),
             undecodable: Counter::default(),
             insert_errors: Family::default(),
@@ -111,9 +105,6 @@ impl Metrics {
             ]),
             batch_rows: Histogram::new([1.0, 10.0, 100.0, 1_000.0, 5_000.0, 10_000.0, 20_000.0, 50_000.0]),
             clickhouse_up: Gauge::default(),
-            spool_bytes: Gauge::default(),
-            spool_pending: Gauge::default(),
-            spool_corrupt: Gauge::default(),
         };
         metrics.register_intake(registry);
         metrics.register_writer(registry);
@@ -210,14 +201,16 @@ impl Metrics {
             "1 when the last exchange with ClickHouse went well",
             self.clickhouse_up.clone(),
         );
-        r.register_with_unit("collector_spool", "Bytes in the spool", Unit::Bytes, self.spool_bytes.clone());
-        let pending = self.spool_pending.clone();
-        r.register_with_unit("collector_spool_pending", "Bytes not yet in ClickHouse", Unit::Bytes, pending);
-        r.register(
-            "collector_spool_corrupt_records",
-            "Records lost to damage on disk",
-            self.spool_corrupt.clone(),
-        );
+    }
+
+    /// Rows of a signal that had been sent before; how that is known.
+    pub fn deduplicated(&self, known_from: &'static str, signal: &'static str) -> Counter {
+        self.deduplicated.get_or_create(&[("known_from", known_from), ("signal", signal)]).clone()
+    }
+
+    /// Rows of a signal that ClickHouse refuses.
+    pub fn refused(&self, signal: &'static str) -> Counter {
+        self.refused.get_or_create(&[("signal", signal)]).clone()
     }
 
     /// Counts what was noticed while normalising.
@@ -234,13 +227,5 @@ impl Metrics {
         self.truncated_bytes.inc_by(tally.truncated_bytes);
         self.moved.inc_by(tally.moved_spans);
         self.negative_durations.inc_by(tally.negative_durations);
-    }
-
-    /// Shows what the spool holds.
-    pub fn show_spool(&self, stats: &spool::Stats) {
-        let gauge = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-        self.spool_bytes.set(gauge(stats.bytes));
-        self.spool_pending.set(gauge(stats.pending_bytes));
-        self.spool_corrupt.set(gauge(stats.corrupt));
     }
 }

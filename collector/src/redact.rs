@@ -22,6 +22,7 @@ const CONTENT: &[&str] = &[
     "ai.toolCall.args",
     "ai.toolCall.result",
     "ai.value",
+    "ai.values",
     "embedding.embeddings",
     "embedding.text",
     "gen_ai.completion",
@@ -35,8 +36,11 @@ const CONTENT: &[&str] = &[
     "gen_ai.tool.call.arguments",
     "gen_ai.tool.call.result",
     "gen_ai.tool.definitions",
+    "exception.message",
+    "exception.stacktrace",
     "input.value",
     "llm.choices",
+    "llm.completions",
     "llm.function_call",
     "llm.input_messages",
     "llm.invocation_parameters",
@@ -54,7 +58,16 @@ const CONTENT: &[&str] = &[
     "tool.parameters",
     "traceloop.entity.input",
     "traceloop.entity.output",
+    "traceloop.prompt.template",
+    "traceloop.prompt.template_variables",
 ];
+
+/// Longer values are taken for content whatever their name is: no list of names is ever whole.
+const MOST_CHARACTERS: usize = 256;
+
+/// Ours that may be longer: lists of ids and of names.
+const LONG: &[&str] =
+    &["control_tower.action.responses", "control_tower.action.traces", "control_tower.truncated"];
 
 /// Attributes of the same names that carry no content.
 const NOT_CONTENT: &[&str] = &["gen_ai.prompt.name", "gen_ai.prompt.version"];
@@ -91,24 +104,36 @@ pub fn drop_to_metadata(row: &mut SpanRow) -> bool {
         column.clear();
     }
     found |= documents_to_ids(&mut row.retrieval_documents);
-    let before = row.span_attributes.len();
-    row.span_attributes.retain(|(key, _)| !is_content(key));
-    found |= row.span_attributes.len() != before;
+    // Errors of validation and of SDKs quote what they fail at.
+    found |= !row.status_message.is_empty();
+    row.status_message.clear();
+    found |= thin(&mut row.span_attributes, |key| is_content(key) || is_of_link(key));
     for attributes in &mut row.event_attributes {
-        let before = attributes.len();
-        attributes.retain(|(key, _)| !is_content(key) && !EVENT_CONTENT.contains(&key.as_str()));
-        found |= attributes.len() != before;
+        found |= thin(attributes, |key| is_content(key) || EVENT_CONTENT.contains(&key));
     }
     found
 }
 
 /// As [`drop_to_metadata`], of a log record: its body goes, and attributes that carry what people or models wrote.
 fn drop_event_to_metadata(row: &mut EventRow) -> bool {
-    let before = row.attributes.len();
-    row.attributes.retain(|(key, _)| !is_content(key) && !EVENT_CONTENT.contains(&key.as_str()));
-    let found = !row.body.is_empty() || row.attributes.len() != before;
+    let found = thin(&mut row.attributes, |key| is_content(key) || EVENT_CONTENT.contains(&key));
+    let had_body = !row.body.is_empty();
     row.body.clear();
-    found
+    found || had_body
+}
+
+/// Takes out content, by name or length; whether there was any.
+fn thin(attributes: &mut Vec<(String, String)>, is_content: impl Fn(&str) -> bool) -> bool {
+    let before = attributes.len();
+    attributes.retain(|(key, text)| {
+        !is_content(key) && (text.chars().nth(MOST_CHARACTERS).is_none() || LONG.contains(&key.as_str()))
+    });
+    attributes.len() != before
+}
+
+/// The attributes of a span's link, which are one attribute of the span.
+fn is_of_link(key: &str) -> bool {
+    key.strip_prefix("otel.links.").is_some_and(|rest| rest.ends_with(".attributes"))
 }
 
 fn is_content(key: &str) -> bool {
@@ -167,15 +192,28 @@ mod tests {
             tool_result: "SECRET".into(),
             retrieval_documents: r#"[{"id":"d1","score":0.5,"content":"SECRET"}]"#.into(),
             input_tokens: 3,
+            status_message: "SECRET".into(),
             span_attributes: vec![
                 pair("input.value"),
                 pair("llm.input_messages.0.message.content"),
                 pair("gen_ai.prompt.0.content"),
+                pair("ai.values"),
+                pair("llm.completions.0.content"),
+                pair("traceloop.prompt.template_variables.question"),
+                pair("otel.links.0.attributes"),
+                ("of.some.sdk".into(), format!("{}SECRET", "x".repeat(251))),
                 ("gen_ai.prompt.name".into(), "greeting".into()),
                 ("user.id".into(), "u1".into()),
             ],
-            event_name: vec!["gen_ai.user.message".into()],
-            event_attributes: vec![vec![pair("content"), ("role".into(), "user".into())]],
+            event_name: vec!["gen_ai.user.message".into(), "exception".into()],
+            event_attributes: vec![
+                vec![pair("content"), ("role".into(), "user".into())],
+                vec![
+                    pair("exception.message"),
+                    pair("exception.stacktrace"),
+                    ("exception.type".into(), "ValueError".into()),
+                ],
+            ],
             ..SpanRow::default()
         }
     }
@@ -189,6 +227,7 @@ mod tests {
         let kept = kept.span().unwrap();
         assert_eq!(kept.retrieval_documents, r#"[{"id":"d1","score":0.5}]"#);
         assert_eq!(kept.span_attributes.len(), 2);
+        assert_eq!(kept.event_attributes[1], [("exception.type".to_owned(), "ValueError".to_owned())]);
         assert_eq!(kept.input_tokens, 3);
     }
 

@@ -1,6 +1,11 @@
 //! What the spool carries and the writer moves: a span's row or a log record's.
 
+use crate::normalise::ORIGINAL_START;
+use contracts::Timestamp;
 use warehouse::{EventKey, EventRow, SpanKey, SpanRow};
+
+/// Clocks that are wrong by less are only ahead.
+const AHEAD_NS: i64 = 3_600_000_000_000;
 
 /// A row of either table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +42,14 @@ impl Row {
         }
     }
 
+    /// As a metric's label.
+    pub const fn signal(&self) -> &'static str {
+        match self {
+            Self::Span(_) => "traces",
+            Self::Event(_) => "logs",
+        }
+    }
+
     /// Nanoseconds since the epoch.
     pub fn start_ns(&self) -> i64 {
         match self {
@@ -52,6 +65,25 @@ impl Row {
                 row.start_time.saturating_add(i64::try_from(row.duration_ns).unwrap_or(i64::MAX))
             }
             Self::Event(row) => row.time,
+        }
+    }
+
+    /// Whether it would lie elsewhere in time had it come at another moment: it was moved to when it came, or lies so far ahead that
+    /// it may have been moved when it came before.
+    pub fn is_moved(&self, now: Timestamp) -> bool {
+        let attributes = match self {
+            Self::Span(row) => &row.span_attributes,
+            Self::Event(row) => &row.attributes,
+        };
+        self.start_ns() > now.unix_nanos().saturating_add(AHEAD_NS)
+            || attributes.iter().any(|(key, _)| key == ORIGINAL_START)
+    }
+
+    /// Days that it is kept.
+    pub fn retention_days(&self) -> u16 {
+        match self {
+            Self::Span(row) => row.retention_days,
+            Self::Event(row) => row.retention_days,
         }
     }
 

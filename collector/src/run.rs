@@ -5,16 +5,18 @@ use crate::config::Config;
 use crate::ingest::Ingest;
 use crate::metrics::Metrics;
 use crate::normalise::Limits;
-use crate::receive::{InFlight, Receiver, Sizes, grpc_router, http_router};
+use crate::receive::{Receiver, Sizes, grpc_router, http_router};
 use crate::writer::{self, Store, Trust, Writer};
 use anyhow::Context;
 use control::{SnapshotHandle, Snapshots};
 use runtime::tls::CertificateDer;
-use runtime::{Clock, Health, HealthHandle, ServeOptions, Shutdown, Tls};
+use runtime::{Clock, Health, HealthHandle, InFlight, ServeOptions, Shutdown, Tls};
 use spool::{FullPolicy, Spool};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -93,9 +95,10 @@ impl Collector {
             Metrics::new(registry)
         });
         let health = Health::new();
-        std::fs::create_dir_all(&config.spool_dir)
-            .with_context(|| format!("collector.spool_dir: create {}", config.spool_dir.display()))?;
-        let (spool, reader) = Spool::open(spool_options(config))?;
+        let (spool, reader) = Spool::open(spool_options(config)).context("collector.spool_dir")?;
+        own.with_registry(|r| {
+            r.register_collector(Box::new(spool::Metrics::new("collector", spool.clone())));
+        });
         let grpc = runtime::listen("collector.grpc_listen", config.grpc_listen)?;
         let http = runtime::listen("collector.http_listen", config.http_listen)?;
         let (grpc_addr, http_addr) = (grpc.local_addr()?, http.local_addr()?);
@@ -238,6 +241,7 @@ fn receiver(
             max_expanded: size(config.max_decompressed).saturating_mul(MOST_EXPANSION),
             default_retention_days: config.default_retention_days,
             retry_after: config.retry_after,
+            workers: Arc::new(Semaphore::new(std::thread::available_parallelism().map_or(2, usize::from))),
         },
         // Half of the bound is for what came in, half for what compressed requests become.
         in_flight: InFlight::new(config.max_in_flight.as_u64() / 2),
@@ -299,13 +303,13 @@ async fn watch(
         } else {
             full.set_ready();
         }
-        let set_aside = metrics.refused.get() + metrics.undecodable.get() + metrics.half_inserted.get();
+        let refused = metrics.refused("traces").get() + metrics.refused("logs").get();
+        let set_aside = refused + metrics.undecodable.get() + metrics.half_inserted.get();
         if set_aside > 0 {
             rejected.set_degraded("spans were set aside under rejected/ since the start: look at them");
         } else {
             rejected.set_ready();
         }
-        metrics.show_spool(&spool.stats());
         tokio::time::sleep(SPOOL_POLL).await;
     }
 }

@@ -28,6 +28,12 @@ pub struct Limits {
 }
 
 impl Limits {
+    /// Most events, links, attributes and items of lists in a span or log record. Numbers of a vector take eleven bytes each, so
+    /// that a span has more only if next to nothing is in them.
+    pub const fn most_parts(self) -> usize {
+        self.max_span / 16
+    }
+
     /// Cuts a span down when it is too large. `size` is its encoded size.
     pub(super) fn cut_span(self, span: &mut Span, size: usize, tally: &mut Tally) {
         shorten(&mut span.name, SHORT_TEXT, tally);

@@ -28,12 +28,14 @@ pub fn normalise_log(
     let mut tally = Tally::default();
     limits.cut_log(&mut record, encoded.len(), &mut tally);
     let mut fields = Fields::new(record.attributes);
+    // Ours to say.
+    fields.take(window::ORIGINAL_START);
     let (tenant_id, key_id, retention_days) = owner(&mut fields, origin)?;
     let claimed =
         if record.time_unix_nano == 0 { record.observed_time_unix_nano } else { record.time_unix_nano };
     let placed = window::place(claimed, claimed, now, retention_days);
     tally.moved_spans += u64::from(placed.moved);
-    if placed.moved && claimed != 0 {
+    if placed.moved {
         fields.put(window::ORIGINAL_START, Value::StringValue(claimed.to_string()));
     }
     let observed = i64::try_from(record.observed_time_unix_nano).unwrap_or(0);

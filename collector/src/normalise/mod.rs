@@ -31,3 +31,4 @@ pub use limits::Limits;
 pub use log::normalise_log;
 pub use span::{Origin, Rejected, Source, normalise};
 pub use tally::{Dialect, Tally};
+pub use window::ORIGINAL_START;

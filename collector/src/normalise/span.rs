@@ -139,6 +139,8 @@ pub fn normalise(
     let mut tally = Tally::default();
     limits.cut_span(&mut span, size, &mut tally);
     let mut draft = Draft { row: SpanRow::default(), fields: Fields::new(span.attributes), tally };
+    // Ours to say.
+    draft.fields.take(window::ORIGINAL_START);
     let retention_days = owner(&mut draft, origin)?;
     let placed = window::place(span.start_time_unix_nano, span.end_time_unix_nano, now, retention_days);
     draft.tally.moved_spans += u64::from(placed.moved);

@@ -7,13 +7,13 @@
 //! also bounds how many daily partitions one request can touch.
 
 use contracts::Timestamp;
+use contracts::policy::{KEEPS_ITS_TIME_AHEAD, keeps_its_time};
 
-const DAY_NS: i64 = 86_400_000_000_000;
-const MOST_BACK_NS: i64 = 3_653 * DAY_NS;
-const AHEAD_NS: i64 = DAY_NS;
+/// The longest duration that is believed: as long as the longest window.
+const LONGEST_NS: i64 = 3_653 * 86_400_000_000_000;
 
 /// The attribute that keeps the time that a moved span claimed.
-pub(super) const ORIGINAL_START: &str = "control_tower.original_start_time_unix_nano";
+pub const ORIGINAL_START: &str = "control_tower.original_start_time_unix_nano";
 
 /// Where a span lies in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,16 +34,17 @@ pub(super) fn place(start: u64, end: u64, now: Timestamp, retention_days: u16) -
     let back_ns = back_ns(retention_days);
     let now_ns = now.unix_nanos();
     let negative = end != 0 && end < start;
-    let longest = MOST_BACK_NS.unsigned_abs();
+    let longest = LONGEST_NS.unsigned_abs();
+    let ahead_ns = i64::try_from(KEEPS_ITS_TIME_AHEAD.as_nanos()).unwrap_or(i64::MAX);
     // Without a start, the end tells nothing of the duration.
     let duration_ns = if start == 0 || end == 0 { 0 } else { end.saturating_sub(start).min(longest) };
-    let window = now_ns.saturating_sub(back_ns)..=now_ns.saturating_add(AHEAD_NS);
+    let window = now_ns.saturating_sub(back_ns)..=now_ns.saturating_add(ahead_ns);
     match i64::try_from(start) {
         Ok(start_ns) if window.contains(&start_ns) => {
             Placed { start_ns, duration_ns, moved: false, negative }
         }
         _ => {
-            let back = i64::try_from(duration_ns).unwrap_or(MOST_BACK_NS);
+            let back = i64::try_from(duration_ns).unwrap_or(LONGEST_NS);
             Placed {
                 start_ns: now_ns.saturating_sub(back).max(*window.start()),
                 duration_ns,
@@ -54,10 +55,8 @@ pub(super) fn place(start: u64, end: u64, now: Timestamp, retention_days: u16) -
     }
 }
 
-/// A day less than the retention, or half of it where that is more: a span is worth taking only when it will stay a while.
 fn back_ns(retention_days: u16) -> i64 {
-    let kept = i64::from(retention_days) * DAY_NS;
-    (kept - DAY_NS).max(kept / 2).min(MOST_BACK_NS)
+    i64::try_from(keeps_its_time(retention_days).as_nanos()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
@@ -107,7 +106,7 @@ mod tests {
         fn every_span_lands_in_the_window(start: u64, end: u64, days: u16) {
             let placed = place(start, end, NOW, days);
             let offset = placed.start_ns - NOW.unix_nanos();
-            prop_assert!((-back_ns(days)..=AHEAD_NS).contains(&offset));
+            prop_assert!((-back_ns(days)..=86_400_000_000_000).contains(&offset));
         }
     }
 }

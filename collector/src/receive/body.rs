@@ -4,12 +4,12 @@
 
 use super::Receiver;
 use super::compression::Compression;
-use super::in_flight::Room;
 use super::status::Refusal;
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use http::StatusCode;
 use http_body_util::BodyExt;
+use runtime::Room;
 use std::time::Duration;
 use tonic::Code;
 
@@ -55,6 +55,19 @@ pub async fn fit(room: &mut Room, bytes: usize, retry_after: Duration) -> Result
     if room.resize(bytes).await { Ok(()) } else { Err(no_room(retry_after)) }
 }
 
+/// Does `work` where it is, or away from the async threads when it `is_long`.
+pub async fn off_thread<T: Send + 'static>(
+    is_long: bool,
+    retry_after: Duration,
+    work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
+) -> Result<T, Refusal> {
+    if !is_long {
+        return work();
+    }
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|_| Err(Refusal::pressure("the collector is stopping", retry_after)))
+}
+
 /// The refusal of a request for which there is no room.
 pub fn no_room(retry_after: Duration) -> Refusal {
     Refusal::pressure("too many requests are in work", retry_after)
@@ -95,8 +108,8 @@ async fn read_on(
 
 #[cfg(test)]
 mod tests {
-    use super::super::in_flight::InFlight;
     use super::*;
+    use runtime::InFlight;
 
     const WAIT: Duration = Duration::from_secs(5);
     const MIB: usize = 1024 * 1024;

@@ -1,31 +1,36 @@
 //! OTLP over gRPC: `TraceService/Export`, `LogsService/Export`, and a clear answer for the services that are not here.
 //!
 //! The service is written by hand around tonic's codec, for two reasons: senders are known by their headers before a message
-//! is read, and spans are decoded one by one (see `wire`).
+//! is read, and spans are decoded one by one (see `wire`). A message comes out of tonic as it is on the wire, to be decoded
+//! when there is room for what it becomes.
 
 use super::compression::Compression;
-use super::in_flight::Room;
 use super::status::Refusal;
-use super::{ExportRequest, Receiver, Signal, body};
+use super::{Receiver, Signal, body, wire};
 use crate::auth::Principal;
+use crate::ingest::Outcome;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use axum::routing::post;
+use bytes::{Buf, Bytes};
 use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTracePartialSuccess, ExportTraceServiceResponse,
 };
-use prost::Message;
+use runtime::Room;
 use std::future::Future;
 use std::pin::Pin;
 use tonic::Code;
-use tonic::codec::{CompressionEncoding, EnabledCompressionEncodings};
+use tonic::codec::{Codec, CompressionEncoding, DecodeBuf, Decoder, EnabledCompressionEncodings};
 use tonic::server::{Grpc, UnaryService};
-use tonic_prost::ProstCodec;
+use tonic_prost::ProstEncoder;
 
 const TRACES: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 const LOGS: &str = "/opentelemetry.proto.collector.logs.v1.LogsService/Export";
+
+/// Smaller messages are decoded where they are; larger ones would hold up other requests.
+const INLINE_BYTES: usize = 64 * 1024;
 
 /// What stands before a message: whether it is compressed, and its length.
 const PREFIX: usize = 5;
@@ -61,7 +66,7 @@ async fn export(signal: Signal, State(receiver): State<Receiver>, request: Reque
     for encoding in [CompressionEncoding::Gzip, CompressionEncoding::Zstd] {
         accept.enable(encoding);
     }
-    let mut grpc = Grpc::new(ProstCodec::<ExportTraceServiceResponse, ExportRequest>::default())
+    let mut grpc = Grpc::new(Undecoded)
         .apply_compression_config(accept, EnabledCompressionEncodings::default())
         .apply_max_message_size_config(Some(receiver.sizes.max_decompressed), None);
     let limit = receiver.sizes.max_decompressed;
@@ -93,7 +98,7 @@ async fn read(receiver: &Receiver, request: Request) -> Result<(Request, Rooms),
         }
     };
     let unfolded = body::enter_unfolding(receiver, compression, message.len()).await?;
-    Ok((Request::from_parts(head, Body::from(message)), Rooms { _came: came, unfolded }))
+    Ok((Request::from_parts(head, Body::from(message)), Rooms { came, unfolded }))
 }
 
 /// A message that tonic could not read never reached us, and its code may be one that OTLP takes for a hint to try again:
@@ -129,31 +134,48 @@ struct Export {
 
 /// What a message takes: as it came, and as it becomes when it is compressed.
 struct Rooms {
-    _came: Room,
+    came: Room,
     unfolded: Option<Room>,
 }
 
-impl UnaryService<ExportRequest> for Export {
+/// Answers are encoded, messages stay as they come.
+struct Undecoded;
+
+impl Codec for Undecoded {
+    type Encode = ExportTraceServiceResponse;
+    type Decode = Bytes;
+    type Encoder = ProstEncoder<ExportTraceServiceResponse>;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self::Encoder {
+        ProstEncoder::default()
+    }
+
+    fn decoder(&mut self) -> Self {
+        Self
+    }
+}
+
+impl Decoder for Undecoded {
+    type Item = Bytes;
+    type Error = tonic::Status;
+
+    fn decode(&mut self, message: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, tonic::Status> {
+        Ok(Some(message.copy_to_bytes(message.remaining())))
+    }
+}
+
+impl UnaryService<Bytes> for Export {
     type Response = ExportTraceServiceResponse;
     type Future =
         Pin<Box<dyn Future<Output = Result<tonic::Response<Self::Response>, tonic::Status>> + Send>>;
 
-    fn call(&mut self, request: tonic::Request<ExportRequest>) -> Self::Future {
+    fn call(&mut self, request: tonic::Request<Bytes>) -> Self::Future {
         let (signal, rooms) = (self.signal, self.rooms.take());
         let (receiver, principal) = (self.receiver.clone(), self.principal.clone());
         Box::pin(async move {
-            let retry_after = receiver.ingest.retry_after();
-            let mut rooms = rooms.ok_or_else(|| body::no_room(retry_after).grpc())?;
-            if let Some(room) = &mut rooms.unfolded {
-                // Now that it is known how large the message is, others may have the rest.
-                let size = body::weight(request.get_ref().encoded_len());
-                body::fit(room, size.min(room.bytes()), retry_after)
-                    .await
-                    .map_err(|refusal| refusal.grpc())?;
-            }
-            let outcome = receiver.ingest.export(principal, signal, request.into_inner()).await;
-            let outcome = outcome.map_err(|error| {
-                let refusal = Refusal::ingest(&error, receiver.ingest.retry_after());
+            let taken = take(&receiver, principal, signal, request.into_inner(), rooms).await;
+            let outcome = taken.map_err(|refusal| {
                 receiver.count("grpc", refusal.label);
                 refusal.grpc()
             })?;
@@ -164,4 +186,30 @@ impl UnaryService<ExportRequest> for Export {
             Ok(tonic::Response::new(ExportTraceServiceResponse { partial_success }))
         })
     }
+}
+
+/// Decodes a message once there is room for what it becomes, and takes it in.
+async fn take(
+    receiver: &Receiver,
+    principal: Principal,
+    signal: Signal,
+    message: Bytes,
+    rooms: Option<Rooms>,
+) -> Result<Outcome, Refusal> {
+    let retry_after = receiver.ingest.retry_after();
+    let mut rooms = rooms.ok_or_else(|| body::no_room(retry_after))?;
+    let is_long = message.len() > INLINE_BYTES;
+    let weigh = move || {
+        let decoded =
+            wire::weigh_protobuf(&message).map_err(|error| Refusal::too_large(error.to_string()))?;
+        Ok((message, decoded))
+    };
+    let (message, decoded) = body::off_thread(is_long, retry_after, weigh).await?;
+    // Now that it is known how large the message is, others may have the rest.
+    let weight = body::weight(message.len()).saturating_add(decoded);
+    body::fit(rooms.unfolded.as_mut().unwrap_or(&mut rooms.came), weight, retry_after).await?;
+    let decode = move || wire::from_protobuf(signal, message).map_err(Refusal::invalid);
+    let request = body::off_thread(is_long, retry_after, decode).await?;
+    let outcome = receiver.ingest.export(principal, signal, request).await;
+    outcome.map_err(|error| Refusal::ingest(&error, retry_after))
 }

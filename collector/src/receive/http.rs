@@ -15,6 +15,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTracePartialSuccess, ExportTraceServiceResponse,
 };
 use prost::Message;
+use std::time::Duration;
 use tonic::Code;
 
 /// Smaller bodies are unfolded where they are; larger ones would hold up other requests.
@@ -109,10 +110,10 @@ async fn export(
     let mut room = receiver.in_flight.enter(weight).await.ok_or_else(|| body::no_room(retry_after))?;
     let body = body::read(body, max_request, &mut room, retry_after).await?;
     let mut unfolded = body::enter_unfolding(receiver, compression, body.len()).await?;
-    let (request, size) = unfold(signal, body, encoding, compression, receiver).await?;
-    if let Some(room) = &mut unfolded {
-        body::fit(room, body::weight(size), retry_after).await?;
-    }
+    let (plain, decoded) = unfold(body, encoding, compression, receiver).await?;
+    let weight = body::weight(plain.len()).saturating_add(decoded);
+    body::fit(unfolded.as_mut().unwrap_or(&mut room), weight, retry_after).await?;
+    let request = decode(signal, plain, encoding, retry_after).await?;
     let outcome = receiver.ingest.export(principal, signal, request).await;
     let outcome = outcome.map_err(|error| Refusal::ingest(&error, retry_after))?;
     let partial_success = outcome
@@ -140,14 +141,13 @@ fn length(headers: &HeaderMap, most: usize) -> Result<usize, Refusal> {
     Ok(length)
 }
 
-/// Decompresses and decodes, away from the async threads when that takes long; returns the decompressed size, too.
+/// Decompresses, away from the async threads when that takes long; returns what decoding will take beside it, too.
 async fn unfold(
-    signal: Signal,
     body: Bytes,
     encoding: Encoding,
     compression: Compression,
     receiver: &Receiver,
-) -> Result<(ExportRequest, usize), Refusal> {
+) -> Result<(Bytes, usize), Refusal> {
     let limit = receiver.sizes.max_decompressed;
     let inline = body.len() <= INLINE_BYTES && compression == Compression::Identity;
     let work = move || {
@@ -155,23 +155,34 @@ async fn unfold(
             DecompressError::TooLarge { .. } => Refusal::too_large(error.to_string()),
             DecompressError::Broken { .. } => Refusal::invalid(error.to_string()),
         })?;
-        let size = plain.len();
+        let decoded = match encoding {
+            Encoding::Protobuf => wire::weigh_protobuf(&plain),
+            Encoding::Json => wire::weigh_json(&plain),
+        };
+        let decoded = decoded.map_err(|error| Refusal::too_large(error.to_string()))?;
+        Ok((plain, decoded))
+    };
+    let unfolded = body::off_thread(!inline, receiver.ingest.retry_after(), work).await?;
+    receiver.metrics.request_bytes.inc_by(unfolded.0.len() as u64);
+    Ok(unfolded)
+}
+
+/// Decodes, for which there is room now.
+async fn decode(
+    signal: Signal,
+    plain: Bytes,
+    encoding: Encoding,
+    retry_after: Duration,
+) -> Result<ExportRequest, Refusal> {
+    let is_long = plain.len() > INLINE_BYTES;
+    let work = move || {
         let request = match encoding {
             Encoding::Protobuf => wire::from_protobuf(signal, plain),
             Encoding::Json => wire::from_json(signal, &plain),
         };
-        request.map(|request| (request, size)).map_err(Refusal::invalid)
+        request.map_err(Refusal::invalid)
     };
-    let unfolded = if inline {
-        work()
-    } else {
-        tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| {
-            Err(Refusal::pressure("the collector is stopping", receiver.ingest.retry_after()))
-        })
-    };
-    let (request, size) = unfolded?;
-    receiver.metrics.request_bytes.inc_by(size as u64);
-    Ok((request, size))
+    body::off_thread(is_long, retry_after, work).await
 }
 
 async fn not_post() -> Response {

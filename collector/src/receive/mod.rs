@@ -4,7 +4,6 @@ mod body;
 mod compression;
 mod grpc;
 mod http;
-mod in_flight;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -12,12 +11,14 @@ mod wire;
 
 pub use grpc::router as grpc_router;
 pub use http::router as http_router;
-pub use in_flight::InFlight;
 pub use wire::ExportRequest;
+#[cfg(test)]
+pub use wire::{OfResource, OfScope};
 
 use crate::auth::{Authenticator, ClientCertificate};
 use crate::ingest::Ingest;
 use crate::metrics::Metrics;
+use runtime::InFlight;
 
 /// What a request carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -26,6 +26,7 @@ use prost::Message;
 use runtime::config::ByteSize;
 use runtime::{Clock, Shutdown};
 use std::collections::HashSet;
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use warehouse::{EventRow, Failure, InsertError, SpanRow, WarehouseError};
@@ -58,6 +59,14 @@ impl Store for Kept {
     }
 
     async fn existing(&self, _keys: &[Key]) -> Result<HashSet<Key>, WarehouseError> {
+        Ok(HashSet::new())
+    }
+
+    async fn existing_within(
+        &self,
+        _keys: &[Key],
+        _times: RangeInclusive<i64>,
+    ) -> Result<HashSet<Key>, WarehouseError> {
         Ok(HashSet::new())
     }
 }

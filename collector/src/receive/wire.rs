@@ -1,8 +1,10 @@
 //! An export request, read one level at a time: its spans or log records stay encoded until each is decoded on its own, so a broken
 //! one is rejected alone and the size of each is known before it is unfolded. To this depth, requests of traces and of logs are one
-//! message on the wire, and so are the answers to them.
+//! message on the wire, and so are the answers to them. What a request becomes in memory is told, and bounded, before it is
+//! decoded.
 
 use super::Signal;
+use crate::parts::{self, Kind, PART_BYTES};
 use bytes::Bytes;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
@@ -40,6 +42,49 @@ pub struct OfScope {
     pub items: Vec<Bytes>,
 }
 
+/// Most resources, scopes, items and attributes of resources and scopes in a request.
+const MOST_PARTS: usize = 100_000;
+/// The same of JSON, where spans are decoded whole: objects and, as a list may have other items, commas.
+const MOST_JSON: (usize, usize) = (500_000, 2_000_000);
+/// What an object and a comma of JSON take in memory at most.
+const JSON_BYTES: (usize, usize) = (512, 48);
+
+/// A request is made of too much.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TooMany {
+    /// In protobuf.
+    #[error(
+        "the request has more than {MOST_PARTS} resources, scopes, spans, log records and attributes of resources: expected fewer in a request"
+    )]
+    Parts,
+    /// In JSON.
+    #[error("the request has more than {} objects or {} commas: expected fewer spans in a request", MOST_JSON.0, MOST_JSON.1)]
+    Json,
+}
+
+/// Bytes that decoding protobuf will take, beyond what its texts take.
+pub fn weigh_protobuf(body: &[u8]) -> Result<usize, TooMany> {
+    let parts = parts::count(Kind::Request, body, MOST_PARTS);
+    if parts <= MOST_PARTS { Ok(parts * PART_BYTES) } else { Err(TooMany::Parts) }
+}
+
+/// The same of JSON.
+pub fn weigh_json(body: &[u8]) -> Result<usize, TooMany> {
+    let (mut objects, mut commas, mut in_text, mut escaped) = (0, 0, false, false);
+    for byte in body {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_text => escaped = true,
+            b'"' => in_text = !in_text,
+            b'{' if !in_text => objects += 1,
+            b',' if !in_text => commas += 1,
+            _ => {}
+        }
+    }
+    let is_within = objects <= MOST_JSON.0 && commas <= MOST_JSON.1;
+    if is_within { Ok(objects * JSON_BYTES.0 + commas * JSON_BYTES.1) } else { Err(TooMany::Json) }
+}
+
 /// Reads protobuf.
 pub fn from_protobuf(signal: Signal, body: Bytes) -> Result<ExportRequest, String> {
     ExportRequest::decode(body)
@@ -57,6 +102,9 @@ pub fn from_json(signal: Signal, body: &[u8]) -> Result<ExportRequest, String> {
     let encoded = encoded.map_err(|error| {
         format!("the body is not a valid {} in OTLP's JSON encoding: {error}", signal.request_name())
     })?;
+    if let Err(error) = weigh_protobuf(&encoded) {
+        return Err(error.to_string());
+    }
     // One path from here on; JSON is not the fast one.
     from_protobuf(signal, encoded.into())
 }

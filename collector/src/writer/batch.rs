@@ -7,9 +7,11 @@ use super::store::Store;
 use crate::metrics::Metrics;
 use crate::record::{self, Sender};
 use crate::row::{Key, Row};
+use contracts::Timestamp;
 use runtime::Clock;
 use spool::{Batch, Position, Reader};
 use std::collections::HashSet;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
@@ -66,6 +68,8 @@ enum Sent {
 
 /// Lookups are split where start times are further apart, so that one old span does not make ClickHouse read years.
 const LOOKUP_GAP_NS: i64 = 3_600_000_000_000;
+/// A day.
+const DAY_NS: i64 = 86_400_000_000_000;
 /// Most lookups a batch.
 const MOST_LOOKUPS: usize = 16;
 /// After so many failures for want of memory a part is halved.
@@ -148,7 +152,8 @@ impl<S: Store> Writer<S> {
         for index in &plan.refused {
             letters.refused(&kept[*index], "refused before a restart");
         }
-        self.send(&mut plan, &kept, &mut letters, resumed).await;
+        let mut set_aside = self.send(&mut plan, &kept, &mut letters, resumed).await;
+        set_aside.extend(&plan.refused);
         if letters.len() > 0 {
             self.until_done("write rejected rows", || self.dead_letters.write(plan.from, plan.to, &letters))
                 .await;
@@ -162,7 +167,9 @@ impl<S: Store> Writer<S> {
             );
             self.back_off(&mut pause, Duration::ZERO).await;
         }
-        self.memory.remember(&kept, self.clock.now());
+        // What is not in ClickHouse is not known: once its fault is mended, it may be sent again.
+        let inserted = kept.iter().enumerate().filter(|(index, _)| !set_aside.contains(index));
+        self.memory.remember(inserted.map(|(_, row)| row), self.clock.now());
     }
 
     /// The plan that was made for this batch before a crash, or a new one, on disk; and whether it is the old one.
@@ -205,16 +212,26 @@ impl<S: Store> Writer<S> {
     /// Indexes of rows that are in ClickHouse or earlier in the batch.
     async fn sent_before(&self, rows: &[Row], senders: &[Sender]) -> Vec<usize> {
         let sorted = self.memory.sort(rows, senders, self.clock.now());
-        let count = |how: &'static str, spans: usize| {
-            self.metrics.deduplicated.get_or_create(&[("known_from", how)]).inc_by(spans as u64);
+        let count = |how: &'static str, indexes: &[usize]| {
+            for index in indexes {
+                self.metrics.deduplicated(how, rows[*index].signal()).inc();
+            }
         };
-        count("batch", sorted.repeated.len());
-        count("memory", sorted.remembered.len());
+        count("batch", &sorted.repeated);
+        count("memory", &sorted.remembered);
         let mut dropped = [sorted.repeated, sorted.remembered].concat();
         let before = dropped.len();
-        for group in groups(rows, sorted.uncertain) {
+        let now = self.clock.now();
+        let (moved, placed): (Vec<usize>, Vec<usize>) =
+            sorted.uncertain.into_iter().partition(|index| rows[*index].is_moved(now));
+        let mut questions: Vec<(Vec<usize>, Option<RangeInclusive<i64>>)> =
+            groups(rows, placed).into_iter().map(|group| (group, None)).collect();
+        if let Some(days) = moved.iter().map(|index| rows[*index].retention_days()).max() {
+            questions.push((moved, Some(kept_times(now, days))));
+        }
+        for (group, times) in questions {
             let keys: Vec<Key> = group.iter().map(|index| rows[*index].key()).collect();
-            let existing = self.existing(&keys).await;
+            let existing = self.existing(&keys, times).await;
             dropped.extend(
                 group
                     .into_iter()
@@ -223,18 +240,22 @@ impl<S: Store> Writer<S> {
                     .map(|(index, _)| index),
             );
         }
-        count("clickhouse", dropped.len() - before);
+        count("clickhouse", &dropped[before..]);
         dropped
     }
 
     /// Asks until there is an answer: inserting without one could double what is there. A question that is too large is asked
-    /// in halves.
-    async fn existing(&self, keys: &[Key]) -> HashSet<Key> {
+    /// in halves. Without `times`, under the time of each key.
+    async fn existing(&self, keys: &[Key], times: Option<RangeInclusive<i64>>) -> HashSet<Key> {
         let mut found = HashSet::new();
         let mut questions = vec![keys];
         let mut pause = self.options.pause;
         while let Some(question) = questions.pop() {
-            let error = match self.store.existing(question).await {
+            let answer = match &times {
+                None => self.store.existing(question).await,
+                Some(times) => self.store.existing_within(question, times.clone()).await,
+            };
+            let error = match answer {
                 Ok(existing) => {
                     found.extend(existing);
                     continue;
@@ -253,9 +274,17 @@ impl<S: Store> Writer<S> {
         found
     }
 
-    /// Sends every part of the plan, halving what is refused.
-    async fn send(&mut self, plan: &mut Plan, rows: &[Row], letters: &mut Letters, resumed: bool) {
+    /// Sends every part of the plan, halving what is refused. Returns the indexes of rows that are not in the table, beside the
+    /// plan's refused.
+    async fn send(
+        &mut self,
+        plan: &mut Plan,
+        rows: &[Row],
+        letters: &mut Letters,
+        resumed: bool,
+    ) -> HashSet<usize> {
         let mut next = 0;
+        let mut missing = HashSet::new();
         while let Some(part) = plan.parts.get(next).cloned() {
             match self.insert(&rows[part.clone()], resumed).await {
                 Sent::Done => {
@@ -268,18 +297,20 @@ impl<S: Store> Writer<S> {
                     self.until_done("write the plan of a batch", || self.plan_file.save(plan)).await;
                 }
                 Sent::HalfIn(reason, landed) => {
+                    missing.extend(part.clone().filter(|index| !landed.contains(&rows[*index].key())));
                     self.set_aside(&rows[part], &reason, &landed, letters);
                     next += 1;
                 }
                 Sent::Refused(reason) => {
                     tracing::error!(reason, "ClickHouse refuses a span; it is set aside under rejected/");
-                    self.metrics.refused.inc();
+                    self.metrics.refused(rows[part.start].signal()).inc();
                     letters.refused(&rows[part.start], &reason);
                     plan.refuse(next);
                     self.until_done("write the plan of a batch", || self.plan_file.save(plan)).await;
                 }
             }
         }
+        missing
     }
 
     /// Keeps a part that ClickHouse took into the table but not into every view. Its spans are there to be seen, yet sums may
@@ -292,11 +323,16 @@ impl<S: Store> Writer<S> {
         );
         for row in rows {
             if landed.contains(&row.key()) {
-                self.metrics.inserted.inc();
+                let inserted = if row.event().is_some() {
+                    &self.metrics.events_inserted
+                } else {
+                    &self.metrics.inserted
+                };
+                inserted.inc();
                 self.metrics.half_inserted.inc();
                 letters.refused(row, &format!("in the table, but perhaps not in its views: {reason}"));
             } else {
-                self.metrics.refused.inc();
+                self.metrics.refused(row.signal()).inc();
                 letters.refused(row, reason);
             }
         }
@@ -360,7 +396,7 @@ impl<S: Store> Writer<S> {
 
     async fn landed(&self, rows: &[Row]) -> HashSet<Key> {
         let keys: Vec<Key> = rows.iter().map(Row::key).collect();
-        self.existing(&keys).await
+        self.existing(&keys, None).await
     }
 
     fn failed(&self, kind: &'static str) {
@@ -389,6 +425,12 @@ impl<S: Store> Writer<S> {
         sleep((*pause).max(at_least)).await;
         *pause = (*pause * 2).min(self.options.longest_pause);
     }
+}
+
+/// Where rows that are kept so many days can lie.
+fn kept_times(now: Timestamp, days: u16) -> RangeInclusive<i64> {
+    let back = i64::from(days).saturating_mul(DAY_NS);
+    now.unix_nanos().saturating_sub(back)..=now.unix_nanos().saturating_add(2 * DAY_NS)
 }
 
 /// Groups of indexes whose start times lie close together.

@@ -75,9 +75,9 @@ impl Memory {
     }
 
     /// Remembers spans that were inserted, and forgets the oldest batches when there are too many.
-    pub fn remember(&mut self, rows: &[Row], now: Timestamp) {
+    pub fn remember<'a>(&mut self, rows: impl IntoIterator<Item = &'a Row>, now: Timestamp) {
         // Each id is in one batch of memory only, or forgetting one would forget the other.
-        let ids: Vec<Id> = rows.iter().map(id).filter(|id| self.ids.insert(*id)).collect();
+        let ids: Vec<Id> = rows.into_iter().map(id).filter(|id| self.ids.insert(*id)).collect();
         self.batches.push_back((now, ids));
         while self.ids.len() > self.capacity
             && let Some((inserted_at, forgotten)) = self.batches.pop_front()
@@ -91,7 +91,8 @@ impl Memory {
 
     fn is_uncertain(&self, row: &Row, sender: Sender, now: Timestamp) -> bool {
         let skew = match sender {
-            _ if self.trust.several_collectors => return true,
+            // The end of one that was moved says nothing of when it was sent first.
+            _ if self.trust.several_collectors || row.is_moved(now) => return true,
             Sender::ServiceAgain => return true,
             Sender::Service => self.trust.service_clock_skew,
             Sender::Tenant => self.trust.clock_skew,

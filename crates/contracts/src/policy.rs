@@ -8,6 +8,7 @@ use crate::{KeyId, ModelName, ProviderId, TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// SHA-256 of an API key's secret.
 pub type KeyHash = [u8; 32];
@@ -43,6 +44,18 @@ pub struct KeyPolicy {
     /// When it was revoked.
     pub revoked_at: Option<Timestamp>,
 }
+
+const DAY: Duration = Duration::from_hours(24);
+
+/// How far back telemetry keeps its own time when it comes in: a day less than it is kept, or half of it where that is more, ten
+/// years at most. What is older would be deleted at once, so it is stored under the time at which it came.
+pub fn keeps_its_time(retention_days: u16) -> Duration {
+    let kept = DAY * u32::from(retention_days);
+    kept.saturating_sub(DAY).max(kept / 2).min(DAY * 3_653)
+}
+
+/// How far ahead it does, for clocks that are fast.
+pub const KEEPS_ITS_TIME_AHEAD: Duration = DAY;
 
 /// One tenant.
 #[derive(Debug, Clone, PartialEq, Eq)]

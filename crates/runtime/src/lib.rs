@@ -7,6 +7,7 @@
 mod clock;
 pub mod config;
 pub mod health;
+mod in_flight;
 mod listen;
 mod metrics;
 pub mod serve;
@@ -16,6 +17,7 @@ pub mod tls;
 
 pub use clock::Clock;
 pub use health::{Health, HealthHandle};
+pub use in_flight::{InFlight, Room};
 pub use listen::{ListenError, listen};
 pub use metrics::Metrics;
 pub use serve::{ServeOptions, serve, serve_tls};

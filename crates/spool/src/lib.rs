@@ -17,10 +17,12 @@
 //! many tasks with one write (`group`), a thread syncs and removes files (`sync`), the reader takes what is still in memory
 //! (`recent`) or walks the segments (`reader`, `segment`, `frame`).
 
+mod ages;
 mod error;
 mod frame;
 mod group;
 mod log;
+mod metrics;
 mod reader;
 mod recent;
 mod recovery;
@@ -30,6 +32,7 @@ mod sync;
 mod writer;
 
 pub use error::{AppendError, CommitError, OpenError};
+pub use metrics::Metrics;
 pub use reader::{Batch, Reader};
 pub use writer::{Stats, Writer};
 

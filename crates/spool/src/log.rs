@@ -3,6 +3,7 @@
 //! One short mutex guards it. An append is one `write(2)` at a known offset under that mutex; a write that fails leaves
 //! nothing behind that counts, for the end does not move.
 
+use crate::ages::Ages;
 use crate::error::AppendError;
 use crate::frame::{FRAME_LEN, HEADER_LEN, Identity};
 use crate::recent::Recent;
@@ -83,6 +84,7 @@ pub(crate) struct Tail {
     pub(crate) wake_at: (u64, u64),
     pub(crate) todo: Todo,
     pub(crate) recent: Recent,
+    pub(crate) ages: Ages,
     /// Whether there is a file to be used again.
     pub(crate) spare: bool,
     buffer: Vec<u8>,
@@ -127,6 +129,7 @@ impl Tail {
             wake_at: (u64::MAX, u64::MAX),
             todo: Todo::default(),
             recent: Recent::default(),
+            ages: Ages::default(),
             spare,
             buffer: Vec::new(),
         }

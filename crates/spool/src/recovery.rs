@@ -3,6 +3,7 @@
 //! Segments of an earlier life are never appended to. The last of them may be torn: what follows its last record is cut
 //! off. The stream goes on behind everything that was ever promised (segments, cursor, intent), so no position has two meanings.
 
+use crate::ages::Ages;
 use crate::frame::{HEADER_LEN, Header, Identity, read_header};
 use crate::log::{Counts, Log, Synced, Tail, When};
 use crate::segment::{self, Limits, Records, Segment, spare};
@@ -15,6 +16,7 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex};
+use std::time::Instant;
 use tokio::sync::{Notify, watch};
 
 /// Records read at a time while the end of the last segment is sought.
@@ -36,6 +38,7 @@ pub(crate) fn open(options: Options) -> Result<(Writer, Reader), OpenError> {
     recover_last(dir, &mut segments, identity, &counts)?;
     let promised = state.intent.map_or(state.cursor, |(_, to)| to.max(state.cursor));
     let end = segments.back().map_or(0, |segment| segment.end).max(promised.0);
+    let ages = ages(dir, &segments, state.cursor);
     let read = segments.iter().take_while(|segment| segment.end <= state.cursor.0).count();
     let garbage: Vec<_> = segments.drain(..read).map(|segment| segment.path(dir)).collect();
     // Whether there was a state or not: from here on there is one, or we could not keep a cursor either.
@@ -55,6 +58,7 @@ pub(crate) fn open(options: Options) -> Result<(Writer, Reader), OpenError> {
     {
         let mut tail = log.lock();
         tail.todo.garbage = garbage;
+        tail.ages = ages;
         log.request_sync(&mut tail, When::Soon);
     }
     let keeper =
@@ -84,6 +88,18 @@ fn holders_of_missing(dir: &Path) -> Vec<PathBuf> {
         _ => PathBuf::from("."),
     };
     missing.map(holder).collect()
+}
+
+/// When the records that are there were written, as far as their files tell.
+fn ages(dir: &Path, segments: &VecDeque<Segment>, cursor: Position) -> Ages {
+    let mut ages = Ages::default();
+    for segment in segments {
+        let written = std::fs::metadata(segment.path(dir)).and_then(|file| file.modified());
+        let age = written.ok().and_then(|written| written.elapsed().ok()).unwrap_or_default();
+        let now = Instant::now();
+        ages.note(segment.end, cursor.0, now.checked_sub(age).unwrap_or(now));
+    }
+    ages
 }
 
 fn check(options: &Options) -> Result<(), OpenError> {

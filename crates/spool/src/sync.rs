@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 /// Keeps the thread: the last handle of a spool to be dropped stops it, and waits for its final sync.
 #[derive(Debug)]
@@ -115,6 +116,8 @@ fn take_round(mut tail: MutexGuard<'_, Tail>, synced: &Synced) -> Round {
         files.extend(tail.active.clone());
     }
     let when = std::mem::take(&mut tail.todo.when);
+    let (end, cursor) = (tail.end, tail.state.cursor.0);
+    tail.ages.note(end, cursor, Instant::now());
     Round {
         files,
         directory: std::mem::take(&mut tail.todo.directory),

@@ -328,6 +328,43 @@ async fn a_failed_sync_of_one_file_does_not_leave_out_the_others() {
 }
 
 #[tokio::test]
+async fn the_oldest_record_ages_until_it_is_committed_also_over_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    {
+        let (writer, _reader) = Spool::open(options(dir.path())).unwrap();
+        assert_eq!(writer.stats().oldest, Duration::ZERO);
+        writer.append(b"one").unwrap();
+        writer.sync().await.unwrap();
+        let path = segments(dir.path()).remove(0);
+        let hour_ago = std::fs::metadata(&path).unwrap().modified().unwrap() - Duration::from_hours(1);
+        std::fs::File::options().write(true).open(path).unwrap().set_modified(hour_ago).unwrap();
+    }
+    let (writer, mut reader) = Spool::open(options(dir.path())).unwrap();
+    writer.append(b"two").unwrap();
+    writer.sync().await.unwrap();
+    assert!(writer.stats().oldest >= Duration::from_hours(1), "{:?}", writer.stats());
+    let first = reader.next_batch(1, 1000, NO_LINGER).await;
+    reader.commit(first.to).unwrap();
+    let age = writer.stats().oldest;
+    assert!(age > Duration::ZERO && age < Duration::from_mins(10), "{age:?}");
+    let second = reader.next_batch(1, 1000, NO_LINGER).await;
+    reader.commit(second.to).unwrap();
+    assert_eq!(writer.stats().oldest, Duration::ZERO);
+
+    let mut registry = prometheus_client::registry::Registry::default();
+    registry.register_collector(Box::new(Metrics::new("gateway", writer)));
+    let mut text = String::new();
+    prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+    for line in [
+        "gateway_spool_oldest_seconds 0\n",
+        "gateway_spool_records_total 1\n",
+        "gateway_spool_read_errors_total 0\n",
+    ] {
+        assert!(text.contains(line), "{text}");
+    }
+}
+
+#[tokio::test]
 async fn a_damaged_record_costs_only_itself_and_is_counted_once() {
     let dir = tempfile::tempdir().unwrap();
     {

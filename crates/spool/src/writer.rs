@@ -9,6 +9,7 @@ use bytes::Bytes;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 /// Appends records, from any number of tasks and threads. Cloning is cheap.
 #[derive(Debug, Clone)]
@@ -26,6 +27,8 @@ pub struct Stats {
     pub max_bytes: u64,
     /// Bytes that the reader has not committed.
     pub pending_bytes: u64,
+    /// How long the oldest of them has waited, to within seconds.
+    pub oldest: Duration,
     /// Segment files.
     pub segments: u64,
     /// Records appended.
@@ -60,6 +63,13 @@ impl Writer {
     /// is dropped, counted, and reported as a success.
     pub fn append(&self, record: &[u8]) -> Result<Position, AppendError> {
         self.keeper.log.append(record)
+    }
+
+    /// As [`Writer::append`], but a record that finds a full spool is refused whatever the policy.
+    pub fn append_or_refuse(&self, record: &[u8]) -> Result<Position, AppendError> {
+        let log = &self.keeper.log;
+        let appended = log.append_all(std::iter::once(Prepared::new(record)), When::Soon);
+        appended.inspect_err(|error| log.count_refused(1, error))
     }
 
     /// As [`Writer::append`], together with what other tasks append in the same turn of the runtime: one write for all of
@@ -122,6 +132,7 @@ impl Writer {
             bytes: tail.bytes,
             max_bytes: log.options.max_bytes,
             pending_bytes: pending_bytes(&tail),
+            oldest: tail.ages.oldest(tail.state.cursor.0).map_or(Duration::ZERO, |since| since.elapsed()),
             segments: tail.segments.len() as u64,
             records: tail.appended,
             refused: of(&log.counts.refused),

@@ -7,6 +7,7 @@ use crate::rows::{EventKey, EventRow, SpanKey, SpanRow};
 use clickhouse::{Row, RowOwned, RowWrite};
 use serde::Deserialize;
 use std::collections::{BTreeSet, HashSet};
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 const SEND_TIMEOUT: Duration = Duration::from_secs(30);
@@ -70,46 +71,102 @@ impl Warehouse {
     /// Which of these spans are already stored. Spans sent again long after the first time, with another batch around
     /// them, are found by this; `start_time` must be the one that was stored.
     pub async fn existing_spans(&self, keys: &[SpanKey]) -> Result<HashSet<SpanKey>, WarehouseError> {
-        let (Some(first), Some(last)) =
-            (keys.iter().map(|k| k.start_time).min(), keys.iter().map(|k| k.start_time).max())
-        else {
+        let Some(times) = extent(keys.iter().map(|key| key.start_time)) else { return Ok(HashSet::new()) };
+        let wanted: HashSet<&SpanKey> = keys.iter().collect();
+        let found = self.find_spans(keys, times).await?;
+        Ok(found.into_iter().filter(|key| wanted.contains(key)).collect())
+    }
+
+    /// As [`Warehouse::existing_spans`], of spans that were stored with any start in `times`, nanoseconds since the epoch: for those
+    /// that a collector had to give a time. Of the keys the time is not looked at, and those that are returned are among `keys`.
+    pub async fn existing_spans_within(
+        &self,
+        keys: &[SpanKey],
+        times: RangeInclusive<i64>,
+    ) -> Result<HashSet<SpanKey>, WarehouseError> {
+        if keys.is_empty() {
             return Ok(HashSet::new());
-        };
+        }
+        let found: HashSet<SpanKey> =
+            self.find_spans(keys, times).await?.into_iter().map(SpanKey::timeless).collect();
+        Ok(keys.iter().filter(|key| found.contains(&(*key).clone().timeless())).cloned().collect())
+    }
+
+    async fn find_spans(
+        &self,
+        keys: &[SpanKey],
+        times: RangeInclusive<i64>,
+    ) -> Result<Vec<SpanKey>, WarehouseError> {
         let tenants: BTreeSet<&str> = keys.iter().map(|k| k.tenant_id.as_str()).collect();
         let traces: BTreeSet<&str> = keys.iter().map(|k| k.trace_id.as_str()).collect();
         let spans: BTreeSet<&str> = keys.iter().map(|k| k.span_id.as_str()).collect();
         let found = self
             .read(read::EXISTING_SPANS, Limits { result_rows: 10_000_000, ..Limits::NARROW })
             .param("tenants", tenants)
-            .param("from_ns", first)
-            .param("to_ns", last)
+            .param("from_ns", times.start())
+            .param("to_ns", times.end())
             .param("traces", traces)
             .param("spans", spans)
             .fetch_all::<Found>();
-        let wanted: HashSet<&SpanKey> = keys.iter().collect();
         let found = within(found).await.map_err(failed("look up spans that may already be stored"))?;
-        Ok(found.into_iter().map(SpanKey::from).filter(|key| wanted.contains(key)).collect())
+        Ok(found.into_iter().map(SpanKey::from).collect())
     }
 
     /// Which of these events are already stored, as [`Warehouse::existing_spans`] tells it of spans.
     pub async fn existing_events(&self, keys: &[EventKey]) -> Result<HashSet<EventKey>, WarehouseError> {
-        let (Some(first), Some(last)) =
-            (keys.iter().map(|k| k.time).min(), keys.iter().map(|k| k.time).max())
-        else {
+        let Some(times) = extent(keys.iter().map(|key| key.time)) else { return Ok(HashSet::new()) };
+        let wanted: HashSet<&EventKey> = keys.iter().collect();
+        let found = self.find_events(keys, times).await?;
+        Ok(found.into_iter().filter(|key| wanted.contains(key)).collect())
+    }
+
+    /// As [`Warehouse::existing_spans_within`], of events.
+    pub async fn existing_events_within(
+        &self,
+        keys: &[EventKey],
+        times: RangeInclusive<i64>,
+    ) -> Result<HashSet<EventKey>, WarehouseError> {
+        if keys.is_empty() {
             return Ok(HashSet::new());
-        };
+        }
+        let found: HashSet<EventKey> =
+            self.find_events(keys, times).await?.into_iter().map(EventKey::timeless).collect();
+        Ok(keys.iter().filter(|key| found.contains(&(*key).clone().timeless())).cloned().collect())
+    }
+
+    async fn find_events(
+        &self,
+        keys: &[EventKey],
+        times: RangeInclusive<i64>,
+    ) -> Result<Vec<EventKey>, WarehouseError> {
         let tenants: BTreeSet<&str> = keys.iter().map(|k| k.tenant_id.as_str()).collect();
         let events: BTreeSet<&str> = keys.iter().map(|k| k.event_id.as_str()).collect();
         let found = self
             .read(read::EXISTING_EVENTS, Limits { result_rows: 10_000_000, ..Limits::NARROW })
             .param("tenants", tenants)
-            .param("from_ns", first)
-            .param("to_ns", last)
+            .param("from_ns", times.start())
+            .param("to_ns", times.end())
             .param("events", events)
             .fetch_all::<FoundEvent>();
-        let wanted: HashSet<&EventKey> = keys.iter().collect();
         let found = within(found).await.map_err(failed("look up events that may already be stored"))?;
-        Ok(found.into_iter().map(EventKey::from).filter(|key| wanted.contains(key)).collect())
+        Ok(found.into_iter().map(EventKey::from).collect())
+    }
+}
+
+/// From the first to the last.
+fn extent(times: impl Iterator<Item = i64> + Clone) -> Option<RangeInclusive<i64>> {
+    Some(times.clone().min()?..=times.max()?)
+}
+
+impl SpanKey {
+    fn timeless(self) -> Self {
+        Self { start_time: 0, ..self }
+    }
+}
+
+impl EventKey {
+    fn timeless(self) -> Self {
+        Self { time: 0, ..self }
     }
 }
 

@@ -79,6 +79,11 @@ async fn refusals_have_the_codes_that_otlp_knows() {
         .unwrap();
     let status = tonic::Status::from_header_map(answer.headers()).unwrap();
     assert_eq!(status.code(), Code::InvalidArgument, "{status:?}");
+
+    let countless = ExportTraceServiceRequest { resource_spans: vec![ResourceSpans::default(); 200_000] };
+    let status = client.export(with_key(countless, KEY)).await.unwrap_err();
+    assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
+    assert!(status.message().contains("more than 100000"), "{status:?}");
     assert!(tower.finish().await.is_empty());
 }
 

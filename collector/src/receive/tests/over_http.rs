@@ -294,3 +294,55 @@ proptest! {
         prop_assert_eq!(names(&rows), ["span 1"]);
     }
 }
+
+/// A field of number and length, as protobuf writes it.
+fn field(number: u8, content: &[u8]) -> Vec<u8> {
+    let mut field = vec![number << 3 | 2];
+    prost::encoding::encode_varint(content.len() as u64, &mut field);
+    field.extend_from_slice(content);
+    field
+}
+
+#[tokio::test]
+async fn a_request_of_countless_empty_parts_is_refused_before_it_takes_memory() {
+    let tower = Tower::start();
+    let scopes = field(1, &[0x12, 0].repeat(4 << 20));
+    let resources = [0x0a, 0].repeat(4 << 20);
+    let attributes = field(1, &field(1, &[0x0a, 0].repeat(4 << 20)));
+    for body in [scopes, resources, attributes] {
+        for (encoding, body) in [("gzip", gzip(&body)), ("identity", body)] {
+            let headers = [AUTH, PROTOBUF, ("content-encoding", encoding)];
+            let answer = tower.post("/v1/traces", &headers, body).await;
+            assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE);
+            let status: Status = answer.protobuf();
+            assert!(status.message.contains("more than 100000"), "{}", status.message);
+        }
+    }
+    let objects = format!(r#"{{"resourceSpans":[{}{{}}]}}"#, "{},".repeat(1 << 20));
+    let answer = tower.post("/v1/traces", &[AUTH, JSON], objects).await;
+    assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE);
+    assert!(answer.json()["message"].as_str().unwrap().contains("more than 500000 objects"));
+    assert!(tower.finish().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_span_of_countless_empty_parts_keeps_its_metadata() {
+    let tower = Tower::with(Kept::default(), |config| Config { max_span: ByteSize::mib(8), ..config });
+    // Below the largest span by its bytes: a million attributes, events or links.
+    for (number, part) in [(1_u8, 0x4a), (2, 0x5a), (3, 0x6a)] {
+        let mut encoded = span(number, vec![attribute("user.id", "u1")]).encode_to_vec();
+        encoded.extend([part, 0].repeat(1 << 20));
+        let body = field(1, &field(2, &field(2, &encoded)));
+        let answer = tower.post("/v1/traces", &[AUTH, PROTOBUF], body).await;
+        assert_eq!(answer.status, StatusCode::OK);
+        let partial = answer.protobuf::<ExportTraceServiceResponse>().partial_success.unwrap();
+        assert_eq!(partial.rejected_spans, 0);
+        assert!(partial.error_message.contains("cut down"), "{}", partial.error_message);
+    }
+    let rows = tower.finish().await;
+    assert_eq!(names(&rows), ["span 1", "span 2", "span 3"]);
+    for row in rows {
+        assert!(row.span_attributes.iter().any(|(_, text)| text == "u1"));
+        assert!(row.event_name.len() <= 256 && row.link_span_id.len() <= 256);
+    }
+}

@@ -34,7 +34,7 @@ async fn spans_arrive_once_however_often_they_are_sent() {
     eventually("the second batch", || fake.stored().0.len() == 4).await;
     let metrics = work.finish().await;
     assert_eq!(fake.stored(), all([1, 2, 3, 4]));
-    let known = |how| metrics.deduplicated.get_or_create(&[("known_from", how)]).get();
+    let known = |how| metrics.deduplicated(how, "traces").get();
     assert_eq!((known("batch"), known("memory"), known("clickhouse")), (1, 2, 0));
     assert_eq!(metrics.inserted.get(), 4);
 
@@ -43,7 +43,7 @@ async fn spans_arrive_once_however_often_they_are_sent() {
     work.append(&rows([1, 5, 4])).await;
     let metrics = work.finish().await;
     assert_eq!(fake.stored(), all([1, 2, 3, 4, 5]));
-    assert_eq!(metrics.deduplicated.get_or_create(&[("known_from", "clickhouse")]).get(), 2);
+    assert_eq!(metrics.deduplicated("clickhouse", "traces").get(), 2);
 }
 
 #[tokio::test]
@@ -81,7 +81,7 @@ async fn a_poisoned_row_is_set_aside_and_its_neighbours_arrive() {
     work.append(&rows(0..50)).await;
     let metrics = work.finish().await;
     assert_eq!(fake.stored(), all((0..50).filter(|span| *span != 13)));
-    assert_eq!((metrics.refused.get(), metrics.inserted.get()), (1, 49));
+    assert_eq!((metrics.refused("traces").get(), metrics.inserted.get()), (1, 49));
     let files: Vec<_> =
         std::fs::read_dir(dir.path().join("rejected")).unwrap().map(|file| file.unwrap().path()).collect();
     assert_eq!(files.len(), 1);
@@ -144,10 +144,27 @@ async fn a_batch_that_a_view_never_takes_is_set_aside_and_others_go_on() {
     work.append(&rows(3..5)).await;
     let metrics = work.finish().await;
     assert_eq!(fake.stored(), (vec![0, 1, 2, 3, 4], vec![3, 4]));
-    assert_eq!((metrics.refused.get(), metrics.inserted.get()), (0, 5));
+    assert_eq!((metrics.refused("traces").get(), metrics.inserted.get()), (0, 5));
     let mut files = std::fs::read_dir(dir.path().join("rejected")).unwrap();
     let content = std::fs::read_to_string(files.next().unwrap().unwrap().path()).unwrap();
     assert_eq!(content.lines().filter(|line| line.contains("not in its views")).count(), 3);
+}
+
+#[tokio::test]
+async fn what_was_set_aside_can_be_sent_again_once_its_fault_is_mended() {
+    let (dir, fake) = (tempfile::tempdir().unwrap(), Fake::default().poison([13]));
+    let clock = early_clock();
+    let work = Work::start(dir.path(), fake.clone(), &clock);
+    tokio::task::yield_now().await;
+    clock.advance(Duration::from_hours(2));
+    work.append(&rows(10..20)).await;
+    eventually("the others", || fake.stored().0.len() == 9).await;
+    fake.mend();
+    eventually("the batch's end", || work.spool.stats().pending_bytes == 0).await;
+    work.append(&rows(10..20)).await;
+    let metrics = work.finish().await;
+    assert_eq!(fake.stored(), all(10..20));
+    assert_eq!(metrics.deduplicated("memory", "traces").get(), 9);
 }
 
 /// A clock at which the spans of these tests, which ended at `NOW_S`, are long over, but none may be from before the start.
@@ -174,7 +191,7 @@ async fn what_another_collector_inserted_is_found_when_it_may_have_been() {
         let metrics = second.finish().await;
         first.finish().await;
         assert_eq!(fake.stored(), all(0..6), "{several} {sender:?}");
-        assert_eq!(metrics.deduplicated.get_or_create(&[("known_from", "clickhouse")]).get(), 5);
+        assert_eq!(metrics.deduplicated("clickhouse", "traces").get(), 5);
     }
 }
 

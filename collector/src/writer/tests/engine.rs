@@ -4,6 +4,7 @@ use super::*;
 use crate::row::{Key, Row};
 use contracts::reads::{TenantScope, TimeRange};
 use std::collections::HashSet;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::Notify;
@@ -42,6 +43,14 @@ impl Store for Unanswered {
 
     async fn existing(&self, keys: &[Key]) -> Result<HashSet<Key>, WarehouseError> {
         self.warehouse.existing(keys).await
+    }
+
+    async fn existing_within(
+        &self,
+        keys: &[Key],
+        times: RangeInclusive<i64>,
+    ) -> Result<HashSet<Key>, WarehouseError> {
+        self.warehouse.existing_within(keys, times).await
     }
 }
 
@@ -119,4 +128,46 @@ async fn an_engine_killed_under_load_loses_and_doubles_nothing() {
     }
     Work::start(dir.path(), warehouse.clone(), &clock).finish().await;
     assert_once(&warehouse, now, next).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_span_that_was_moved_in_time_is_recognised_when_it_comes_again() {
+    let engine = Engine::start().await;
+    let warehouse = Warehouse::connect(engine.client_config("control_tower"));
+    let clock = Clock::system();
+    let now = clock.now();
+    // What the collector makes of a span of 1970 that comes at `now`, and of the same that comes a little later.
+    let moved = |span: u64, later_ns: i64| {
+        let was = ("control_tower.original_start_time_unix_nano".to_owned(), "5".to_owned());
+        let mut row = recent([span], now).remove(0);
+        row.start_time += later_ns;
+        row.span_attributes.push(was);
+        row
+    };
+    let event = |id: &str, later_ns: i64| {
+        Row::from(warehouse::EventRow {
+            tenant_id: "acme".into(),
+            event_id: id.into(),
+            time: now.unix_nanos() + later_ns,
+            attributes: moved(0, 0).span_attributes,
+            retention_days: 30,
+            ..warehouse::EventRow::default()
+        })
+    };
+    for (later, fresh) in [(0, 1), (3_000_000_000, 2)] {
+        // Another collector each time, with nothing in memory.
+        let dir = tempfile::tempdir().unwrap();
+        let work = Work::start(dir.path(), warehouse.clone(), &clock);
+        work.append(&[moved(0, later), moved(fresh, later)]).await;
+        let events = [event("e0", later), event(&format!("e{fresh}"), later)];
+        let records: Vec<Vec<u8>> =
+            events.iter().map(|row| record::encode(row, Sender::Tenant).unwrap()).collect();
+        work.spool.append_durable(&records.iter().map(Vec::as_slice).collect::<Vec<_>>()).await.unwrap();
+        let metrics = work.finish().await;
+        let known = u64::from(later > 0);
+        for signal in ["traces", "logs"] {
+            assert_eq!(metrics.deduplicated("clickhouse", signal).get(), known, "{signal} {later}");
+        }
+    }
+    assert_once(&warehouse, now, 3).await;
 }

@@ -3,6 +3,7 @@
 use super::super::Store;
 use crate::row::{Key, Row};
 use std::collections::{HashSet, VecDeque};
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -65,6 +66,11 @@ impl Fake {
     /// Nothing bad happens any more.
     pub(super) fn heal(&self) {
         self.state.lock().unwrap().fates.clear();
+    }
+
+    /// The fault that rows were refused for is mended.
+    pub(super) fn mend(&self) {
+        self.state.lock().unwrap().poison.clear();
     }
 
     /// Returns when an insert waits for an answer that never comes.
@@ -159,5 +165,22 @@ impl Store for Fake {
         let key = |row: &SpanRow| Row::from(row.clone()).key();
         let table: HashSet<Key> = self.state.lock().unwrap().table.iter().map(key).collect();
         Ok(keys.iter().filter(|key| table.contains(*key)).cloned().collect())
+    }
+
+    async fn existing_within(
+        &self,
+        keys: &[Key],
+        times: RangeInclusive<i64>,
+    ) -> Result<HashSet<Key>, WarehouseError> {
+        let found: Vec<SpanRow> = self.state.lock().unwrap().table.clone();
+        let is_there = |key: &&Key| match key {
+            Key::Span(key) => found.iter().any(|row| {
+                times.contains(&row.start_time)
+                    && (&row.tenant_id, &row.trace_id, &row.span_id)
+                        == (&key.tenant_id, &key.trace_id, &key.span_id)
+            }),
+            Key::Event(_) => false,
+        };
+        Ok(keys.iter().filter(is_there).cloned().collect())
     }
 }

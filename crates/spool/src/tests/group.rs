@@ -90,7 +90,7 @@ async fn what_a_group_cannot_take_is_tried_alone_and_counted_though_its_tasks_ha
     for full in [FullPolicy::Refuse, FullPolicy::DropAndCount] {
         let dir = tempfile::tempdir().unwrap();
         let (writer, mut reader) = Spool::open(Options { full, ..small(dir.path()) }).unwrap();
-        writer.append(&[b'x'; 40_000]).unwrap();
+        writer.append(&vec![b'x'; 40_000]).unwrap();
         let mut cx = Context::from_waker(Waker::noop());
         {
             // Together they do not fit; the first does, the second does not.

@@ -9,7 +9,7 @@ const UNIT: usize = 1024;
 /// How long a request may wait for room.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// The bound. Cloning shares it.
+/// A bound on the bytes of all requests in work. Cloning shares it.
 #[derive(Debug, Clone)]
 pub struct InFlight {
     room: Arc<Semaphore>,
