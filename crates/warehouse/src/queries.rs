@@ -37,6 +37,7 @@ pub(crate) mod read {
         CALLS = "calls.sql",
         CALLS_TEXT = "calls_text.sql",
         CONSISTENCY = "consistency.sql",
+        DATASET_ANNOTATED = "dataset_annotated.sql",
         DATASET_CALLS = "dataset_calls.sql",
         DATASET_ROWS = "dataset_rows.sql",
         DATASET_VERSIONS = "dataset_versions.sql",

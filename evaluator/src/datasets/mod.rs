@@ -2,7 +2,7 @@
 //!
 //! A dataset is a name with versions. A version is a list of [`Row`]s that never changes; its id is the SHA-256 of their canonical
 //! form ([`canon`]), so the same rows are the same version wherever and from whatever format they were read. Rows come
-//! from files (JSON Lines, CSV, Parquet: [`read`]), or from production calls ([`calls`]).
+//! from files (JSON Lines, CSV, Parquet: [`read`]), or from production calls, those that people labelled among them ([`calls`]).
 //!
 //! ClickHouse keeps them, by tenant (see `docs/decisions/0010-truth-sets-live-in-clickhouse.md`); [`store`] writes rows first
 //! and the version last, so that a version that can be seen is whole.
@@ -13,7 +13,7 @@ mod read;
 mod row;
 mod store;
 
-pub use calls::from_call;
+pub use calls::{from_annotation, from_call};
 pub(crate) use canon::hex;
 pub use canon::{Version, export};
 pub use read::{Format, read};

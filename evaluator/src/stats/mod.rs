@@ -24,7 +24,7 @@ pub mod sequence;
 
 pub use warehouse::stats::{Interval, bootstrap, mean, quantile};
 
-pub(crate) use warehouse::stats::{float, index, normal_cdf, normal_quantile};
+pub(crate) use warehouse::stats::{float, index, normal_quantile};
 
 use serde::{Deserialize, Serialize};
 

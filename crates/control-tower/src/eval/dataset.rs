@@ -4,13 +4,20 @@ use super::Place;
 use crate::output::{fail, say};
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
+use contracts::Timestamp;
 use contracts::reads::TimeRange;
+use control::records::Annotation;
 use evaluator::datasets::{self, DatasetRef, Origin, Row, Version};
 use runtime::Clock;
 use serde_json::json;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use warehouse::{DatasetFilter, Warehouse};
+use warehouse::{DatasetCall, DatasetFilter, Warehouse};
+
+/// How far back calls are looked for, and labels.
+const HOURS_OF_CALLS: u32 = 24;
+const HOURS_OF_LABELS: u32 = 24 * 90;
 
 /// What to do with truth sets.
 #[derive(Debug, Subcommand)]
@@ -29,38 +36,55 @@ pub(crate) enum DatasetCommand {
 pub(crate) struct CreateArgs {
     /// Name of the dataset.
     name: String,
-    /// File with the rows (.jsonl, .csv, .parquet): id, input or messages, context, expected, params; other fields are slices.
-    #[arg(long, value_name = "FILE", conflicts_with = "from_calls", required_unless_present = "from_calls")]
-    from: Option<PathBuf>,
-    /// Take production calls that were answered in full.
-    #[arg(long)]
-    from_calls: bool,
-    /// Calls of the last so many hours.
-    #[arg(long, value_name = "HOURS", default_value_t = 24)]
-    since_hours: u32,
+    #[command(flatten)]
+    source: Source,
+    /// Calls, or labels, of the last so many hours: 24 of calls, 90 days of labels otherwise.
+    #[arg(long, value_name = "HOURS")]
+    since_hours: Option<u32>,
+    /// With --from-annotations: calls of this queue.
+    #[arg(long, value_name = "NAME", default_value = "default", requires = "from_annotations")]
+    queue: String,
+    /// With --from-annotations: calls with this label; may be repeated.
+    #[arg(long, value_name = "LABEL", requires = "from_annotations")]
+    label: Vec<String>,
     /// Calls of this route; may be repeated.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", conflicts_with = "from_annotations")]
     route: Vec<String>,
     /// Calls that asked for this model; may be repeated.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", conflicts_with = "from_annotations")]
     model: Vec<String>,
     /// Calls with this version of a prompt.
-    #[arg(long, value_name = "VERSION")]
+    #[arg(long, value_name = "VERSION", conflicts_with = "from_annotations")]
     prompt_version: Option<String>,
     /// Calls that a judge scored within bounds: NAME:LEAST:MOST, such as grounding:0:0.5.
-    #[arg(long, value_name = "NAME:LEAST:MOST")]
+    #[arg(long, value_name = "NAME:LEAST:MOST", conflicts_with = "from_annotations")]
     judged: Option<String>,
     /// At most so many calls, the newest.
     #[arg(long, value_name = "N", default_value_t = 1000)]
     limit: u32,
-    /// Keep the answers that were given as reference answers.
-    #[arg(long)]
+    /// Keep the answers that were given as reference answers. Of labelled calls, those that passed are kept anyway.
+    #[arg(long, conflicts_with = "from_annotations")]
     answers_are_expected: bool,
     #[command(flatten)]
     place: Place,
     /// Print JSON.
     #[arg(long)]
     json: bool,
+}
+
+/// Where the rows come from.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct Source {
+    /// File with the rows (.jsonl, .csv, .parquet): id, input or messages, context, expected, params; other fields are slices.
+    #[arg(long, value_name = "FILE")]
+    from: Option<PathBuf>,
+    /// Take production calls that were answered in full.
+    #[arg(long)]
+    from_calls: bool,
+    /// Take production calls that people labelled: the label becomes the slice `label`, an answer that passed the reference.
+    #[arg(long)]
+    from_annotations: bool,
 }
 
 #[derive(Debug, Args)]
@@ -107,11 +131,12 @@ pub(crate) async fn run(command: DatasetCommand, config: Option<&Path>) -> anyho
 
 async fn create(args: &CreateArgs, config: Option<&Path>) -> anyhow::Result<()> {
     let (tenant, warehouse) = (args.place.tenant()?, args.place.warehouse(config)?);
-    let (rows, origin) = match &args.from {
+    let (rows, origin) = match &args.source.from {
         Some(path) => {
             let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
             (datasets::read(path)?, Origin::File { name })
         }
+        None if args.source.from_annotations => from_annotations(args, &warehouse, config).await?,
         None => from_calls(args, &warehouse).await?,
     };
     let version = Version::new(rows)?;
@@ -130,8 +155,9 @@ async fn create(args: &CreateArgs, config: Option<&Path>) -> anyhow::Result<()> 
 
 async fn from_calls(args: &CreateArgs, warehouse: &Warehouse) -> anyhow::Result<(Vec<Row>, Origin)> {
     let now = Clock::system().now().unix_millis();
+    let since_hours = args.since_hours.unwrap_or(HOURS_OF_CALLS);
     let filter = DatasetFilter {
-        range: TimeRange { from_ms: now - i64::from(args.since_hours) * 3_600_000, to_ms: now },
+        range: TimeRange { from_ms: now - i64::from(since_hours) * 3_600_000, to_ms: now },
         routes: args.route.clone(),
         models: args.model.clone(),
         prompt_version: args.prompt_version.clone(),
@@ -152,10 +178,48 @@ async fn from_calls(args: &CreateArgs, warehouse: &Warehouse) -> anyhow::Result<
         ));
     }
     let filter = format!(
-        "last {} h, routes {:?}, models {:?}, prompt version {:?}, judged {:?}",
-        args.since_hours, args.route, args.model, args.prompt_version, args.judged
+        "last {since_hours} h, routes {:?}, models {:?}, prompt version {:?}, judged {:?}",
+        args.route, args.model, args.prompt_version, args.judged
     );
     Ok((rows, Origin::Calls { filter }))
+}
+
+/// Calls with a label, from the queue in the control database, as far as their messages are still known.
+async fn from_annotations(
+    args: &CreateArgs,
+    warehouse: &Warehouse,
+    config: Option<&Path>,
+) -> anyhow::Result<(Vec<Row>, Origin)> {
+    let (tenant, now) = (args.place.tenant()?, Clock::system().now());
+    let since_hours = args.since_hours.unwrap_or(HOURS_OF_LABELS);
+    let since = Timestamp::from_unix_nanos(now.unix_nanos() - i64::from(since_hours) * 3_600_000_000_000);
+    let annotations = args.place.judging(config).await?.annotations();
+    let mut labelled = annotations.labelled(&tenant, &args.queue, since).await?;
+    labelled.retain(|annotation| {
+        let label = annotation.label.as_ref();
+        label.is_some_and(|label| args.label.is_empty() || args.label.contains(&label.label))
+    });
+    labelled.truncate(usize::try_from(args.limit)?);
+    let ids: Vec<(String, String)> =
+        labelled.iter().map(|one| (one.trace_id.clone(), one.span_id.clone())).collect();
+    let calls = warehouse.dataset_annotated(&args.place.scope()?, &ids, now.unix_nanos()).await?;
+    let calls: HashMap<(&str, &str), &DatasetCall> =
+        calls.iter().map(|call| ((call.trace_id.as_str(), call.span_id.as_str()), call)).collect();
+    let of = |one: &Annotation| calls.get(&(one.trace_id.as_str(), one.span_id.as_str())).copied();
+    let rows: Vec<Row> = labelled.iter().filter_map(|one| datasets::from_annotation(one, of(one))).collect();
+    let left_out = labelled.len() - rows.len();
+    if rows.is_empty() {
+        bail!(
+            "{} labelled calls in queue {:?} match, and of none is known what was asked: nothing to make a dataset of",
+            labelled.len(),
+            args.queue
+        );
+    }
+    if left_out > 0 {
+        fail(&format!("{left_out} of {} calls are left out: what was asked was not kept", labelled.len()));
+    }
+    let filter = format!("queue {:?}, labels {:?}, last {since_hours} h", args.queue, args.label);
+    Ok((rows, Origin::Annotations { filter }))
 }
 
 fn judged(text: &str) -> anyhow::Result<(String, f64, f64)> {

@@ -18,6 +18,7 @@ use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use contracts::TenantId;
 use contracts::reads::TenantScope;
+use control::Judging;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use warehouse::Warehouse;
@@ -94,6 +95,24 @@ impl Place {
         }
         let config: TowerConfig = crate::roles::load(config)?;
         Ok(Warehouse::connect(config.store.warehouse()))
+    }
+
+    /// The evaluator's part of the control database: that of the configuration, or else of the data directory.
+    async fn judging(&self, config: Option<&Path>) -> anyhow::Result<Judging> {
+        let config: TowerConfig = crate::roles::load(config)?;
+        let url = match config.control.url {
+            Some(url) => url,
+            None => {
+                let path = self.data_dir.join("control.db");
+                anyhow::ensure!(
+                    path.exists(),
+                    "there is no control database at {}: give the --data-dir of a tower, or control.url",
+                    path.display()
+                );
+                format!("sqlite://{}", path.display())
+            }
+        };
+        Judging::open(&url).await.context("open the control database")
     }
 }
 

@@ -2,11 +2,12 @@
 
 use super::Place;
 use crate::output::{fail, say};
+use crate::up::Bootstrap;
 use anyhow::{Context, bail};
 use clap::Args;
 use contracts::Usd;
 use evaluator::datasets::{self, DatasetRef, Version};
-use evaluator::judges::{Judge, JudgesConfig, Registry};
+use evaluator::judges::{BUILT_IN, Judge, Ledger, Registry};
 use evaluator::runs::account::{self, Account};
 use evaluator::runs::gate::{Gate, Outcome};
 use evaluator::runs::report::{self, Report};
@@ -39,7 +40,8 @@ pub(crate) struct RunArgs {
     /// The route or model at which a prompt version is tried.
     #[arg(long, value_name = "NAME")]
     at: Option<String>,
-    /// Judges, separated by commas: built-in ones (grounding, hallucination, refusal, …), `exact_match`, `token_f1`.
+    /// Judges, separated by commas: built-in ones (grounding, hallucination, refusal, …), `exact_match`, `token_f1`, and those of
+    /// `evaluator.judges` in the configuration that ask a model, a URL or a command. What they cost counts.
     #[arg(long, value_name = "NAMES", value_delimiter = ',', default_value = "grounding")]
     judges: Vec<String>,
     /// How often each row is asked.
@@ -96,7 +98,7 @@ pub(crate) async fn run(args: RunArgs, config: Option<&Path>) -> anyhow::Result<
     // Whatever is wrong with the arguments is said before anything is spent.
     let gates: Vec<Gate> = args.fail_if.iter().map(|text| Gate::parse(text)).collect::<Result<_, _>>()?;
     let target = Target::parse(&args.target, args.at.as_deref())?;
-    let judges = judges(&args)?;
+    let judges = judges(&args, config)?;
     let warehouse = if args.no_store { None } else { Some(args.place.warehouse(config)?) };
     let (name, version) = dataset(&args, warehouse.as_ref()).await?;
     let clock = Clock::system();
@@ -216,27 +218,53 @@ async fn dataset(args: &RunArgs, warehouse: Option<&Warehouse>) -> anyhow::Resul
     Ok((found.name.clone(), datasets::load(warehouse, &tenant, &found).await?))
 }
 
-/// The judges of these names, in this order.
-fn judges(args: &RunArgs) -> anyhow::Result<Vec<Arc<dyn Judge>>> {
-    let built_in = JudgesConfig::default().enabled;
-    let enabled: Vec<String> = built_in.iter().filter(|name| args.judges.contains(name)).cloned().collect();
-    let embedder = if enabled.is_empty() { None } else { embedder(&args.place.data_dir) };
-    let registry =
-        Registry::built_in(&JudgesConfig { enabled, ..JudgesConfig::default() }, embedder.as_ref())?;
+/// The judges of these names, in this order: built-in, configured, or by comparison with the reference answer.
+fn judges(args: &RunArgs, config: Option<&Path>) -> anyhow::Result<Vec<Arc<dyn Judge>>> {
+    let evaluator = crate::roles::load(config)?.evaluator();
+    let is_wanted = |name: &str| args.judges.iter().any(|wanted| wanted == name);
+    let mut chosen = evaluator.judges.clone();
+    chosen.enabled = BUILT_IN.iter().filter(|name| is_wanted(name)).map(|name| (*name).to_owned()).collect();
+    chosen.models.retain(|judge| is_wanted(&judge.name));
+    chosen.custom.retain(|judge| is_wanted(&judge.name));
+    let needs_embedder = !chosen.enabled.is_empty() || !chosen.models.is_empty();
+    let embedder = if needs_embedder { embedder(&args.place.data_dir) } else { None };
+    let gateway = if chosen.models.is_empty() { None } else { Some(judges_gateway(args, &evaluator)?) };
+    let gateway = gateway.as_ref().map(|(url, key)| (url.as_str(), key.as_str()));
+    // A run has a ceiling of its own: it takes nothing of what online judges may spend a day.
+    let registry = Registry::configured(&chosen, gateway, embedder.as_ref(), &Ledger::Here)?;
     let registry = registry.with(reference_judges());
+    let configured = evaluator.judges.models.iter().map(|judge| judge.name.as_str());
+    let configured = configured.chain(evaluator.judges.custom.iter().map(|judge| judge.name.as_str()));
+    let known: Vec<&str> =
+        BUILT_IN.iter().copied().chain(["exact_match", "token_f1"]).chain(configured).collect();
     let wanted = args.judges.iter().filter(|name| !name.is_empty());
     wanted
         .map(|name| match registry.get(name) {
             Some(judge) => Ok(judge.clone()),
-            None if built_in.contains(name) => {
+            None if BUILT_IN.contains(&name.as_str()) => {
                 bail!("--judges {name:?}: needs the embedder's weights, which are not there")
             }
-            None => bail!(
-                "--judges {name:?} is not valid: expected some of {}, exact_match, token_f1",
-                built_in.join(", ")
-            ),
+            None => bail!("--judges {name:?} is not valid: expected some of {}", known.join(", ")),
         })
         .collect()
+}
+
+/// Where judges ask models, and with whose key: as the evaluator does, or at the gateway of the run with the key that the tower keeps for
+/// judges. It is never the key of the run: calls with that one are answers to be judged.
+fn judges_gateway(args: &RunArgs, evaluator: &evaluator::Config) -> anyhow::Result<(String, String)> {
+    let bootstrap = args.place.bootstrap()?;
+    let of_tower = |text: fn(&Bootstrap) -> &String| {
+        bootstrap.as_ref().map(text).filter(|text| !text.is_empty()).cloned()
+    };
+    let url = evaluator.gateway_url.clone().or_else(|| args.gateway_url.clone());
+    let url = url.or_else(|| of_tower(|tower| &tower.gateway_url));
+    let key = evaluator.gateway_key.clone().or_else(|| of_tower(|tower| &tower.evaluator_key));
+    let (Some(url), Some(key)) = (url, key) else {
+        bail!(
+            "judges that ask a model need evaluator.gateway_url and evaluator.gateway_key, or the --data-dir of a tower"
+        );
+    };
+    Ok((url, key))
 }
 
 /// The embedder, where its weights are; judges that can do without it do.

@@ -10,6 +10,7 @@ mod eval;
 mod evaluator;
 mod health;
 mod http;
+mod judges;
 mod lifecycle;
 mod load;
 mod money;

@@ -1,6 +1,7 @@
 //! The typed reads behind the console and the JSON API. Each takes whose data it may see as its first argument, binds every
 //! value as a server-side parameter, and is bounded in memory, rows and time.
 
+mod annotated;
 mod call;
 mod calls;
 pub(crate) mod consistency;
