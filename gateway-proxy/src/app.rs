@@ -8,7 +8,10 @@ use crate::metrics::GatewayMetrics;
 use crate::policy::Policy;
 use crate::relay::Watchman;
 use crate::upstream::Upstreams;
-use runtime::Clock;
+use runtime::{Clock, InFlight};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 /// Made once at start.
@@ -27,4 +30,10 @@ pub(crate) struct App {
     pub(crate) ids: Ids,
     /// Calls whose tokens are counted and that are recorded after their client has left.
     pub(crate) background: TaskTracker,
+    /// So many of them are counted at a time.
+    pub(crate) counters: Arc<Semaphore>,
+    /// The process is about to end: what is left to be counted is estimated by its length.
+    pub(crate) hurry: AtomicBool,
+    /// Bounds the bytes of clients' bodies in work.
+    pub(crate) bodies: InFlight,
 }

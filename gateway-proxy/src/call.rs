@@ -7,12 +7,14 @@ use crate::app::App;
 use crate::emit::{Recorded, Settled, settle, settle_now};
 use crate::endpoints::Endpoint;
 use crate::identity::Identity;
-use crate::meter::{Answer, Prompt};
+use crate::meter::{Answer, Kept, Prompt};
 use crate::request::Ask;
 use contracts::policy::{KeyPolicy, Resolved, Snapshot};
 use contracts::{Timestamp, TokenUsage, UsageSource};
 use opentelemetry::trace::SpanId;
+use runtime::Room;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::task::{JoinError, JoinHandle};
 use tokio::time::Instant;
@@ -48,8 +50,10 @@ pub(crate) struct Facts {
     pub(crate) resolved: Option<Resolved>,
     /// When the request's last byte had come.
     pub(crate) asked_at: Option<Instant>,
-    /// From then to the first content.
-    pub(crate) first_token: Option<Duration>,
+    /// When the first content came.
+    pub(crate) first_content: Option<Instant>,
+    /// What a large body takes of the bound on all of them.
+    pub(crate) room: Option<Room>,
     /// Tries at upstreams, in order.
     pub(crate) attempts: Vec<Attempt>,
     pub(crate) answer: Answer,
@@ -134,14 +138,14 @@ impl Call {
 
     /// Counts what the call used, off the async threads unless it is quick.
     pub(crate) fn count(&self) -> Count {
-        let Some((prompt, output)) = self.facts.as_ref().and_then(|facts| facts.to_count()) else {
+        let Some(what) = self.facts.as_ref().and_then(|facts| facts.to_count()) else {
             return Count::Done(TokenUsage::default());
         };
-        if self.app.estimator.is_quick(&prompt, &output) {
-            return Count::Done(self.app.estimator.count(&prompt, &output));
+        if self.app.estimator.is_quick(&what.prompt, &what.output) {
+            return Count::Done(what.count(&self.app));
         }
         let app = self.app.clone();
-        Count::Pending(tokio::task::spawn_blocking(move || app.estimator.count(&prompt, &output)))
+        Count::Pending(tokio::task::spawn_blocking(move || what.count(&app)))
     }
 
     /// Prices the call and puts its record into the spool at once; returns what it cost.
@@ -174,19 +178,49 @@ fn record_later(app: &Arc<App>, facts: Box<Facts>, ending: Ending) {
         let _told_by_the_log = settle_now(app, facts, ending, used);
         return;
     }
-    let Some((prompt, output)) = facts.to_count() else {
+    let Some(what) = facts.to_count() else {
         let _told_by_the_log = settle_now(app, facts, ending, Used::NOTHING);
         return;
     };
-    let (app, background) = (app.clone(), app.background.clone());
+    let (app, background, counters) = (app.clone(), app.background.clone(), app.counters.clone());
     let work = move || {
-        let used = Used::counted(app.estimator.count(&prompt, &output), ending);
-        let _told_by_the_log = settle_now(&app, facts, ending, used);
+        let usage = if app.hurry.load(Ordering::Acquire) { what.by_length() } else { what.count(&app) };
+        let _told_by_the_log = settle_now(&app, facts, ending, Used::counted(usage, ending));
     };
-    // Without a waiter, but the process does not end before it is done. Without a runtime there is nothing left to wait for.
+    // Without a waiter, but the process does not end before it is done. Without a runtime there is nothing left to wait for. As many
+    // at a time as there are processors: those that wait can still be told to hurry.
     match tokio::runtime::Handle::try_current() {
-        Ok(runtime) => drop(background.spawn_blocking_on(work, &runtime)),
+        Ok(runtime) => drop(background.spawn_on(
+            async move {
+                let _counter = counters.acquire().await;
+                if let Err(error) = tokio::task::spawn_blocking(work).await {
+                    tracing::error!(%error, "a call whose client left could not be recorded");
+                }
+            },
+            &runtime,
+        )),
         Err(_) => work(),
+    }
+}
+
+/// What a call's tokens are counted in.
+struct ToCount {
+    prompt: Prompt,
+    output: String,
+    kept: Kept,
+}
+
+impl ToCount {
+    fn count(&self, app: &App) -> TokenUsage {
+        let counted = app.estimator.count(&self.prompt, &self.output);
+        TokenUsage { output: self.kept.in_proportion(counted.output), ..counted }
+    }
+
+    /// Four bytes to a token, when there is no time to count.
+    fn by_length(&self) -> TokenUsage {
+        let tokens = |bytes: usize| bytes.div_ceil(4) as u64;
+        let output = tokens(self.output.len() + self.kept.beyond);
+        TokenUsage { input: tokens(self.prompt.ask.body.len()), output, ..TokenUsage::default() }
     }
 }
 
@@ -253,9 +287,15 @@ impl Facts {
         if worked { None } else { Some(Used::NOTHING) }
     }
 
-    fn to_count(&self) -> Option<(Prompt, String)> {
+    fn to_count(&self) -> Option<ToCount> {
         let model = self.resolved.as_ref()?.model.upstream_model.clone();
-        Some((Prompt { ask: self.ask.clone()?, model }, self.answer.output.text()))
+        let prompt = Prompt { ask: self.ask.clone()?, model };
+        Some(ToCount { prompt, output: self.answer.output.text(), kept: self.answer.kept })
+    }
+
+    /// From the request's last byte in to the first content.
+    pub(crate) fn time_to_first_token(&self) -> Option<Duration> {
+        Some(self.first_content?.duration_since(self.asked_at?))
     }
 
     /// Ends the current attempt.

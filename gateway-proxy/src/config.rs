@@ -6,6 +6,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// Most of [`Limits::capture_bytes`]. All content of a call together must stay below what the collector takes as a span.
+const MOST_CAPTURED: usize = 512 << 10;
+
 /// Section `[gateway]`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -69,10 +72,12 @@ impl Unknown {
 pub struct Limits {
     /// A request's body; a larger one gets 413.
     pub body_bytes: usize,
-    /// An upstream's answer that is not streamed; a larger one gets 502.
+    /// An upstream's answer: one that is not streamed gets 502 when it is larger, a stream is ended when its text is.
     pub answer_bytes: usize,
     /// Arrays and objects within each other in a request's body; deeper ones get 400.
     pub json_depth: usize,
+    /// Bytes of all requests' bodies in work together, those up to 64 KiB aside; a request that does not fit gets 503.
+    pub bodies_in_work_bytes: usize,
     /// Captured content per span attribute; what is beyond is cut off and counted.
     pub capture_bytes: usize,
 }
@@ -86,6 +91,8 @@ pub struct Timeouts {
     pub client_header_ms: u64,
     /// Between two pieces of a client's body; 408 after that.
     pub client_body_ms: u64,
+    /// For all of a client's body; 408 after that.
+    pub client_body_total_ms: u64,
     /// For a client to take up the next piece of its answer; its connection is given up after that.
     pub client_stall_ms: u64,
     /// TCP and TLS to an upstream.
@@ -156,7 +163,13 @@ impl Default for Config {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { body_bytes: 32 << 20, answer_bytes: 64 << 20, json_depth: 96, capture_bytes: 256 << 10 }
+        Self {
+            body_bytes: 32 << 20,
+            answer_bytes: 64 << 20,
+            json_depth: 96,
+            bodies_in_work_bytes: 512 << 20,
+            capture_bytes: 256 << 10,
+        }
     }
 }
 
@@ -165,6 +178,7 @@ impl Default for Timeouts {
         Self {
             client_header_ms: 75_000,
             client_body_ms: 30_000,
+            client_body_total_ms: 120_000,
             client_stall_ms: 120_000,
             connect_ms: 5_000,
             first_byte_ms: 300_000,
@@ -228,6 +242,7 @@ impl Config {
             ("limits.capture_bytes", self.limits.capture_bytes as u64),
             ("timeouts.client_header_ms", self.timeouts.client_header_ms),
             ("timeouts.client_body_ms", self.timeouts.client_body_ms),
+            ("timeouts.client_body_total_ms", self.timeouts.client_body_total_ms),
             ("timeouts.client_stall_ms", self.timeouts.client_stall_ms),
             ("timeouts.connect_ms", self.timeouts.connect_ms),
             ("timeouts.first_byte_ms", self.timeouts.first_byte_ms),
@@ -241,6 +256,20 @@ impl Config {
             if value == 0 {
                 return Err(InvalidSetting { key, value: value.to_string(), expected: positive });
             }
+        }
+        if self.limits.bodies_in_work_bytes < self.limits.body_bytes {
+            return Err(InvalidSetting {
+                key: "limits.bodies_in_work_bytes",
+                value: self.limits.bodies_in_work_bytes.to_string(),
+                expected: "at least gateway.limits.body_bytes",
+            });
+        }
+        if self.limits.capture_bytes > MOST_CAPTURED {
+            return Err(InvalidSetting {
+                key: "limits.capture_bytes",
+                value: self.limits.capture_bytes.to_string(),
+                expected: "at most 524288: a call's prompt, instructions, tools, context and answer go to the collector as one span, which cuts those above 4 MiB to their metadata",
+            });
         }
         if !(8..=120).contains(&self.limits.json_depth) {
             let value = self.limits.json_depth.to_string();
@@ -258,6 +287,11 @@ impl Timeouts {
     /// See [`Timeouts::client_body_ms`].
     pub fn client_body(&self) -> Duration {
         Duration::from_millis(self.client_body_ms)
+    }
+
+    /// See [`Timeouts::client_body_total_ms`].
+    pub fn client_body_total(&self) -> Duration {
+        Duration::from_millis(self.client_body_total_ms)
     }
 
     /// See [`Timeouts::client_stall_ms`].
@@ -301,6 +335,14 @@ mod tests {
         config.timeouts.idle_ms = 0;
         let error = config.validate().unwrap_err().to_string();
         assert_eq!(error, "gateway.timeouts.idle_ms: 0 is not valid: expected a whole number from 1 on");
+
+        let mut config = Config::default();
+        config.limits.capture_bytes = 12 << 20;
+        let error = config.validate().unwrap_err().to_string();
+        assert!(
+            error.contains("gateway.limits.capture_bytes: 12582912") && error.contains("524288"),
+            "{error}"
+        );
 
         let config = Config { collector_url: "localhost:4318".into(), ..Config::default() };
         let error = config.validate().unwrap_err().to_string();

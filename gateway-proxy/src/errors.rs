@@ -36,6 +36,10 @@ pub(crate) enum Failure {
     BodyTooLarge { limit: usize },
     #[error("the client's body came too slowly")]
     SlowBody { after: Duration },
+    #[error("the client's body took too long")]
+    LongBody { after: Duration },
+    #[error("too many bodies in work")]
+    TooManyBodies,
     #[error("the client's body broke off")]
     BrokenBody,
     #[error(transparent)]
@@ -113,8 +117,13 @@ impl Failure {
                 let message = format!("body: larger than {limit} bytes: expected at most that");
                 ApiError::client(413, INVALID, Some("request_too_large"), message)
             }
-            Self::SlowBody { after } => {
-                let message = format!("body: nothing more came within {} ms", after.as_millis());
+            Self::SlowBody { after } | Self::LongBody { after } => {
+                let what = if matches!(self, Self::LongBody { .. }) {
+                    "its end did not come"
+                } else {
+                    "nothing more came"
+                };
+                let message = format!("body: {what} within {} ms", after.as_millis());
                 ApiError {
                     retryable: true,
                     ..ApiError::client(408, INVALID, Some("request_timeout"), message)
@@ -131,6 +140,13 @@ impl Failure {
                     _ => "invalid_json",
                 };
                 ApiError::client(400, INVALID, Some(code), error.to_string())
+            }
+            Self::TooManyBodies => {
+                let message = "the gateway has as many bytes of requests in work as it takes: retry later";
+                retry_in(
+                    2,
+                    ApiError { code: Some("too_many_requests_in_work"), ..ApiError::internal(503, message) },
+                )
             }
             Self::SpoolFull => {
                 let message = "calls cannot be recorded at the moment, so none is made: retry later";

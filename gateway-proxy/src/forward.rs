@@ -109,11 +109,12 @@ async fn attempt(
         Progress::HandedBack => facts.prompt_sent = false,
     };
     let sending = app.upstreams.send(&target, &outgoing, tell);
+    let (first_byte, total) = (app.timeouts.first_byte(), app.timeouts.total());
     let answer = match timeout_at(until, sending).await {
         Ok(Ok(answer)) => answer,
         Ok(Err(error)) => return Err(unsent(&target, &error)),
         Err(_elapsed) => {
-            return Err(Failure::Timeout { what: "answer", after: app.timeouts.first_byte() });
+            return Err(Failure::Timeout { what: "answer", after: first_byte.min(total) });
         }
     };
     let status = answer.0.status();
@@ -174,7 +175,7 @@ async fn pass_whole(
     deadline: Instant,
 ) -> Result<Response<Body>, Failure> {
     let status = head.status;
-    let bytes = collect(&mut body, app.limits.answer_bytes, app.timeouts.idle(), deadline).await?;
+    let bytes = collect(&mut body, app.limits.answer_bytes, &app.timeouts, deadline).await?;
     lease.give_back();
     let facts = call.facts().ok_or(Failure::Closed)?;
     let mut ending = Ending::ok(status.as_u16());

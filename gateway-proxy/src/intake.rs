@@ -1,13 +1,16 @@
 //! Taking in a client's body: of the right type, within its limit, and in time.
 
+use crate::app::App;
 use crate::errors::Failure;
-use bytes::{Bytes, BytesMut};
+use crate::gather::Gathered;
+use bytes::Bytes;
 use http::{HeaderMap, header};
 use http_body::{Body as _, Frame};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use runtime::{InFlight, Room};
 use std::time::Duration;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 /// The body of a refused request is still taken for so long, and so many bytes of it: a client that is cut off while sending
 /// may get a reset instead of the reason.
@@ -52,50 +55,89 @@ impl ClientBody {
     }
 }
 
+/// Bodies up to this many bytes are not counted against the bound on all of them: connections bound these.
+const SMALL: usize = 64 << 10;
+
 /// Bounds of a body.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Intake {
+pub(crate) struct Intake<'a> {
     /// Most bytes.
     pub(crate) limit: usize,
     /// Longest pause between two pieces.
     pub(crate) pause: Duration,
+    /// Longest time for all of it.
+    pub(crate) total: Duration,
+    /// Bounds the bytes of all bodies in work.
+    pub(crate) in_work: &'a InFlight,
 }
 
-/// Reads a JSON body.
+impl<'a> Intake<'a> {
+    /// As configured, for bodies of at most `limit` bytes.
+    pub(crate) fn new(app: &'a App, limit: usize) -> Self {
+        let timeouts = &app.timeouts;
+        Self {
+            limit,
+            pause: timeouts.client_body(),
+            total: timeouts.client_body_total(),
+            in_work: &app.bodies,
+        }
+    }
+
+    /// Makes room for a body of `bytes`.
+    async fn fit(&self, room: &mut Option<Room>, bytes: usize) -> Result<(), Failure> {
+        let has_room = match room {
+            Some(room) if room.bytes() >= bytes => true,
+            Some(room) => room.resize(bytes).await,
+            None => {
+                *room = self.in_work.enter(bytes).await;
+                room.is_some()
+            }
+        };
+        if has_room { Ok(()) } else { Err(Failure::TooManyBodies) }
+    }
+}
+
+/// Reads a JSON body; what is returned with a large one is its room, to be held as long as the body is.
 pub(crate) async fn read_json_body(
     headers: &HeaderMap,
     body: &mut ClientBody,
-    intake: Intake,
-) -> Result<Bytes, Failure> {
+    intake: Intake<'_>,
+) -> Result<(Bytes, Option<Room>), Failure> {
     check_type(headers)?;
-    if body.body.size_hint().lower() > intake.limit as u64 {
+    let told = usize::try_from(body.body.size_hint().lower()).unwrap_or(usize::MAX);
+    if told > intake.limit {
         return Err(Failure::BodyTooLarge { limit: intake.limit });
     }
-    let mut first = Bytes::new();
-    let mut rest = BytesMut::new();
+    let mut room = None;
+    if told > SMALL {
+        intake.fit(&mut room, told).await?;
+    }
+    let until = Instant::now() + intake.total;
+    let mut gathered = Gathered::default();
     loop {
-        let frame = match timeout(intake.pause, body.frame()).await {
+        let by = (Instant::now() + intake.pause).min(until);
+        let frame = match timeout_at(by, body.frame()).await {
+            Err(_elapsed) if by == until => return Err(Failure::LongBody { after: intake.total }),
             Err(_elapsed) => return Err(Failure::SlowBody { after: intake.pause }),
             Ok(Some(Err(_broken))) => return Err(Failure::BrokenBody),
             Ok(Some(Ok(frame))) => frame,
             Ok(None) => break,
         };
         let Ok(data) = frame.into_data() else { continue };
-        if first.len() + rest.len() + data.len() > intake.limit {
+        let length = gathered.len() + data.len();
+        if length > intake.limit {
             return Err(Failure::BodyTooLarge { limit: intake.limit });
         }
-        // A body in one piece, the usual case, is not copied.
-        if first.is_empty() && rest.is_empty() {
-            first = data;
-        } else {
-            rest.extend_from_slice(&std::mem::take(&mut first));
-            rest.extend_from_slice(&data);
+        if length > SMALL && room.as_ref().is_none_or(|room: &Room| room.bytes() < length) {
+            // Of a length that was not told: twice as much at a time, as the buffer grows.
+            intake.fit(&mut room, (2 * length).min(intake.limit)).await?;
         }
+        gathered.push(data);
         if body.body.is_end_stream() {
             break;
         }
     }
-    Ok(if rest.is_empty() { first } else { rest.freeze() })
+    Ok((gathered.finish(), room))
 }
 
 fn check_type(headers: &HeaderMap) -> Result<(), Failure> {

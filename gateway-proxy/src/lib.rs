@@ -16,6 +16,7 @@ mod emit;
 mod endpoints;
 mod errors;
 mod forward;
+mod gather;
 mod identity;
 mod intake;
 mod meter;

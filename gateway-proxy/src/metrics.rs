@@ -1,14 +1,12 @@
 //! What the gateway counts about itself.
 
 use contracts::{TokenUsage, UsageSource, Usd};
-use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
-use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
-use std::fmt;
 use std::time::Duration;
 
 /// `gen_ai.server.time_to_first_token`, seconds.
@@ -110,7 +108,11 @@ impl GatewayMetrics {
             "Clients that left before their answer",
             m.disconnects,
         );
-        registry.register("gateway_records_lost", "Calls that could not be recorded", m.records_lost);
+        registry.register(
+            "gateway_records_lost",
+            "Calls and outcomes that could not be recorded",
+            m.records_lost,
+        );
         registry.register("gateway_capture_truncated_bytes", "Captured content cut off", m.truncated_bytes);
         registry.register(
             "gateway_names_cut",
@@ -172,45 +174,5 @@ impl GatewayMetrics {
     /// Notes how long something took.
     pub(crate) fn time(timing: &Timing, operation: &'static str, took: Duration) {
         timing.get_or_create(&Operation { operation }).observe(took.as_secs_f64());
-    }
-}
-
-/// The spool's own figures, read when asked for.
-pub(crate) struct SpoolMetrics(pub(crate) spool::Writer);
-
-impl fmt::Debug for SpoolMetrics {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SpoolMetrics")
-    }
-}
-
-impl Collector for SpoolMetrics {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let stats = self.0.stats();
-        let gauge = |n: u64| ConstGauge::new(i64::try_from(n).unwrap_or(i64::MAX));
-        for (name, help, value) in [
-            ("gateway_spool_bytes", "Bytes of the spool on disk", stats.bytes),
-            ("gateway_spool_max_bytes", "Bound of the spool", stats.max_bytes),
-            (
-                "gateway_spool_pending_bytes",
-                "Bytes that the collector has not accepted yet",
-                stats.pending_bytes,
-            ),
-        ] {
-            let gauge = gauge(value);
-            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
-        }
-        for (name, help, value) in [
-            ("gateway_spool_records", "Records appended", stats.records),
-            ("gateway_spool_refused", "Records refused because it was full", stats.refused),
-            ("gateway_spool_dropped", "Records dropped because it was full", stats.dropped),
-            ("gateway_spool_corrupt", "Records found damaged", stats.corrupt),
-            ("gateway_spool_write_errors", "Failed writes", stats.write_errors),
-            ("gateway_spool_sync_errors", "Failed syncs", stats.sync_errors),
-        ] {
-            let counter = ConstCounter::new(value);
-            counter.encode(encoder.encode_descriptor(name, help, None, counter.metric_type())?)?;
-        }
-        Ok(())
     }
 }

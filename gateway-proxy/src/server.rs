@@ -5,18 +5,20 @@ use crate::config::{Config, WhenFull};
 use crate::emit::{Recorder, Shipper, ShipperOptions};
 use crate::identity::Ids;
 use crate::meter::Estimator;
-use crate::metrics::{GatewayMetrics, SpoolMetrics};
+use crate::metrics::GatewayMetrics;
 use crate::policy::{Policy, Source};
 use crate::relay::Watchman;
 use crate::stack::Gateway;
 use crate::upstream::Upstreams;
 use control::SnapshotHandle;
-use runtime::{Clock, Health, HealthHandle, Metrics, ServeOptions, Shutdown};
+use runtime::{Clock, Health, HealthHandle, InFlight, Metrics, ServeOptions, Shutdown};
 use spool::{FullPolicy, Spool};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -25,7 +27,9 @@ use tokio_util::task::TaskTracker;
 /// How often connections that nobody uses are looked for.
 const SWEEP: Duration = Duration::from_secs(15);
 /// How long the calls that were cut at the end may take to be counted. A long prompt takes most of a second.
-const LAST_COUNTS: Duration = Duration::from_secs(20);
+const LAST_COUNTS: Duration = Duration::from_secs(10);
+/// How long the rest may take to be estimated by their length and recorded, for which milliseconds are enough.
+const LAST_ESTIMATES: Duration = Duration::from_secs(10);
 /// How long the last records may take to reach the collector at the end; what does not is shipped after the next start.
 const LAST_RECORDS: Duration = Duration::from_secs(2);
 
@@ -70,30 +74,13 @@ impl Server {
         let (health, registry, policy) = (Health::new(), Metrics::new(), Policy::default());
         let (writer, reader) = Spool::open(spool_options(&config))?;
         let metrics = registry.with_registry(|r| {
-            r.register_collector(Box::new(SpoolMetrics(writer.clone())));
+            r.register_collector(Box::new(spool::Metrics::new("gateway", writer.clone())));
             GatewayMetrics::register(r)
         });
         let options =
             ShipperOptions { collector_url: config.collector_url.clone(), key: config.collector_key.clone() };
         let shipper = Shipper::new(&options, reader, metrics.clone(), health.component("shipper"))?;
-        let app = Arc::new(App {
-            recorder: Recorder::new(
-                writer.clone(),
-                &config.instance,
-                config.spool.when_full == WhenFull::Refuse,
-            ),
-            upstreams: Upstreams::new(&config.upstream, &config.timeouts)?,
-            policy: policy.clone(),
-            estimator: Estimator::default(),
-            watchman: Watchman::default(),
-            metrics,
-            limits: config.limits.clone(),
-            timeouts: config.timeouts.clone(),
-            unknown_outcomes: config.outcomes.unknown,
-            clock,
-            ids: Ids::default(),
-            background: TaskTracker::new(),
-        });
+        let app = Arc::new(app(&config, policy.clone(), writer.clone(), metrics, clock)?);
 
         // The shipper outlives the server, so that it also takes what the last calls leave behind.
         let stop_shipping = CancellationToken::new();
@@ -108,7 +95,7 @@ impl Server {
             write_stall_timeout: Some(config.timeouts.client_stall()),
             ..ServeOptions::default()
         };
-        let background = app.background.clone();
+        let last = app.clone();
         let gateway = Gateway { app, operations: runtime::health::router(health, registry) };
         let addr = listener.local_addr()?;
         tracing::info!(%addr, "the gateway serves");
@@ -118,17 +105,55 @@ impl Server {
         loading.abort();
         sweeping.abort();
         watching.abort();
-        background.close();
-        if timeout(LAST_COUNTS, background.wait()).await.is_err() {
-            tracing::error!(
-                calls = background.len(),
-                "calls that were cut could not be counted in time: they are not recorded"
-            );
-        }
+        record_last(&last, LAST_COUNTS).await;
         writer.sync().await?;
         stop_shipping.cancel();
         shipping.await?;
         Ok(())
+    }
+}
+
+/// What all requests share, at the start.
+fn app(
+    config: &Config,
+    policy: Policy,
+    spool: spool::Writer,
+    metrics: GatewayMetrics,
+    clock: Clock,
+) -> anyhow::Result<App> {
+    let processors = std::thread::available_parallelism().map_or(2, usize::from);
+    Ok(App {
+        policy,
+        upstreams: Upstreams::new(&config.upstream, &config.timeouts)?,
+        recorder: Recorder::new(spool, &config.instance, config.spool.when_full == WhenFull::Refuse),
+        estimator: Estimator::default(),
+        watchman: Watchman::default(),
+        metrics,
+        limits: config.limits.clone(),
+        timeouts: config.timeouts.clone(),
+        unknown_outcomes: config.outcomes.unknown,
+        clock,
+        ids: Ids::default(),
+        background: TaskTracker::new(),
+        counters: Arc::new(Semaphore::new(processors)),
+        hurry: AtomicBool::new(false),
+        bodies: InFlight::new(config.limits.bodies_in_work_bytes as u64),
+    })
+}
+
+/// Waits for the records of calls that were cut: for `counts` as long as they are counted, and then estimated.
+async fn record_last(app: &App, counts: Duration) {
+    let background = &app.background;
+    background.close();
+    if timeout(counts, background.wait()).await.is_ok() {
+        return;
+    }
+    tracing::warn!(calls = background.len(), "calls that were cut take long to count: they are estimated");
+    app.hurry.store(true, Ordering::Release);
+    if timeout(LAST_ESTIMATES, background.wait()).await.is_err() {
+        let calls = background.len();
+        app.metrics.records_lost.inc_by(calls as u64);
+        tracing::error!(calls, "calls that were cut could not be recorded in time");
     }
 }
 
@@ -190,3 +215,6 @@ async fn sweep(app: Arc<App>) {
         app.upstreams.sweep();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -166,7 +166,8 @@ async fn admitted(
         ask: None,
         resolved: None,
         asked_at: None,
-        first_token: None,
+        first_content: None,
+        room: None,
         attempts: Vec::with_capacity(1),
         answer: Answer::default(),
         status: None,
@@ -198,11 +199,11 @@ async fn understood(
     body: &mut ClientBody,
 ) -> Result<Resolved, Failure> {
     let limits = &app.limits;
-    let intake = Intake { limit: limits.body_bytes, pause: app.timeouts.client_body() };
-    let body = read_json_body(headers, body, intake).await?;
+    let (body, room) = read_json_body(headers, body, Intake::new(app, limits.body_bytes)).await?;
+    let asked_at = Instant::now();
     let ask = read(endpoint, body, limits.json_depth).await?;
     let facts = call.facts().ok_or(Failure::BrokenBody)?;
-    facts.asked_at = Some(Instant::now());
+    (facts.asked_at, facts.room) = (Some(asked_at), room);
     let ask = facts.ask.insert(ask);
     let resolved = resolve(&facts.snapshot, &facts.key, &ask.model)?;
     facts.resolved = Some(resolved.clone());

@@ -3,7 +3,7 @@
 use super::otlp::{Request, Resource};
 use super::shipper::EVENT;
 use crate::metrics::GatewayMetrics;
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, BytesMut};
 use contracts::attributes::otel;
 use spool::AppendError;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -44,7 +44,12 @@ impl Recorder {
     /// Whether a new call must be refused because it could not be recorded: the spool has reached its bound, or its disk
     /// took no record the last time.
     pub(crate) fn refuses(&self) -> bool {
-        self.refuse_when_full && (self.spool.is_full() || self.is_broken())
+        self.refuse_when_full && self.is_full_or_broken()
+    }
+
+    /// The same, whatever is to become of calls then.
+    pub(crate) fn is_full_or_broken(&self) -> bool {
+        self.spool.is_full() || self.is_broken()
     }
 
     /// A record to be filled.
@@ -56,36 +61,40 @@ impl Recorder {
     /// logged, not lost silently; it is an error unless calls may go unrecorded.
     pub(super) async fn record(&self, call: Request, metrics: &GatewayMetrics) -> Result<(), Unrecorded> {
         let appended = self.spool.append_grouped(call.finish()).await;
-        self.outcome(appended, metrics)
+        self.outcome(appended, "a call", metrics)
     }
 
     /// Puts an event into the spool: an `ExportLogsServiceRequest`, marked so that the shipper can tell it from a call.
-    pub(crate) async fn record_event(
-        &self,
-        event: Bytes,
-        metrics: &GatewayMetrics,
-    ) -> Result<(), Unrecorded> {
+    /// One that is not there then is an error, whatever is to become of calls.
+    pub(crate) fn record_event(&self, event: &[u8], metrics: &GatewayMetrics) -> Result<(), Unrecorded> {
         let mut record = BytesMut::with_capacity(1 + event.len());
         record.put_u8(EVENT);
-        record.extend_from_slice(&event);
-        self.outcome(self.spool.append_grouped(record.freeze()).await, metrics)?;
-        Ok(())
+        record.extend_from_slice(event);
+        let appended = self.spool.append_or_refuse(&record);
+        let is_recorded = appended.is_ok();
+        self.outcome(appended, "an outcome", metrics)?;
+        if is_recorded { Ok(()) } else { Err(Unrecorded) }
     }
 
     /// As [`Recorder::record`], alone and at once.
     pub(super) fn record_now(&self, call: Request, metrics: &GatewayMetrics) -> Result<(), Unrecorded> {
         let appended = self.spool.append(&call.finish());
-        self.outcome(appended, metrics)
+        self.outcome(appended, "a call", metrics)
     }
 
     fn outcome(
         &self,
         appended: Result<spool::Position, AppendError>,
+        what: &'static str,
         metrics: &GatewayMetrics,
     ) -> Result<(), Unrecorded> {
         let Err(error) = appended else { return Ok(()) };
-        tracing::error!(error = &error as &dyn std::error::Error, "a call could not be recorded");
+        tracing::error!(error = &error as &dyn std::error::Error, "{what} could not be recorded");
         metrics.records_lost.inc();
+        if matches!(error, AppendError::TooLarge { .. }) {
+            // The fault of this one: the spool takes others.
+            return if self.refuse_when_full { Err(Unrecorded) } else { Ok(()) };
+        }
         *self.try_at() = Some(Instant::now() + RETRY);
         self.is_broken.store(true, Ordering::Release);
         if self.refuse_when_full { Err(Unrecorded) } else { Ok(()) }
@@ -116,5 +125,23 @@ impl Recorder {
 
     fn try_at(&self) -> MutexGuard<'_, Option<Instant>> {
         self.try_at.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use prometheus_client::registry::Registry;
+
+    #[test]
+    fn a_record_that_is_too_large_is_its_own_fault() {
+        let dir = tempfile::tempdir().unwrap();
+        let (writer, _reader) = spool::Spool::open(spool::Options::new(dir.path())).unwrap();
+        let recorder = Recorder::new(writer, "test", true);
+        let metrics = GatewayMetrics::register(&mut Registry::default());
+        recorder.record_event(&vec![0; spool::MAX_RECORD_BYTES], &metrics).unwrap_err();
+        assert_eq!(metrics.records_lost.get(), 1);
+        assert!(!recorder.refuses(), "others are taken");
+        recorder.record_event(b"small", &metrics).unwrap();
     }
 }

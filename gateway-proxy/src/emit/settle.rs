@@ -44,7 +44,7 @@ fn prepare(app: &App, mut facts: Box<Facts>, ending: Ending, used: Used) -> (Set
     });
     let operation = facts.endpoint.operation;
     GatewayMetrics::time(&app.metrics.duration, operation, facts.identity.at.elapsed());
-    if let Some(first) = facts.first_token {
+    if let Some(first) = facts.time_to_first_token() {
         GatewayMetrics::time(&app.metrics.first_token, operation, first);
     }
     // Once its head was sent, the request was counted with that; a client that leaves later is counted as such.

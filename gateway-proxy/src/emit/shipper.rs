@@ -15,16 +15,18 @@
 use crate::metrics::GatewayMetrics;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderName, HeaderValue, Method, Request, StatusCode, header};
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Collected, Full, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
 use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator};
+use prost::Message;
 use runtime::HealthHandle;
 use spool::Reader;
 use std::time::Duration;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 /// Most records and bytes of one request. Larger ones are no cheaper, and cost memory and the processor's cache.
@@ -34,6 +36,12 @@ const MOST_BYTES: usize = 1 << 20;
 const LINGER: Duration = Duration::from_millis(100);
 /// Longest wait for the collector's answer.
 const ANSWER: Duration = Duration::from_secs(30);
+/// Most of the answer that is read, bytes, and of its text that is logged, characters.
+const ANSWER_BYTES: usize = 64 << 10;
+const WHY: usize = 500;
+/// How often a failure that goes on is logged, and after how long `/readyz` tells of it.
+const TELL_AGAIN: Duration = Duration::from_mins(1);
+const PATIENCE: Duration = Duration::from_secs(30);
 /// First and longest pause after a failure.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
@@ -72,9 +80,16 @@ pub(crate) struct Shipper {
 /// Why a batch was not accepted.
 enum Refusal {
     /// It may be later; the collector may have said when.
-    ForNow { class: &'static str, after: Option<Duration> },
+    ForNow { class: &'static str, status: Option<StatusCode>, after: Option<Duration> },
     /// It never will be.
     ForGood(StatusCode),
+}
+
+/// Of a batch that was accepted, what was not.
+#[derive(Debug, Default)]
+struct Partly {
+    rejected: u64,
+    why: String,
 }
 
 impl Shipper {
@@ -161,9 +176,12 @@ impl Shipper {
             if records.is_empty() {
                 continue;
             }
-            let Err(status) = self.insist(&concatenated(records), to).await else {
-                self.metrics.shipped_records.inc_by(records.len() as u64);
-                continue;
+            let status = match self.insist(&concatenated(records), to).await {
+                Ok(partly) => {
+                    self.count_shipped(records.len() as u64, &partly);
+                    continue;
+                }
+                Err(status) => status,
             };
             if records.len() == 1 {
                 self.metrics.shipper_rejected.inc();
@@ -179,31 +197,70 @@ impl Shipper {
         }
     }
 
+    /// A record is a call or an outcome; what the collector rejects of a call are its spans.
+    fn count_shipped(&self, records: u64, partly: &Partly) {
+        self.metrics.shipped_records.inc_by(records.saturating_sub(partly.rejected));
+        if partly.rejected > 0 {
+            self.metrics.shipper_rejected.inc_by(partly.rejected);
+            tracing::error!(
+                rejected = partly.rejected,
+                why = partly.why,
+                "the collector refuses a part of a batch for good: it is dropped"
+            );
+        }
+    }
+
     /// Sends until the collector accepts, or refuses for good.
-    async fn insist(&mut self, body: &Bytes, to: &http::Uri) -> Result<(), StatusCode> {
+    async fn insist(&mut self, body: &Bytes, to: &http::Uri) -> Result<Partly, StatusCode> {
         let mut pause = FIRST_PAUSE;
+        let since = Instant::now();
+        let mut told: Option<Instant> = None;
         loop {
-            let (class, after) = match self.send(body, to).await {
-                Ok(()) => {
+            let (class, status, after) = match self.send(body, to).await {
+                Ok(partly) => {
+                    if told.is_some() {
+                        tracing::info!("the collector takes batches again");
+                    }
                     self.health.set_ready();
-                    return Ok(());
+                    return Ok(partly);
                 }
                 Err(Refusal::ForGood(status)) => {
                     GatewayMetrics::count(&self.metrics.shipper_failures, "refused");
                     return Err(status);
                 }
-                Err(Refusal::ForNow { class, after }) => (class, after),
+                Err(Refusal::ForNow { class, status, after }) => (class, status, after),
             };
             self.is_unsure = true;
             GatewayMetrics::count(&self.metrics.shipper_failures, class);
             let wait = after.unwrap_or(pause).min(LONGEST_PAUSE);
-            tracing::debug!(
-                class,
-                wait_ms = wait.as_millis(),
-                "the collector did not take a batch; trying again"
-            );
+            if told.is_none_or(|at| at.elapsed() >= TELL_AGAIN) {
+                told = Some(Instant::now());
+                tracing::warn!(
+                    class,
+                    http.status = status.map(|status| status.as_u16()),
+                    url = %to,
+                    seconds = since.elapsed().as_secs(),
+                    "the collector does not take a batch: what comes waits in the spool"
+                );
+            }
+            self.show(class, status, to, since.elapsed());
             tokio::time::sleep(wait + self.jitter(wait)).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// What `/readyz` says of a collector that takes nothing.
+    fn show(&self, class: &str, status: Option<StatusCode>, to: &http::Uri, for_long: Duration) {
+        match (class, status) {
+            ("unauthorized", _) => self.health.set_unready("the collector refuses gateway.collector_key"),
+            ("not_otlp", Some(status)) => self.health.set_unready(format!(
+                "gateway.collector_url: {to} answers {}: expected an OTLP/HTTP endpoint",
+                status.as_u16()
+            )),
+            _ if for_long >= PATIENCE => self.health.set_degraded(format!(
+                "the collector takes nothing ({class}): calls wait in the spool until it is full"
+            )),
+            _ => {}
         }
     }
 
@@ -213,7 +270,7 @@ impl Shipper {
         wait / 4 * u32::from(draw) / 256
     }
 
-    async fn send(&self, body: &Bytes, to: &http::Uri) -> Result<(), Refusal> {
+    async fn send(&self, body: &Bytes, to: &http::Uri) -> Result<Partly, Refusal> {
         let mut request = Request::new(Full::new(body.clone()));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = to.clone();
@@ -225,7 +282,7 @@ impl Shipper {
         if self.is_unsure {
             headers.insert(RETRY, HeaderValue::from_static("1"));
         }
-        let for_now = |class| Refusal::ForNow { class, after: None };
+        let for_now = |class| Refusal::ForNow { class, status: None, after: None };
         let response = match timeout(ANSWER, self.client.request(request)).await {
             Err(_elapsed) => return Err(for_now("timeout")),
             Ok(Err(_unreachable)) => return Err(for_now("unreachable")),
@@ -233,19 +290,31 @@ impl Shipper {
         };
         let status = response.status();
         let after = response.headers().get(header::RETRY_AFTER).and_then(|v| v.to_str().ok()?.parse().ok());
-        // The rest of the answer is read so that the connection can serve again.
-        let _ = timeout(ANSWER, response.into_body().collect()).await;
-        match status {
-            status if status.is_success() => Ok(()),
+        // The answer is read so that the connection can serve again, and for what it says of a part.
+        let answer = timeout(ANSWER, Limited::new(response.into_body(), ANSWER_BYTES).collect()).await;
+        let answer = answer.ok().and_then(Result::ok).map(Collected::to_bytes).unwrap_or_default();
+        let class = match status {
+            status if status.is_success() => return Ok(Partly::read(&answer)),
             StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE | StatusCode::UNPROCESSABLE_ENTITY => {
-                Err(Refusal::ForGood(status))
+                return Err(Refusal::ForGood(status));
             }
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                self.health.set_unready("the collector refuses gateway.collector_key");
-                Err(for_now("unauthorized"))
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => "unauthorized",
+            StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::UNSUPPORTED_MEDIA_TYPE => {
+                "not_otlp"
             }
-            _ => Err(Refusal::ForNow { class: "busy", after: after.map(Duration::from_secs) }),
-        }
+            _ => "busy",
+        };
+        Err(Refusal::ForNow { class, status: Some(status), after: after.map(Duration::from_secs) })
+    }
+}
+
+impl Partly {
+    /// From the body of an answer. Those to traces and to logs are one message on the wire.
+    fn read(answer: &[u8]) -> Self {
+        let answer = ExportTraceServiceResponse::decode(answer).unwrap_or_default();
+        let partly = answer.partial_success.unwrap_or_default();
+        let why = partly.error_message.chars().take(WHY).collect();
+        Self { rejected: u64::try_from(partly.rejected_spans).unwrap_or(0), why }
     }
 }
 

@@ -7,6 +7,7 @@ use crate::request::context_json;
 use contracts::attributes::{control_tower as ct, gen_ai, otel};
 use contracts::price::Cost;
 use opentelemetry::trace::{SpanId, TraceState};
+use tokio::time::Instant;
 
 /// Most characters of a model's name or a reason to finish: clients and upstreams write them, and they become values of
 /// columns that expect few different ones.
@@ -67,7 +68,7 @@ pub(super) fn write(
         to.span(&client_head(facts, &names, attempt, &name), |put| {
             client(put, facts, &names, attempt, at + 1);
             if is_last {
-                answer(put, facts, &names);
+                answer(put, facts, &names, Some(attempt.at));
             }
             usage_and_cost(put, facts, spent);
         });
@@ -159,7 +160,7 @@ fn call(put: &mut impl Attributes, facts: &Facts, names: &Names<'_>, ending: End
     if let Some(error) = ending.error {
         put.text(otel::ERROR_TYPE, error);
     }
-    answer(put, facts, names);
+    answer(put, facts, names, facts.asked_at);
     usage_and_cost(put, facts, spent);
 }
 
@@ -195,7 +196,8 @@ fn common(put: &mut impl Attributes, facts: &Facts, names: &Names<'_>, record: &
     }
 }
 
-fn answer(put: &mut impl Attributes, facts: &Facts, names: &Names<'_>) {
+/// What came of it; the time to the first token is `since` then.
+fn answer(put: &mut impl Attributes, facts: &Facts, names: &Names<'_>, since: Option<Instant>) {
     if let Some(model) = names.answered {
         put.text(gen_ai::RESPONSE_MODEL, model);
     }
@@ -205,8 +207,8 @@ fn answer(put: &mut impl Attributes, facts: &Facts, names: &Names<'_>) {
     if !names.reasons.is_empty() {
         put.texts(gen_ai::RESPONSE_FINISH_REASONS, &names.reasons);
     }
-    if let Some(first) = facts.first_token {
-        put.double(gen_ai::RESPONSE_TIME_TO_FIRST_CHUNK, first.as_secs_f64());
+    if let Some((first, since)) = facts.first_content.zip(since) {
+        put.double(gen_ai::RESPONSE_TIME_TO_FIRST_CHUNK, first.duration_since(since).as_secs_f64());
     }
 }
 
@@ -270,6 +272,7 @@ fn content(put: &mut impl Attributes, facts: &Facts, limit: usize, metrics: &Gat
         let json = facts.answer.output.to_json();
         put.text(gen_ai::OUTPUT_MESSAGES, &json[..kept(&json)]);
     }
+    cut += facts.answer.kept.beyond;
     if cut > 0 {
         put.int(ct::CONTENT_TRUNCATED_BYTES, i64::try_from(cut).unwrap_or(i64::MAX));
         metrics.truncated_bytes.inc_by(cut as u64);

@@ -1,7 +1,7 @@
 //! `POST /v1/chat/completions`.
 
 use super::{Endpoint, EventKind, done_style_error};
-use crate::meter::{Answer, Text, usage};
+use crate::meter::{Answer, Text, finish, usage};
 use crate::request::{Field, Kind};
 use crate::sse::Event;
 use bytes::Bytes;
@@ -79,7 +79,7 @@ fn read_answer(body: &Bytes) -> Option<Answer> {
     let mut answer = Answer::named(completion.id, completion.model, completion.service_tier.as_ref());
     answer.usage = completion.usage.and_then(usage);
     for choice in completion.choices {
-        answer.finish_reasons.extend(choice.finish_reason.map(|reason| reason.0.into_owned()));
+        finish(&mut answer.finish_reasons, choice.finish_reason);
         answer.output.push_raw(choice.message.map(|raw| body.slice_ref(raw.get().as_bytes())));
     }
     Some(answer)
@@ -175,18 +175,19 @@ fn read_event(answer: &mut Answer, event: &Event<'_>) -> EventKind {
         ] {
             let text = text.unwrap_or_default().0;
             content |= !text.is_empty();
-            into.push_str(&text);
+            answer.kept.push(into, &text);
         }
         for call in delta.tool_calls.unwrap_or_default() {
             content = true;
             let into = said.tool_call(call.index);
-            into.id.push_str(&call.id.unwrap_or_default().0);
+            let kept = &mut answer.kept;
+            kept.push(&mut into.id, &call.id.unwrap_or_default().0);
             if let Some(function) = call.function {
-                into.name.push_str(&function.name.unwrap_or_default().0);
-                into.arguments.push_str(&function.arguments.unwrap_or_default().0);
+                kept.push(&mut into.name, &function.name.unwrap_or_default().0);
+                kept.push(&mut into.arguments, &function.arguments.unwrap_or_default().0);
             }
         }
-        answer.finish_reasons.extend(choice.finish_reason.map(|reason| reason.0.into_owned()));
+        finish(&mut answer.finish_reasons, choice.finish_reason);
     }
     answer.learn_usage(used, false);
     if content { EventKind::Content } else { EventKind::Other }

@@ -1,7 +1,7 @@
 //! `POST /v1/completions`.
 
 use super::{Endpoint, EventKind, done_style_error};
-use crate::meter::{Answer, Text, usage};
+use crate::meter::{Answer, Text, finish, usage};
 use crate::request::{Field, Kind};
 use crate::sse::Event;
 use bytes::Bytes;
@@ -106,8 +106,8 @@ fn take(answer: &mut Answer, completion: Completion<'_>) -> EventKind {
         if !choice.text.0.is_empty() {
             kind = EventKind::Content;
         }
-        answer.output.choice(choice.index).content.push_str(&choice.text.0);
-        answer.finish_reasons.extend(choice.finish_reason.map(|reason| reason.0.into_owned()));
+        answer.kept.push(&mut answer.output.choice(choice.index).content, &choice.text.0);
+        finish(&mut answer.finish_reasons, choice.finish_reason);
     }
     answer.learn_usage(used, false);
     kind

@@ -162,7 +162,7 @@ fn read_event(answer: &mut Answer, event: &Event<'_>) -> EventKind {
             let said = answer.output.choice(streamed.output_index);
             let into =
                 if kind.starts_with("response.reasoning") { &mut said.reasoning } else { &mut said.content };
-            into.push_str(&text.unwrap_or_default().0);
+            answer.kept.push(into, &text.unwrap_or_default().0);
             EventKind::Content
         }
         _ => EventKind::Other,

@@ -1,5 +1,6 @@
 //! What an answer says, as far as it must be known: who answered, why it ended, what it used, and its text.
 
+use super::kept::Kept;
 use super::usage::tier;
 use bytes::Bytes;
 use contracts::TokenUsage;
@@ -32,6 +33,8 @@ pub(crate) struct Answer {
     pub(crate) finish_reasons: Vec<String>,
     /// What it says.
     pub(crate) output: Output,
+    /// How much of a stream of it is kept.
+    pub(crate) kept: Kept,
     /// What the upstream said went wrong, JSON.
     pub(crate) error: Option<String>,
     /// Number of the last event, where events are numbered.

@@ -2,8 +2,10 @@
 
 mod answer;
 mod estimate;
+mod kept;
 mod usage;
 
 pub(crate) use answer::{Answer, Text};
 pub(crate) use estimate::{Estimator, Prompt};
+pub(crate) use kept::{Kept, finish};
 pub(crate) use usage::{tier, usage};

@@ -16,6 +16,9 @@ const MOST_LINKS: usize = 256;
 /// More than this is a mistake, US dollars.
 const MOST_VALUE: Usd = Usd::from_picos(1_000_000_000_000_000_000_000_000);
 
+/// Names of its fields.
+pub(super) const FIELDS: &str = "name, outcome, responses, traces, idempotency_key and time";
+
 pub(super) fn read(fields: &mut Fields, event: &mut Event) -> Result<(), ApiError> {
     event.name = ct::EVENT_ACTION;
     let name = fields.required("name", fields::NAME, "what was done, such as ticket_resolved")?;
@@ -84,7 +87,10 @@ fn links(
                 let weight = members.remove("weight").map_or(Ok(1.0), |value| weight(&place, &value))?;
                 if let Some(other) = members.keys().next() {
                     let other = format!("{place}.{other}");
-                    return Err(ApiError::invalid(other.clone(), format!("{other}: no such field")));
+                    return Err(ApiError::invalid(
+                        other.clone(),
+                        format!("{other}: no such field: expected id and weight"),
+                    ));
                 }
                 (id, weight)
             }

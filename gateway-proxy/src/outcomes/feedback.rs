@@ -11,6 +11,10 @@ use contracts::attributes::{control_tower as ct, gen_ai};
 /// Most characters of a comment.
 const COMMENT: usize = 8_192;
 
+/// Names of its fields.
+pub(super) const FIELDS: &str =
+    "response_id, trace_id, span_id, score, label, comment, idempotency_key and time";
+
 pub(super) fn read(fields: &mut Fields, event: &mut Event, keep_comment: bool) -> Result<(), ApiError> {
     event.name = ct::EVENT_FEEDBACK;
     let response = fields.text("response_id", fields::ID)?;

@@ -1,9 +1,11 @@
 //! The fields of an outcome: each taken by name, and refused by name.
 
 use crate::request::{BodyError, Member, kind_of, members, missing, too_deep, utf8, wrong_type};
+use contracts::policy::{KEEPS_ITS_TIME_AHEAD, keeps_its_time};
 use contracts::{ApiError, Timestamp};
 use http::{HeaderMap, HeaderName};
 use serde_json::Value;
+use std::time::Duration;
 
 /// Most characters of an id or an idempotency key.
 pub(super) const ID: usize = 256;
@@ -11,9 +13,8 @@ pub(super) const ID: usize = 256;
 pub(super) const NAME: usize = 128;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-/// An outcome may be told so long after it happened, and so long before by a clock that is fast.
-const MOST_BACK_S: i64 = 366 * 86_400;
-const MOST_AHEAD_S: i64 = 86_400;
+/// An outcome takes so long at most to reach the collector, where older ones lose their time.
+const ON_ITS_WAY: Duration = Duration::from_hours(1);
 
 /// What is left to be taken.
 #[derive(Debug)]
@@ -95,27 +96,30 @@ impl Fields {
         }
     }
 
-    /// When it happened: `time`, seconds since the epoch, or else now.
-    pub(super) fn time(&mut self, now: Timestamp) -> Result<Timestamp, ApiError> {
+    /// When it happened: `time`, seconds since the epoch, or else now. What is kept for so many days cannot have happened long
+    /// before: it would be found under today.
+    pub(super) fn time(&mut self, now: Timestamp, retention_days: u16) -> Result<Timestamp, ApiError> {
         let Some(seconds) = self.number("time")? else { return Ok(now) };
-        let earliest = now.unix_seconds() - MOST_BACK_S;
-        let latest = now.unix_seconds() + MOST_AHEAD_S;
+        let whole = |span: Duration| i64::try_from(span.as_secs()).unwrap_or(i64::MAX);
+        let earliest = now.unix_seconds() - whole(keeps_its_time(retention_days).saturating_sub(ON_ITS_WAY));
+        let latest = now.unix_seconds() + whole(KEEPS_ITS_TIME_AHEAD);
         #[expect(clippy::cast_possible_truncation, reason = "whatever does not fit is refused below")]
         let millis = (seconds * 1_000.0).round() as i64;
         if (earliest..=latest).contains(&millis.div_euclid(1_000)) {
             return Ok(Timestamp::from_unix_millis(millis));
         }
         let message = format!(
-            "time: {seconds} is out of range: expected seconds since the epoch, from a year ago ({earliest}) to tomorrow ({latest})"
+            "time: {seconds} is out of range: expected seconds since the epoch, from {earliest}, as outcomes are kept for {retention_days} days, to tomorrow ({latest})"
         );
         Err(ApiError::invalid("time", message))
     }
 
-    /// Nothing that we do not know may be left: a misspelt field would be lost.
-    pub(super) fn finish(self) -> Result<(), ApiError> {
+    /// Nothing that we do not know may be left: a misspelt field would be lost. `expected` are the names of those we do.
+    pub(super) fn finish(self, expected: &str) -> Result<(), ApiError> {
         let Some((name, _)) = self.0.into_iter().next() else { return Ok(()) };
         let name: String = name.chars().take(NAME).collect();
-        let error = ApiError::invalid(name.clone(), format!("{name}: no such field"));
+        let message = format!("{name}: no such field: expected {expected}");
+        let error = ApiError::invalid(name.clone(), message);
         Err(ApiError { code: Some("unknown_parameter"), ..error })
     }
 }

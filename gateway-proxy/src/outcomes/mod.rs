@@ -59,14 +59,15 @@ pub(crate) async fn take(
     head: &Head,
     body: &mut ClientBody,
 ) -> Result<Response<Body>, Failure> {
-    if app.recorder.refuses() {
+    // Unlike a call, an outcome can be sent again: it is never taken to be dropped, whatever becomes of calls.
+    if app.recorder.is_full_or_broken() {
         return Err(Failure::SpoolFull);
     }
-    let intake = Intake { limit: app.limits.body_bytes.min(MOST_BYTES), pause: app.timeouts.client_body() };
-    let body = read_json_body(&head.headers, body, intake).await?;
+    let intake = Intake::new(app, app.limits.body_bytes.min(MOST_BYTES));
+    let (body, _room) = read_json_body(&head.headers, body, intake).await?;
     let event = read(app, identity, key, outcome, head, &body)?;
     let answer = event.answer();
-    app.recorder.record_event(event.encode(), &app.metrics).await.map_err(|_| Failure::OutcomeUnrecorded)?;
+    app.recorder.record_event(&event.encode(), &app.metrics).map_err(|_| Failure::OutcomeUnrecorded)?;
     Ok(respond::json(StatusCode::ACCEPTED, answer, identity))
 }
 
@@ -81,12 +82,18 @@ fn read(
     let mut fields = Fields::read(body, app.limits.json_depth)?;
     fields.take_header(&head.headers)?;
     let mut event = Event::new(identity, key, app.unknown_outcomes);
-    event.time = fields.time(identity.started)?;
+    event.time = fields.time(identity.started, key.tenant.retention_days)?;
     event.idempotency_key = fields.text("idempotency_key", fields::ID)?;
-    match outcome {
-        Outcome::Feedback => feedback::read(&mut fields, &mut event, key.tenant.capture_content)?,
-        Outcome::Action => actions::read(&mut fields, &mut event)?,
-    }
-    fields.finish()?;
+    let expected = match outcome {
+        Outcome::Feedback => {
+            feedback::read(&mut fields, &mut event, key.tenant.capture_content)?;
+            feedback::FIELDS
+        }
+        Outcome::Action => {
+            actions::read(&mut fields, &mut event)?;
+            actions::FIELDS
+        }
+    };
+    fields.finish(expected)?;
     Ok(event)
 }

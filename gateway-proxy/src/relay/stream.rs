@@ -89,6 +89,8 @@ struct Taken {
     understood: usize,
     malformed: usize,
     too_large: bool,
+    /// The answer's text as a whole is longer than an answer may be.
+    endless: bool,
 }
 
 impl Opening {
@@ -261,6 +263,10 @@ impl Stream {
             return self
                 .broke_off(&Failure::Garbage { status: 200, detail: "an endless event" }, Bytes::new());
         }
+        if taken.endless {
+            let limit = self.call.app().limits.answer_bytes;
+            return self.broke_off(&Failure::AnswerTooLarge { limit }, Bytes::new());
+        }
         let error = match taken.end {
             None => return taken.bytes,
             Some(EventKind::Error) => Some("upstream_error"),
@@ -373,6 +379,7 @@ fn take(app: &App, facts: &mut Facts, relay: &mut Relay, hide_usage: bool, data:
         Relayed::Bytes(bytes) => taken.bytes = bytes,
         Relayed::TooLarge => taken.too_large = true,
     }
+    taken.endless = facts.answer.kept.came() > app.limits.answer_bytes;
     taken
 }
 
@@ -397,8 +404,8 @@ fn judge(app: &App, facts: &mut Facts, taken: &mut Taken, hide_usage: bool, even
     taken.understood += usize::from(kind != EventKind::Malformed);
     match kind {
         EventKind::Content => {
-            if facts.first_token.is_none() {
-                facts.first_token = facts.asked_at.map(|asked| asked.elapsed());
+            if facts.first_content.is_none() {
+                facts.first_content = Some(Instant::now());
             }
         }
         EventKind::UsageOnly if hide_usage => return Verdict::Hide,

@@ -1,33 +1,38 @@
 //! Answers that are not streamed: read to their end, understood, passed on as they are.
 
+use crate::config::Timeouts;
 use crate::errors::{Failure, class_of_status};
-use bytes::{Bytes, BytesMut};
+use crate::gather::Gathered;
+use bytes::Bytes;
 use contracts::{ApiError, Fault};
 use http_body::Body as _;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 /// Text of a foreign error that is passed on within ours, characters.
 const EXCERPT: usize = 300;
 
-/// Reads an answer to its end. `until` ends the wait for all of it, `idle` the wait for each piece.
+/// Reads an answer to its end. `until` ends the wait for all of it, which is `total` after the call's start; `idle` the wait for each
+/// piece.
 pub(crate) async fn collect(
     body: &mut Incoming,
     limit: usize,
-    idle: Duration,
+    timeouts: &Timeouts,
     until: Instant,
 ) -> Result<Bytes, Failure> {
+    let (idle, total) = (timeouts.idle(), timeouts.total());
     let too_large = || Failure::AnswerTooLarge { limit };
     if body.size_hint().lower() > limit as u64 {
         return Err(too_large());
     }
-    let mut first = Bytes::new();
-    let mut rest = BytesMut::new();
+    let mut gathered = Gathered::default();
     loop {
         let wait = (Instant::now() + idle).min(until);
         let frame = match timeout_at(wait, body.frame()).await {
+            Err(_elapsed) if wait == until => {
+                return Err(Failure::Timeout { what: "end of its answer", after: total });
+            }
             Err(_elapsed) => {
                 return Err(Failure::Timeout { what: "further piece of its answer", after: idle });
             }
@@ -36,21 +41,15 @@ pub(crate) async fn collect(
             Ok(None) => break,
         };
         let Ok(data) = frame.into_data() else { continue };
-        if first.len() + rest.len() + data.len() > limit {
+        if gathered.len() + data.len() > limit {
             return Err(too_large());
         }
-        // An answer in one piece, the usual case, is not copied.
-        if first.is_empty() && rest.is_empty() {
-            first = data;
-        } else {
-            rest.extend_from_slice(&std::mem::take(&mut first));
-            rest.extend_from_slice(&data);
-        }
+        gathered.push(data);
         if body.is_end_stream() {
             break;
         }
     }
-    Ok(if rest.is_empty() { first } else { rest.freeze() })
+    Ok(gathered.finish())
 }
 
 /// What an upstream's error answer becomes.

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod bad_input;
 #[cfg(test)]
+mod bounds;
+#[cfg(test)]
 mod disconnects;
 #[cfg(test)]
 mod forwarding;

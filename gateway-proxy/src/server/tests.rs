@@ -1,0 +1,93 @@
+use super::*;
+use crate::call::{Call, Facts};
+use crate::endpoints::CHAT_COMPLETIONS;
+use crate::meter::Answer;
+use crate::request::parse;
+use bytes::Bytes;
+use contracts::policy::{KeyPolicy, Model, Provider, Resolved, TenantPolicy};
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use prost::Message;
+
+const BODY: &[u8] =
+    br#"{"model":"m","messages":[{"role":"user","content":"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"}]}"#;
+
+/// A call whose upstream is in the midst of its answer, of which 400 bytes came.
+fn call(app: &Arc<App>) -> Call {
+    let provider = Arc::new(Provider {
+        id: "sim".parse().unwrap(),
+        base_url: "http://127.0.0.1:1".into(),
+        secret: None,
+        price_as: "sim".into(),
+    });
+    let model = Arc::new(Model {
+        name: "m".parse().unwrap(),
+        upstream_model: "m".into(),
+        provider,
+        tier: "mid".into(),
+        created_at: app.clock.now(),
+    });
+    let tenant = TenantPolicy { id: "acme".parse().unwrap(), retention_days: 30, capture_content: false };
+    let key = KeyPolicy {
+        id: "key-1".parse().unwrap(),
+        tenant: Arc::new(tenant),
+        allowed_models: None,
+        expires_at: None,
+        revoked_at: None,
+    };
+    let mut answer = Answer::default();
+    answer.output.choice(0).content = "b".repeat(400);
+    let facts = Facts {
+        identity: Arc::new(app.ids.identify(&http::HeaderMap::new(), app.clock.now())),
+        endpoint: &CHAT_COMPLETIONS,
+        snapshot: Arc::default(),
+        key: Arc::new(key),
+        ask: Some(parse(&CHAT_COMPLETIONS, Bytes::from_static(BODY), 64).unwrap()),
+        resolved: Some(Resolved { model, route: None }),
+        asked_at: None,
+        first_content: None,
+        room: None,
+        attempts: Vec::new(),
+        answer,
+        status: Some(200),
+        prompt_sent: true,
+        answer_started: true,
+    };
+    Call::new(app.clone(), facts)
+}
+
+#[tokio::test]
+async fn calls_that_cannot_be_counted_in_time_are_estimated_by_their_length_and_recorded() {
+    let dir = tempfile::tempdir().unwrap();
+    let (writer, mut reader) = Spool::open(spool::Options::new(dir.path().join("spool"))).unwrap();
+    let metrics = Metrics::new().with_registry(GatewayMetrics::register);
+    let app = app(&Config::default(), Policy::default(), writer.clone(), metrics, Clock::system()).unwrap();
+    let app = Arc::new(app);
+    // Every processor is busy counting.
+    let all = u32::try_from(app.counters.available_permits()).unwrap();
+    let busy = app.counters.clone().acquire_many_owned(all).await.unwrap();
+    for _ in 0..20 {
+        drop(call(&app));
+    }
+    let done = async {
+        while !app.hurry.load(Ordering::Acquire) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert_eq!(writer.stats().records, 0);
+        drop(busy);
+    };
+    tokio::join!(record_last(&app, Duration::from_millis(50)), done);
+    assert_eq!(writer.stats().records, 20);
+    assert_eq!(app.metrics.records_lost.get(), 0);
+    let batch = reader.next_batch(1, 1 << 20, Duration::ZERO).await;
+    let record = ExportTraceServiceRequest::decode(batch.records[0].clone()).unwrap();
+    let span = record.resource_spans[0].scope_spans[0].spans[0].clone();
+    let get = |key: &str| {
+        let found = span.attributes.iter().find(|attribute| attribute.key == key).unwrap();
+        found.value.clone().unwrap().value.unwrap()
+    };
+    assert_eq!(get("control_tower.usage.source"), Value::StringValue("partial".into()));
+    assert_eq!(get("gen_ai.usage.output_tokens"), Value::IntValue(100));
+    let input = i64::try_from(BODY.len().div_ceil(4)).unwrap();
+    assert_eq!(get("gen_ai.usage.input_tokens"), Value::IntValue(input));
+}
