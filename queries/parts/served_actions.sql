@@ -3,6 +3,7 @@
 -- Of the statements of one outcome the last received counts; those up to 31 days around the range are looked at, and calls that
 -- started up to 31 days around it. A call is direct when the action names it or its trace; the other calls of the traces of named
 -- answers are not.
+-- The ids are gathered once, as arrays: an expression that is named in WITH is worked out again wherever it is asked.
 -- Parameters: tenants; from_ms <= time < to_ms (milliseconds since the epoch).
 -- Units: money US dollars; weight millionths.
 current AS
@@ -26,6 +27,7 @@ links AS
       AND (tenant_id, event_id) IN (SELECT tenant_id, said.1 FROM current)
     GROUP BY tenant_id, event_id, kind, id
 ),
+(SELECT groupUniqArray(id) FROM links WHERE kind = 'response') AS response_ids,
 named AS
 (
     SELECT tenant_id, trace_id, span_id, response_id, request_id
@@ -33,7 +35,7 @@ named AS
     WHERE tenant_id IN {tenants:Array(String)}
       AND start_time >= fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC') - INTERVAL 31 DAY
       AND start_time < fromUnixTimestamp64Milli({to_ms:Int64}, 'UTC') + INTERVAL 31 DAY
-      AND (response_id IN (SELECT id FROM links WHERE kind = 'response') OR request_id IN (SELECT id FROM links WHERE kind = 'response'))
+      AND (response_id IN (SELECT arrayJoin(response_ids)) OR request_id IN (SELECT arrayJoin(response_ids)))
 ),
 traces AS
 (
@@ -63,6 +65,7 @@ traces AS
     )
     GROUP BY tenant_id, event_id, trace_id, span_id
 ),
+(SELECT groupUniqArray(trace_id) FROM traces) AS trace_ids,
 served AS
 (
     SELECT
@@ -81,7 +84,7 @@ served AS
         WHERE tenant_id IN {tenants:Array(String)}
           AND start_time >= fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC') - INTERVAL 31 DAY
           AND start_time < fromUnixTimestamp64Milli({to_ms:Int64}, 'UTC') + INTERVAL 31 DAY
-          AND trace_id IN (SELECT trace_id FROM traces)
+          AND trace_id IN (SELECT arrayJoin(trace_ids))
     ) AS calls ON calls.tenant_id = traces.tenant_id AND calls.trace_id = traces.trace_id
     WHERE traces.span_id IN ('', calls.span_id)
     GROUP BY tenant_id, event_id, trace_id, span_id
@@ -96,7 +99,7 @@ judged AS
         WHERE tenant_id IN {tenants:Array(String)} AND source = ''
           AND call_time >= fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC') - INTERVAL 31 DAY
           AND call_time < fromUnixTimestamp64Milli({to_ms:Int64}, 'UTC') + INTERVAL 31 DAY
-          AND trace_id IN (SELECT trace_id FROM traces)
+          AND trace_id IN (SELECT arrayJoin(trace_ids))
         GROUP BY tenant_id, trace_id, span_id, judge, version
     )
     GROUP BY tenant_id, trace_id, span_id

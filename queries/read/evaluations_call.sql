@@ -1,4 +1,4 @@
--- What judges say of one call, by judge, the newest version first.
+-- What judges say of one call, by judge, ours before those of others of the same name, the newest first.
 -- Parameters: tenants; trace; span; after_ns <= start of the call <= until_ns (nanoseconds since the epoch; wide when unknown).
 -- Units: judged_ns nanoseconds since the epoch; cost US dollars; details JSON.
 SELECT
@@ -10,5 +10,5 @@ WHERE tenant_id IN {tenants:Array(String)}
   AND call_time <= fromUnixTimestamp64Nano({until_ns:Int64}, 'UTC')
   AND trace_id = {trace:String}
   AND span_id = {span:String}
-ORDER BY judge, judged_at DESC
+ORDER BY judge, notEmpty(source), judged_at DESC
 LIMIT 1000

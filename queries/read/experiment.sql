@@ -1,6 +1,7 @@
 -- The arms of an experiment: count, mean and variance of each metric by variant, for comparison. A unit is a trace: what its calls share is one observation.
+-- A judge's score of a call is that of its newest verdict.
 -- Traces that saw more than one variant are left out and counted as metric 'mixed' of the variant ''. Useful actions are taken by their newest statement,
--- whenever it came; an action counts for every trace that it names, or that a response or request that it names belongs to.
+-- whenever it came; one with a value is useful when the value is more than 0. An action counts for every trace that it names, or that a response or request that it names belongs to.
 -- Parameters: tenants; from_ms <= start < to_ms (milliseconds since the epoch); name (of the experiment).
 -- Units: cost_usd and usd_per_useful_action US dollars (floats: for statistics, not for accounts), latency_ms milliseconds, the others as their names say.
 WITH
@@ -32,11 +33,15 @@ WITH
     ),
     said AS
     (
-        SELECT outcome_id, argMax(event_id, (received, event_id)) AS last_event, argMax(outcome, (received, event_id)) AS last_outcome
+        SELECT
+            outcome_id,
+            argMax(event_id, (received, event_id)) AS last_event,
+            argMax(outcome, (received, event_id)) AS last_outcome,
+            argMax(value, (received, event_id)) AS last_value
         FROM actions
         WHERE tenant_id IN {tenants:Array(String)} AND time >= fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC')
         GROUP BY outcome_id
-        HAVING last_outcome = 'useful'
+        HAVING last_outcome = 'useful' OR (last_outcome = 'value' AND last_value > 0)
     ),
     useful AS
     (
@@ -66,11 +71,17 @@ FROM
     FROM units
     INNER JOIN
     (
-        SELECT trace_id, toString(judge) AS metric, avg(assumeNotNull(score)) AS value
-        FROM evaluations
-        WHERE tenant_id IN {tenants:Array(String)}
-          AND call_time >= fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC')
-          AND source = '' AND score IS NOT NULL
+        SELECT trace_id, metric, avg(assumeNotNull(last_score.1)) AS value
+        FROM
+        (
+            SELECT trace_id, toString(judge) AS metric, argMax(tuple(score), (judged_at, version)) AS last_score
+            FROM evaluations
+            WHERE tenant_id IN {tenants:Array(String)}
+              AND call_time >= fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC')
+              AND source = ''
+            GROUP BY trace_id, span_id, judge
+        )
+        WHERE last_score.1 IS NOT NULL
         GROUP BY trace_id, metric
     ) AS judged ON units.trace_id = judged.trace_id
 )

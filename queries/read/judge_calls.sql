@@ -1,5 +1,7 @@
--- Calls by their ids with everything that a judge looks at, and which of a set of judges have judged them already.
--- Parameters: tenants, traces, spans (ids of the calls); from_ns <= start <= to_ns (nanoseconds since the epoch); judges (each `name@version`).
+-- Calls by their ids with everything that a judge looks at, and which of a set of judges have judged them already in one batch.
+-- Parameters: tenants, traces, spans (ids of the calls); from_ns <= start <= to_ns (nanoseconds since the epoch); judges (each `name@version`);
+-- judged_ns (the time of the batch's verdicts).
+-- `truncated_bytes`: how much of messages, instructions and tools was cut off when they were recorded.
 -- `context` (what the request's `control_tower.context` or `documents` held), `response_format`, `logprobs`: JSON that the gateway captured.
 SELECT
     tenant_id,
@@ -9,6 +11,7 @@ SELECT
     retrieval_documents AS context,
     span_attributes['control_tower.response_format'] AS response_format,
     span_attributes['control_tower.logprobs'] AS logprobs,
+    toUInt64OrZero(span_attributes['control_tower.content.truncated_bytes']) AS truncated_bytes,
     done
 FROM spans
 LEFT JOIN
@@ -20,6 +23,7 @@ LEFT JOIN
       AND call_time <= fromUnixTimestamp64Nano({to_ns:Int64}, 'UTC')
       AND span_id IN {spans:Array(String)}
       AND source = ''
+      AND judged_at = fromUnixTimestamp64Nano({judged_ns:Int64}, 'UTC')
       AND concat(judge, '@', version) IN {judges:Array(String)}
     GROUP BY tenant_id, trace_id, span_id
 ) AS judged USING (tenant_id, trace_id, span_id)

@@ -12,7 +12,7 @@ tried AS
     WHERE tenant_id IN {tenants:Array(String)}
       AND start_time >= fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC') - INTERVAL 31 DAY
       AND start_time < fromUnixTimestamp64Milli({to_ms:Int64}, 'UTC') + INTERVAL 32 DAY
-      AND trace_id IN (SELECT trace_id FROM traces)
+      AND trace_id IN (SELECT arrayJoin(trace_ids))
     GROUP BY tenant_id, trace_id, span_id
 )
 SELECT

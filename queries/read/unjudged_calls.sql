@@ -2,7 +2,8 @@
 -- Parameters: tenants; by_end (whether calls are taken by their end, otherwise by their start); from_ns <= that < until_ns (nanoseconds
 -- since the epoch); start_from_ns <= start (as from_ns, or so much earlier as a call may last); judges (each `name@version`);
 -- sampled (rules of tenant, route ('' any) and share in millionths; the first that fits counts, and the last fits all); skipped_keys
--- (ids of keys whose calls are never judged); rows (how many at most).
+-- (ids of keys whose calls are never judged); errors_since_ns (a judge that failed on a call before then has not judged it); rows (how many at
+-- most).
 -- `at_ns`: end or start. `done`: which of the judges have judged it. The sample is taken by a hash of the span's id, so it is the same whoever
 -- takes it. A verdict's call_time is the start of its call, by which it is found without reading those of other calls.
 WITH wanted AS
@@ -35,6 +36,7 @@ LEFT JOIN
       AND call_time < fromUnixTimestamp64Nano({until_ns:Int64}, 'UTC')
       AND (tenant_id, call_time) IN (SELECT tenant_id, start_time FROM wanted)
       AND source = ''
+      AND (label != 'error' OR judged_at >= fromUnixTimestamp64Nano({errors_since_ns:Int64}, 'UTC'))
       AND concat(judge, '@', version) IN {judges:Array(String)}
     GROUP BY tenant_id, trace_id, span_id
 ) AS judged USING (tenant_id, trace_id, span_id)

@@ -1,7 +1,8 @@
 -- What judges say of calls, one row a call, judge and judge's version. Fed from events of the name gen_ai.evaluation.result.
 -- `call_time` is the start of the judged call, or the event's own time where the sender did not say. `score` is NULL where the judge does not apply
 -- or failed; `label` says which. `details`: JSON, the judge's own. `cost`: US dollars that the judging took. `source`: empty for
--- verdicts of our evaluator, otherwise the key with which somebody else's was sent; only ours say that a call is judged.
+-- verdicts of our evaluator, otherwise the key or the service that somebody else's came from; only ours say that a call is judged. Ours are known by
+-- their key's id: what a tenant's own telemetry says of its service is the tenant's word, and its records never get that id.
 CREATE TABLE IF NOT EXISTS evaluations {on_cluster}
 (
     tenant_id      LowCardinality(String),
@@ -50,7 +51,7 @@ SELECT
     time AS judged_at,
     attributes['control_tower.route'] AS route,
     attributes['gen_ai.request.model'] AS request_model,
-    if(service_name = 'control-tower-evaluator' AND key_id = '', '', if(key_id = '', service_name, key_id)) AS source,
+    multiIf(key_id = 'control-tower-evaluator', '', key_id != '', key_id, service_name != '', service_name, 'unknown') AS source,
     retention_days
 FROM events
 WHERE event_name = 'gen_ai.evaluation.result';

@@ -32,6 +32,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "control", include_str!("../migrations/0001_control.sql")),
     (2, "judging", include_str!("../migrations/0002_judging.sql")),
     (3, "judge_spending", include_str!("../migrations/0003_judge_spending.sql")),
+    (4, "judging_pauses", include_str!("../migrations/0004_judging_pauses.sql")),
 ];
 
 /// The control database. Cloning shares the connections.

@@ -13,7 +13,7 @@ pub use access::{
 };
 pub use judging::{
     Annotation, Chunk, ChunkCall, HumanLabel, JudgingStream, LabelledQueue, Lease, NewAnnotation, NewChunk,
-    Said, StreamProgress,
+    OpenChunk, Said, StreamProgress,
 };
 pub use patch::Patch;
 pub use pool::{

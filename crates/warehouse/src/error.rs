@@ -81,6 +81,16 @@ pub enum WarehouseError {
     },
 }
 
+impl WarehouseError {
+    /// Whether the same may succeed later: ClickHouse was away, busy or full, which has nothing to do with what was asked.
+    pub const fn is_retryable(&self) -> bool {
+        match self {
+            Self::Failed { failure, .. } => failure.retry_after().is_some(),
+            Self::ChangedMigration { .. } | Self::NewerDatabase { .. } | Self::Invalid { .. } => false,
+        }
+    }
+}
+
 /// A failure of ClickHouse or of the way to it, classified.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {

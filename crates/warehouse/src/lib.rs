@@ -32,7 +32,7 @@ pub use reads::evaluations::{
 pub use reads::outcomes::{ActionCall, FeedbackSum, Spend};
 pub use reads::runs::{
     DatasetCall, DatasetFilter, DatasetRowRow, DatasetVersion, DatasetVersionRow, EvalCall, EvalResult,
-    EvalResultRow, EvalRun, EvalRunRow, ExperimentRow,
+    EvalResultRow, EvalRun, EvalRunRow, ExperimentRow, ExperimentStart,
 };
 pub use reads::vitals::Vitals;
-pub use rows::{EventKey, EventRow, SpanKey, SpanRow};
+pub use rows::{EVALUATOR_KEY, EventKey, EventRow, SpanKey, SpanRow};

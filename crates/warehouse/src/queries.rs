@@ -49,6 +49,7 @@ pub(crate) mod read {
         EXISTING_EVENTS = "existing_events.sql",
         EXISTING_SPANS = "existing_spans.sql",
         EXPERIMENT = "experiment.sql",
+        EXPERIMENT_START = "experiment_start.sql",
         FACETS = "facets.sql",
         JUDGE_CALLS = "judge_calls.sql",
         JUDGE_RETRIEVALS = "judge_retrievals.sql",

@@ -232,6 +232,10 @@ pub struct EventRow {
     pub retention_days: u16,
 }
 
+/// The `key_id` of events that our own evaluator writes. The collector gives an event the id of the key that our gateway vouches for, or none, so
+/// nobody else's has it.
+pub const EVALUATOR_KEY: &str = "control-tower-evaluator";
+
 /// What makes an event one event.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct EventKey {

@@ -3,7 +3,7 @@
 use contracts::TenantId;
 use contracts::reads::{TenantScope, TimeRange};
 use warehouse::testing::Engine;
-use warehouse::{EventRow, ExperimentRow, SpanRow};
+use warehouse::{EVALUATOR_KEY, EventRow, ExperimentRow, SpanRow};
 
 const START_NS: i64 = 1_793_613_600_000_000_000;
 
@@ -93,7 +93,65 @@ async fn arms_are_summed_up_by_trace_with_late_and_corrected_outcomes() {
     // 2 dollars over 1 action; residuals 1.5 - 2 and 0.5 - 0, their variance 0.5, over the square of half an action.
     assert_eq!(of("a", "usd_per_useful_action"), (2, 2.0, 2.0));
     assert_eq!(of("b", "usd_per_useful_action"), (2, 3.5, 4.5), "7 dollars over 2 actions");
+    let began = warehouse.experiment_start(&scope, "tone").await.unwrap();
+    assert_eq!((began.calls, began.start_ms, began.days), (7, START_NS / 1_000_000, 3650));
+    assert_eq!(warehouse.experiment_start(&scope, "colour").await.unwrap().calls, 0);
     let stranger = TenantScope::one("evil".parse::<TenantId>().unwrap());
     let seen = warehouse.experiment(&stranger, "tone", range).await.unwrap();
     assert!(seen.iter().all(|row| row.units == 0), "{seen:?}");
+}
+
+fn verdict(id: &str, trace: u8, request: &str, version: &str, score: &str, after_ns: i64) -> EventRow {
+    let call_ns = START_NS.to_string();
+    let attributes = [
+        ("gen_ai.evaluation.name", "grounding"),
+        ("gen_ai.evaluation.score.value", score),
+        ("control_tower.evaluation.version", version),
+        ("control_tower.evaluation.call_time_unix_nano", &call_ns),
+    ];
+    let call = call(trace, request, "a", 0);
+    EventRow {
+        time: START_NS + after_ns,
+        trace_id: call.trace_id,
+        span_id: call.span_id,
+        key_id: EVALUATOR_KEY.to_owned(),
+        ..event(id, "gen_ai.evaluation.result", after_ns, &attributes)
+    }
+}
+
+#[tokio::test]
+async fn values_are_useful_and_the_newest_verdict_of_a_judge_counts() {
+    let engine = Engine::start().await;
+    let warehouse = engine.warehouse("control_tower").await;
+    let calls =
+        [call(1, "r1", "a", 150), call(2, "r2", "a", 50), call(3, "r3", "a", 100), call(3, "r4", "a", 0)];
+    warehouse.insert_spans(&calls, "calls").await.unwrap();
+    let valued = |id: &str, request: &str, amount: &str| {
+        let mut event = action(id, id, "value", 1, ("responses", request));
+        event.attributes.push(("control_tower.action.value".to_owned(), amount.to_owned()));
+        event
+    };
+    let events = [
+        valued("e1", "r1", "12.5"),
+        // Worth nothing, or a loss.
+        valued("e2", "r2", "0"),
+        valued("e3", "r3", "-4"),
+        // Version 2 speaks for version 1; a judge that says nothing any more has no score.
+        verdict("v1", 1, "r1", "1", "0", 5),
+        verdict("v2", 1, "r1", "2", "1", 9),
+        verdict("v3", 2, "r2", "1", "1", 5),
+        verdict("v4", 2, "r2", "2", "", 9),
+        verdict("v5", 3, "r3", "1", "0.25", 5),
+        verdict("v6", 3, "r4", "1", "0.75", 5),
+    ];
+    warehouse.insert_events(&events, "events").await.unwrap();
+    let scope = TenantScope::one("acme".parse::<TenantId>().unwrap());
+    let range = TimeRange { from_ms: START_NS / 1_000_000 - 1, to_ms: START_NS / 1_000_000 + 1 };
+    let rows = warehouse.experiment(&scope, "tone", range).await.unwrap();
+    let of = |metric: &str| {
+        let row = rows.iter().find(|row| row.variant == "a" && row.metric == metric).unwrap();
+        (row.units, row.mean)
+    };
+    assert_eq!(of("usd_per_useful_action"), (3, 3.0), "3 dollars, one useful action");
+    assert_eq!(of("grounding"), (2, 0.75), "1, and the mean of 0.25 and 0.75");
 }

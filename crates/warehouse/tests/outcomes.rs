@@ -9,7 +9,7 @@ use contracts::reads::{CallFilter, TenantScope, TimeRange};
 use std::collections::BTreeMap;
 use warehouse::outcomes::ratio_interval;
 use warehouse::testing::Engine;
-use warehouse::{EventRow, SpanRow};
+use warehouse::{EVALUATOR_KEY, EventRow, SpanRow};
 
 const FROM_MS: i64 = 1_793_491_200_000;
 const DAY_MS: i64 = 86_400_000;
@@ -112,7 +112,7 @@ impl Month {
             event_name: "gen_ai.evaluation.result".into(),
             trace_id: at.trace.into(),
             span_id: span.span_id.clone(),
-            service_name: "control-tower-evaluator".into(),
+            key_id: EVALUATOR_KEY.into(),
             attributes: pairs(&[
                 ("gen_ai.evaluation.name", "grounding"),
                 ("control_tower.evaluation.version", "1"),

@@ -6,7 +6,7 @@ use common::{T0_MS, call, scope};
 use contracts::Usd;
 use contracts::reads::{CallFilter, Outcome, Signals, TimeRange};
 use warehouse::testing::Engine;
-use warehouse::{EventRow, SpanRow};
+use warehouse::{EVALUATOR_KEY, EventRow, SpanRow};
 
 const RANGE: TimeRange = TimeRange { from_ms: T0_MS, to_ms: T0_MS + 3_600_000 };
 
@@ -19,7 +19,7 @@ fn event(id: &str, name: &str, trace: u64, attributes: &[(&str, &str)]) -> Event
         event_name: name.into(),
         trace_id: format!("{trace:032x}"),
         span_id: format!("{trace:016x}"),
-        service_name: "control-tower-evaluator".into(),
+        key_id: EVALUATOR_KEY.into(),
         attributes: attributes.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
         retention_days: 3650,
         ..EventRow::default()

@@ -8,7 +8,7 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
 use control::records::JudgingStream;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// Which range.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
@@ -22,7 +22,8 @@ pub struct BackfillRequest {
     judges: Option<Vec<String>>,
 }
 
-/// Asks for a back-fill of the tenant's calls. Calls that have a verdict of a judge's present version do not get another.
+/// Asks for a back-fill of the tenant's calls. Calls that have a verdict of a judge's present version do not get another, unless it is
+/// one of `error`.
 #[utoipa::path(post, path = "/v1/backfills", request_body = BackfillRequest, responses((status = 200, body = Object)))]
 pub async fn create(
     State(api): State<Api>,
@@ -71,12 +72,27 @@ pub async fn create(
     Ok(Json(stream))
 }
 
-/// The tenant's back-fills by this set of judges, and how far they are.
+/// A back-fill, and whether it goes on.
+#[derive(Debug, Serialize)]
+pub struct BackfillState {
+    #[serde(flatten)]
+    stream: JudgingStream,
+    /// Nobody has its judges any more, so that it stays where it is.
+    stopped: bool,
+}
+
+/// The tenant's back-fills, and how far they are.
 #[utoipa::path(get, path = "/v1/backfills", responses((status = 200, body = Vec<Object>)))]
 pub async fn list(
     State(api): State<Api>,
     Caller(tenant): Caller,
-) -> Result<Json<Vec<JudgingStream>>, Refusal> {
-    let streams = api.shared.judging.streams(&api.shared.generation).await?;
-    Ok(Json(streams.into_iter().filter(|stream| stream.tenant.as_ref() == Some(&tenant)).collect()))
+) -> Result<Json<Vec<BackfillState>>, Refusal> {
+    let known = api.shared.registry.versions();
+    let state = |stream: JudgingStream| {
+        let stopped =
+            stream.finished_at.is_none() && !stream.judges.iter().any(|judge| known.contains(judge));
+        BackfillState { stream, stopped }
+    };
+    let streams = api.shared.judging.backfills(&tenant).await?;
+    Ok(Json(streams.into_iter().map(state).collect()))
 }

@@ -49,11 +49,14 @@ impl From<JudgeError> for Refusal {
                 fault: Fault::Policy,
                 ..ApiError::client(429, "insufficient_quota", Some("judge_budget"), message)
             },
-            cause @ (JudgeError::Failed { .. } | JudgeError::Paid { .. }) => ApiError {
-                fault: Fault::Upstream,
-                retryable: cause.is_retryable(),
-                ..ApiError::client(502, "server_error", Some("judge_failed"), message)
-            },
+            cause
+            @ (JudgeError::Failed { .. } | JudgeError::Unavailable { .. } | JudgeError::Paid { .. }) => {
+                ApiError {
+                    fault: Fault::Upstream,
+                    retryable: cause.is_retryable(),
+                    ..ApiError::client(502, "server_error", Some("judge_failed"), message)
+                }
+            }
         })
     }
 }

@@ -3,7 +3,7 @@
 use super::auth::Caller;
 use super::errors::Refusal;
 use super::{Api, parse};
-use crate::judges::{Judge, JudgeError, Passage, Subject, ToolCall, recorded};
+use crate::judges::{self, Judge, JudgeError, Passage, Subject, ToolCall, recorded};
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
@@ -199,12 +199,12 @@ async fn ask(
     let failed = |reason: String| JudgeError::Failed { judge: name.clone(), reason, retryable: false };
     let work = async {
         if judge.is_remote() {
-            return judge.judge(&subject).await;
+            return judges::ask(judge.as_ref(), &subject).await;
         }
         let core = api.cores.clone().acquire_owned().await.map_err(|error| failed(error.to_string()))?;
         let handle = tokio::runtime::Handle::current();
         let computed = tokio::task::spawn_blocking(move || {
-            let verdict = handle.block_on(judge.judge(&subject));
+            let verdict = handle.block_on(judges::ask(judge.as_ref(), &subject));
             drop(core);
             verdict
         });
@@ -251,7 +251,7 @@ pub(super) async fn load(api: &Api, tenant: &TenantId, trace: &str, span: &str) 
         span_id: span.to_owned(),
         done: Vec::new(),
     }];
-    let call = warehouse.judge_calls(&ids, &[]).await?.into_iter().next().ok_or_else(missing)?;
+    let call = warehouse.judge_calls(&ids, &[], 0).await?.into_iter().next().ok_or_else(missing)?;
     let retrievals = warehouse.judge_retrievals(&ids).await?;
     let retrievals: Vec<_> = retrievals.iter().collect();
     Ok(recorded::subject(tenant.clone(), &call, &retrievals, api.shared.clock.now()))

@@ -47,10 +47,10 @@ pub fn read(path: &Path) -> Result<Vec<Row>, DatasetError> {
         Format::Csv => csv_rows(file, path)?,
         Format::Parquet => parquet(file, path)?,
     };
-    let checked = rows
-        .into_iter()
-        .enumerate()
-        .map(|(index, (place, fields))| RowInput(fields).check(&place, &format!("row-{:06}", index + 1)));
+    let checked = rows.into_iter().enumerate().map(|(index, (place, fields))| {
+        RowInput { fields, is_of_table: format != Format::Jsonl }
+            .check(&place, &format!("row-{:06}", index + 1))
+    });
     checked.collect()
 }
 

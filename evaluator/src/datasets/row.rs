@@ -45,19 +45,31 @@ pub struct Passage {
 }
 
 /// A row as people write it: `input` for one user message or `messages` for several, context as one text or a list, any further scalar
-/// field a slice. In CSV and Parquet each field is a column; nested ones are JSON in a text.
+/// field a slice. In tables (CSV and Parquet) each field is a column, and what is nested is JSON in a text.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct RowInput(pub serde_json::Map<String, Value>);
+pub struct RowInput {
+    /// By name.
+    pub fields: serde_json::Map<String, Value>,
+    /// Whether they are the cells of a table.
+    pub is_of_table: bool,
+}
 
 /// Fields of a request that belong to the run, not the row.
 const RESERVED_PARAMS: &[&str] = &["model", "messages", "stream"];
+/// Fields that are no texts.
+const NESTED: &[&str] = &["messages", "context", "params", "slices"];
 const ROLES: &[&str] = &["system", "developer", "user", "assistant", "tool"];
 
 impl RowInput {
     /// Checks it; `place` says where it stands, for errors. A row without an id gets `default_id`.
     pub fn check(self, place: &str, default_id: &str) -> Result<Row, DatasetError> {
-        let mut fields = self.0;
-        let mut take = |name: &str| fields.remove(name).map(opened).filter(|v| !v.is_null());
+        let (mut fields, is_of_table) = (self.fields, self.is_of_table);
+        let mut take = |name: &str| {
+            let field = fields.remove(name)?;
+            // Texts that look like JSON are texts all the same: truth sets of extraction are made of them.
+            let is_nested = is_of_table && NESTED.contains(&name);
+            Some(if is_nested { opened(field) } else { field }).filter(|v| !v.is_null())
+        };
         let id = take("id").map_or_else(|| Ok(default_id.to_owned()), |v| scalar(place, "id", &v))?;
         if id.is_empty() || id.len() > 200 {
             return Err(DatasetError::invalid(place, "id", &id, "1 to 200 bytes"));

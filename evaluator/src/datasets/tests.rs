@@ -58,6 +58,26 @@ fn the_same_rows_are_the_same_version_from_any_format() {
 }
 
 #[test]
+fn texts_that_look_like_json_are_texts() {
+    let expected = r#"{"b": 1.0, "a": 2}"#;
+    let line =
+        serde_json::json!({"id": "[1]", "input": "{\"a\": 1}", "expected": expected, "context": "[1, 2]"});
+    let quoted = |text: &str| format!("\"{}\"", text.replace('"', "\"\""));
+    let cells = [quoted("[1]"), quoted("{\"a\": 1}"), quoted(expected), quoted(r#"["[1, 2]"]"#)];
+    let table = format!("id,input,expected,context\n{}\n", cells.join(","));
+    for (name, text) in [("x.jsonl", line.to_string()), ("x.csv", table)] {
+        let rows = rows(name, &text).unwrap();
+        assert_eq!(
+            (rows[0].id.as_str(), rows[0].messages[0].content.as_str()),
+            ("[1]", "{\"a\": 1}"),
+            "{name}"
+        );
+        assert_eq!(rows[0].expected.as_deref(), Some(expected), "{name}");
+        assert_eq!(rows[0].context[0].text, "[1, 2]", "{name}");
+    }
+}
+
+#[test]
 fn the_hash_is_that_of_the_canonical_bytes() {
     let version = Version::new(rows("x.jsonl", r#"{"input":"Hi"}"#).unwrap()).unwrap();
     assert_eq!(

@@ -135,7 +135,8 @@ pub fn analyse(rows: &[ExperimentRow], plan: &Plan) -> Result<Analysis, InvalidP
     })?;
     let metrics: Vec<&str> = control.keys().copied().collect();
     for metric in std::iter::once(&plan.metric).chain(plan.guardrails.iter().map(|(metric, _)| metric)) {
-        let is_known = control.contains_key(metric.as_str()) || metric == RATIO && control.contains_key(COUNT);
+        let is_known =
+            control.contains_key(metric.as_str()) || metric == RATIO && control.contains_key(COUNT);
         if !is_known {
             return Err(invalid("metric", metric, format!("a metric that the control has: {metrics:?}")));
         }

@@ -91,7 +91,8 @@ fn a_guardrail_without_a_failure_yet_is_open() {
     assert_eq!(analyse(&arms(100), &same).unwrap().decisions[0].verdict, Verdict::Continue);
     // Amounts that never differ say nothing at all of those to come.
     let rows = [arm("a", 100, 0.8, 1.0), arm("b", 100, 0.8, 1.0)].concat();
-    let flat: Vec<ExperimentRow> = rows.into_iter().map(|row| ExperimentRow { variance: 0.0, ..row }).collect();
+    let flat: Vec<ExperimentRow> =
+        rows.into_iter().map(|row| ExperimentRow { variance: 0.0, ..row }).collect();
     let told = analyse(&flat, &Plan { metric: "cost_usd".into(), ..same.clone() }).unwrap();
     assert_eq!((told.decisions[0].verdict, told.findings[0].effect), (Verdict::Continue, None));
 }
@@ -101,7 +102,8 @@ fn an_arm_without_any_useful_action_is_not_watched_for_ever() {
     let plan = Plan { metric: RATIO.into(), guardrails: Vec::new(), least_effect: 0.5, ..plan() };
     let useful = |variant: &str| {
         let count = metric(variant, COUNT, 4_000, 0.3, 0.21);
-        [arm(variant, 4_000, 0.8, 1.0).to_vec(), vec![count, metric(variant, RATIO, 4_000, 3.3, 8.0)]].concat()
+        [arm(variant, 4_000, 0.8, 1.0).to_vec(), vec![count, metric(variant, RATIO, 4_000, 3.3, 8.0)]]
+            .concat()
     };
     let vain = |variant: &str| {
         [arm(variant, 4_000, 0.8, 1.0).to_vec(), vec![metric(variant, COUNT, 4_000, 0.0, 0.0)]].concat()
@@ -113,7 +115,7 @@ fn an_arm_without_any_useful_action_is_not_watched_for_ever() {
     assert_eq!(decided([vain("a"), useful("b")].concat()).verdict, Verdict::Ship);
     // Neither has one: nothing is known of the price, least of all that it is the same.
     assert_eq!(decided([vain("a"), vain("b")].concat()).verdict, Verdict::Continue);
-    assert_eq!(decided([useful("a"), useful("b")].concat()).verdict, Verdict::Continue);
+    assert_eq!(decided([useful("a"), useful("b")].concat()).verdict, Verdict::NoDifference);
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //! A command gets it on standard input and answers on standard output; it is run without a shell, without our environment, and is killed
 //! when its time is up.
 
-use super::wire::{Wire, WireError};
+use super::wire::Wire;
 use super::{Judge, JudgeError, Judging, Subject};
 use crate::config::{InvalidConfig, check};
 use contracts::{Usd, Verdict};
@@ -125,13 +125,8 @@ impl Custom {
 
     async fn post(&self, url: &str, asked: &Value) -> Result<Value, JudgeError> {
         let uri: Uri = url.parse().map_err(|_| self.failed("its URL cannot be used", false))?;
-        match self.wire.post(&uri, &[], asked, self.config.timeout, MAX_ANSWER).await {
-            Ok((_, value)) => Ok(value),
-            Err(WireError::TimedOut(millis)) => {
-                Err(JudgeError::Deadline { judge: self.config.name.clone(), millis })
-            }
-            Err(error) => Err(self.failed(error.to_string(), error.is_retryable())),
-        }
+        let answer = self.wire.post(&uri, &[], asked, self.config.timeout, MAX_ANSWER).await;
+        answer.map(|(_, value)| value).map_err(|error| error.of(&self.config.name))
     }
 
     async fn command(&self, asked: &Value) -> Result<Value, JudgeError> {

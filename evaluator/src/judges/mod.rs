@@ -59,6 +59,14 @@ pub trait Judge: Send + Sync + std::fmt::Debug {
     }
 }
 
+/// What the judge says, unless a part of the call is missing: an answer that was cut when it was recorded is not the one that was given.
+pub(crate) async fn ask(judge: &dyn Judge, subject: &Subject) -> Result<Verdict, JudgeError> {
+    if subject.cut {
+        return Ok(subject.not_applicable(judge, "the call is too long and was cut when it was recorded"));
+    }
+    judge.judge(subject).await
+}
+
 /// Why a judge reached no verdict.
 #[derive(Debug, thiserror::Error)]
 pub enum JudgeError {
@@ -87,6 +95,14 @@ pub enum JudgeError {
         reason: String,
         /// Whether a later try may succeed.
         retryable: bool,
+    },
+    /// Whom it asks cannot be reached, or has no room for it now: that says nothing of the answer.
+    #[error("judge {judge}: {reason}")]
+    Unavailable {
+        /// Which judge.
+        judge: String,
+        /// Why.
+        reason: String,
     },
     /// It reached no verdict, and had paid for answers by then.
     #[error("{error}")]
@@ -128,10 +144,28 @@ impl JudgeError {
     /// Whether asking again may help.
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Deadline { .. } => true,
+            Self::Deadline { .. } | Self::Unavailable { .. } => true,
             Self::Budget { .. } => false,
             Self::Failed { retryable, .. } => *retryable,
             Self::Paid { error, .. } => error.is_retryable(),
+        }
+    }
+
+    /// Whether it would have failed on any other call as well, for now.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Budget { .. } | Self::Unavailable { .. } => true,
+            Self::Deadline { .. } | Self::Failed { .. } => false,
+            Self::Paid { error, .. } => error.is_passing(),
+        }
+    }
+
+    /// Whether the budget of the day is used up.
+    pub fn is_budget(&self) -> bool {
+        match self {
+            Self::Budget { .. } => true,
+            Self::Paid { error, .. } => error.is_budget(),
+            Self::Deadline { .. } | Self::Unavailable { .. } | Self::Failed { .. } => false,
         }
     }
 }

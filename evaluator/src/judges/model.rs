@@ -166,17 +166,12 @@ impl ModelJudge {
         let (headers, value) = match answer {
             Ok(answer) => answer,
             Err(error) => {
-                // What was refused cost nothing. Whatever else went wrong may have cost something, nobody has said what: all that was put
-                // aside for it stays spent.
-                if matches!(error, WireError::Refused { .. }) {
+                // What was refused, or never sent, cost nothing. Whatever else went wrong may have cost something, nobody has said what: all
+                // that was put aside for it stays spent.
+                if matches!(error, WireError::Refused { .. } | WireError::Unreachable(_)) {
                     self.budget.settle(reserved, Usd::ZERO).await;
                 }
-                return Err(match error {
-                    WireError::TimedOut(millis) => {
-                        JudgeError::Deadline { judge: self.config.name.clone(), millis }
-                    }
-                    error => self.failed(error.to_string(), error.is_retryable()),
-                });
+                return Err(error.of(&self.config.name));
             }
         };
         let cost = headers.get("x-control-tower-cost-usd").and_then(|cost| cost.to_str().ok()?.parse().ok());

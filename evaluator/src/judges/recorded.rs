@@ -6,6 +6,7 @@
 
 use super::{Message, Passage, Subject, Tool, ToolCall};
 use contracts::{SubjectRef, TenantId, Timestamp};
+use serde::de::IgnoredAny;
 use serde_json::Value;
 use warehouse::{JudgeCall, Retrieval};
 
@@ -27,6 +28,11 @@ pub fn subject(tenant: TenantId, call: &JudgeCall, retrievals: &[&Retrieval], at
         .find(|model| !model.is_empty())
         .cloned()
         .unwrap_or_default();
+    // Each is cut on its own, in the middle of its JSON.
+    subject.cut = call.truncated_bytes > 0
+        && [&call.input_messages, &call.output_messages, &call.system_instructions, &call.tool_definitions]
+            .into_iter()
+            .any(|kept| !kept.is_empty() && serde_json::from_str::<IgnoredAny>(kept).is_err());
     subject.system = text_of(&call.system_instructions);
     take_input(&mut subject, &parsed(&call.input_messages));
     take_output(&mut subject, &parsed(&call.output_messages));
@@ -92,8 +98,10 @@ pub fn take_output(subject: &mut Subject, messages: &Value) {
     }
 }
 
-/// A response format of OpenAI's shape: `{type: json_object | json_schema, json_schema: {schema}}`.
+/// A response format of OpenAI's shape: `{type: json_object | json_schema, json_schema: {schema}}`, or `{format: {type, schema}}` as requests for
+/// responses have it.
 pub fn take_format(subject: &mut Subject, format: &Value) {
+    let format = format.get("format").unwrap_or(format);
     let kind = format["type"].as_str().unwrap_or_default();
     subject.wants_json = matches!(kind, "json_object" | "json_schema");
     let schema = format["json_schema"].get("schema").or_else(|| format.get("schema"));
@@ -282,6 +290,40 @@ mod tests {
         take_output(&mut other, &choice);
         assert_eq!(one, other);
         assert_eq!(one.tool_calls[0].arguments, "{\"city\":\"Rome\"}");
+    }
+
+    #[test]
+    fn both_endpoints_can_ask_for_json() {
+        let schema = json!({"type": "object"});
+        for format in [
+            json!({"type": "json_schema", "json_schema": {"name": "n", "schema": schema}}),
+            json!({"format": {"type": "json_schema", "name": "n", "schema": schema}, "verbosity": "low"}),
+        ] {
+            let mut subject = empty();
+            take_format(&mut subject, &format);
+            assert!(subject.wants_json, "{format}");
+            assert_eq!(subject.response_schema.as_ref(), Some(&schema), "{format}");
+        }
+        let mut plain = empty();
+        take_format(&mut plain, &json!({"format": {"type": "text"}}));
+        assert!(!plain.wants_json);
+    }
+
+    #[test]
+    fn a_call_that_was_cut_is_known_as_such() {
+        let whole = r#"[{"role":"user","content":"Hi"}]"#;
+        let call = |input: &str, output: &str, truncated_bytes| JudgeCall {
+            input_messages: input.to_owned(),
+            output_messages: output.to_owned(),
+            truncated_bytes,
+            ..JudgeCall::default()
+        };
+        let cut = |call: JudgeCall| subject("acme".parse().unwrap(), &call, &[], Timestamp::default()).cut;
+        assert!(cut(call(&whole[..20], whole, 12)));
+        assert!(cut(call(whole, &whole[..20], 12)));
+        assert!(!cut(call(whole, whole, 0)));
+        // What another telemetry wrote as plain text was never JSON, and nothing is missing.
+        assert!(!cut(call("What is the capital?", "Rome.", 0)));
     }
 
     #[test]

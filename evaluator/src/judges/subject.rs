@@ -51,6 +51,9 @@ pub struct Subject {
     /// A reference answer, where a truth set has one.
     #[serde(default)]
     pub expected: Option<String>,
+    /// Whether a part of it was cut off when it was recorded.
+    #[serde(default)]
+    pub cut: bool,
 }
 
 /// One message.
@@ -116,6 +119,7 @@ impl Subject {
             wants_json: false,
             response_schema: None,
             expected: None,
+            cut: false,
         }
     }
 

@@ -1,7 +1,8 @@
 //! A small HTTP client for judges that ask somebody: JSON out, JSON in, bounded in time and size.
 
+use super::JudgeError;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -22,7 +23,10 @@ pub enum WireError {
     /// No answer in time.
     #[error("no answer within {0} ms")]
     TimedOut(u128),
-    /// The other side cannot be reached, or broke off.
+    /// There is no connection to the other side: nothing was asked.
+    #[error("{0}")]
+    Unreachable(String),
+    /// It broke off.
     #[error("{0}")]
     Broken(String),
     /// It answered, but said no.
@@ -42,9 +46,28 @@ impl WireError {
     /// Whether asking again may help.
     pub const fn is_retryable(&self) -> bool {
         match self {
-            Self::TimedOut(_) | Self::Broken(_) => true,
+            Self::TimedOut(_) | Self::Unreachable(_) | Self::Broken(_) => true,
             Self::Refused { status, .. } => *status == 429 || *status >= 500,
             Self::Nonsense(_) => false,
+        }
+    }
+
+    /// Whether it would have failed whatever was asked, for now: the other side is away, or has no room.
+    pub const fn is_passing(&self) -> bool {
+        match self {
+            Self::Unreachable(_) | Self::Broken(_) => true,
+            Self::Refused { status, .. } => matches!(*status, 429 | 503),
+            Self::TimedOut(_) | Self::Nonsense(_) => false,
+        }
+    }
+
+    /// What it means for `judge`.
+    pub fn of(self, judge: &str) -> JudgeError {
+        let (judge, reason) = (judge.to_owned(), self.to_string());
+        match self {
+            Self::TimedOut(millis) => JudgeError::Deadline { judge, millis },
+            passing if passing.is_passing() => JudgeError::Unavailable { judge, reason },
+            error => JudgeError::Failed { judge, reason, retryable: error.is_retryable() },
         }
     }
 }
@@ -94,11 +117,17 @@ impl Wire {
         }
         let request =
             request.body(Full::new(bytes::Bytes::from(body.to_string()))).map_err(|error| broken(&error))?;
-        let answer = self.0.request(request).await.map_err(|error| broken(&error))?;
+        let answer = self.0.request(request).await.map_err(|error| {
+            if error.is_connect() { WireError::Unreachable(error.to_string()) } else { broken(&error) }
+        })?;
         let (head, body) = answer.into_parts();
         let body = Limited::new(body, max).collect().await;
         let body = body
-            .map_err(|error| WireError::Nonsense(format!("the answer cannot be read: {error}")))?
+            .map_err(|error| {
+                let reason = format!("the answer cannot be read: {error}");
+                let is_large = error.downcast_ref::<LengthLimitError>().is_some();
+                if is_large { WireError::Nonsense(reason) } else { WireError::Broken(reason) }
+            })?
             .to_bytes();
         if !head.status.is_success() {
             let body = String::from_utf8_lossy(&body).chars().take(300).collect();

@@ -2,10 +2,10 @@
 
 use contracts::verdict::EVENT_NAME;
 use contracts::{Timestamp, Verdict};
-use warehouse::{EventRow, JudgeCall};
+use warehouse::{EVALUATOR_KEY, EventRow, JudgeCall};
 
-/// The service by whose name ClickHouse knows our own verdicts.
-pub const SERVICE: &str = "control-tower-evaluator";
+/// Our name as a service.
+const SERVICE: &str = "control-tower-evaluator";
 
 /// The event of a verdict on `call`, written at `at`, which is part of what makes it one event.
 pub fn event(verdict: &Verdict, call: &JudgeCall, at: Timestamp) -> EventRow {
@@ -40,6 +40,7 @@ pub fn event(verdict: &Verdict, call: &JudgeCall, at: Timestamp) -> EventRow {
         severity_number: 9,
         service_name: SERVICE.to_owned(),
         scope_name: SERVICE.to_owned(),
+        key_id: EVALUATOR_KEY.to_owned(),
         attributes,
         retention_days: call.retention_days,
         ..EventRow::default()

@@ -9,7 +9,11 @@
 //! those that have verdicts. The chunk's id names the batch, so that of several workers that write it, one after the crash of
 //! another or both because a clock was wrong, ClickHouse takes the first and recognises the others. And a chunk is struck off only after
 //! its batch was acknowledged.
+//!
+//! A verdict of `error` is one on the call. What fails for another reason, because a gateway is down or a budget is used up, gives none:
+//! the judge is paused, in the control database, so that nobody asks it, and its calls are found again.
 
+mod asking;
 mod events;
 mod planner;
 mod worker;
@@ -92,6 +96,7 @@ pub struct OnlineMetrics {
     judged: Counter,
     gone: Counter,
     verdicts: Family<[(&'static str, String); 2], Counter>,
+    left_out: Family<[(&'static str, String); 1], Counter>,
     failures: Family<[(&'static str, &'static str); 1], Counter>,
     open_chunks: Gauge,
     lag_seconds: Gauge,
@@ -113,6 +118,11 @@ impl OnlineMetrics {
             metrics.gone.clone(),
         );
         registry.register("evaluator_verdicts", "Verdicts by judge and label", metrics.verdicts.clone());
+        registry.register(
+            "evaluator_left_out",
+            "Verdicts that were put off, since whom a judge asks was away or its budget used up",
+            metrics.left_out.clone(),
+        );
         registry.register(
             "evaluator_failures",
             "Rounds that failed, by what was done",

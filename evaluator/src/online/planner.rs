@@ -9,18 +9,23 @@ use super::Shared;
 use anyhow::Context;
 use contracts::reads::TenantScope;
 use contracts::{TenantId, Timestamp};
-use control::records::{ChunkCall, JudgingStream, Lease, NewChunk, StreamProgress};
+use control::records::{ChunkCall, JudgingStream, Lease, NewChunk, OpenChunk, StreamProgress};
 use runtime::Shutdown;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 use warehouse::{CallTime, UnjudgedCall, UnjudgedQuery};
 
+/// What the ids of streams begin with that go on for ever.
+const LIVE: &str = "live-";
 /// The lease's name.
 const LEASE: &str = "planner";
 /// A round that takes longer has lost its lease.
 const ROUND: Duration = Duration::from_mins(1);
-/// Chunks of sets of judges that no evaluator has any more are forgotten after so long.
-const FORGOTTEN: Duration = Duration::from_hours(24);
+/// Chunks of sets of judges that no evaluator has any more are forgotten after so many leases without anybody who held one.
+const ABANDONED: u32 = 10;
+/// How long the calls of a finished chunk are left alone: another replica of ClickHouse may not show their verdicts yet.
+const SHOWN: Duration = Duration::from_mins(1);
 
 /// Plans until it is told to stop.
 #[derive(Debug)]
@@ -32,6 +37,15 @@ pub struct Planner {
 
 /// A call, by what makes it one.
 type Key = (String, String, String);
+
+/// Why a call is not planned.
+#[derive(Debug, Clone)]
+enum Taken {
+    /// It is in a chunk of this stream.
+    By(String),
+    /// These judges have judged it a moment ago, whether or not ClickHouse shows it.
+    Judged(Arc<[String]>),
+}
 
 impl Planner {
     /// A planner.
@@ -82,35 +96,35 @@ impl Planner {
 
     async fn plan(&mut self, lease: &Lease, now: Timestamp) -> anyhow::Result<usize> {
         let shared = self.shared.clone();
-        self.ensure_live(now).await?;
-        let forgotten = earlier(now, FORGOTTEN);
-        shared.judging.forget_generations(&shared.generation, forgotten, now).await?;
-        let streams = shared.judging.streams(&shared.generation).await?;
-        // Before ClickHouse is asked: a chunk that is finished from here on is left out once more, one that was finished earlier has
-        // its verdicts there.
-        let open = shared.judging.open_chunks().await?;
-        shared.metrics.open_chunks.set(i64::try_from(open.len()).unwrap_or(i64::MAX));
-        let mut room = shared.config.open_chunks.saturating_sub(open.len());
-        let mut taken: HashMap<Key, String> = open
-            .into_iter()
-            .flat_map(|(stream, calls)| {
-                calls.into_iter().map(move |(tenant, _, trace, span)| ((tenant, trace, span), stream.clone()))
-            })
-            .collect();
+        let (judging, generation) = (&shared.judging, shared.generation.as_str());
+        judging.forget_finished(earlier(now, SHOWN)).await?;
+        judging.forget_generations(generation, earlier(now, shared.config.lease * ABANDONED)).await?;
+        judging.adopt_backfills(generation, &shared.registry.versions()).await?;
+        // Before ClickHouse is asked: the verdicts of a chunk that was forgotten are to be seen there.
+        let open = judging.open_chunks().await?;
+        self.ensure_live(&open, now).await?;
+        // What others plan is theirs to work, so that it takes none of our room.
+        let own = open.iter().filter(|chunk| !chunk.finished && chunk.generation == generation).count();
+        shared.metrics.open_chunks.set(i64::try_from(own).unwrap_or(i64::MAX));
+        let mut room = shared.config.open_chunks.saturating_sub(own);
+        let mut taken = taken(open);
+        let paused = judging.paused_judges(now).await?;
         let mut chunks = Vec::new();
         let mut progress = Vec::new();
-        for stream in streams.iter().filter(|stream| stream.finished_at.is_none()) {
+        let streams = judging.streams(generation).await?;
+        for stream in streams.into_iter().filter(|stream| stream.finished_at.is_none()) {
             if room == 0 {
                 break;
             }
-            let (mut new, step) = self.plan_stream(stream, room, &taken, now).await?;
+            let Some(stream) = unpaused(stream, &paused) else { continue };
+            let (mut new, step) = self.plan_stream(&stream, room, &taken, now).await?;
             room -= new.len().min(room);
             for chunk in &new {
                 let keys = chunk
                     .calls
                     .iter()
                     .map(|(tenant, _, trace, span)| (tenant.clone(), trace.clone(), span.clone()));
-                taken.extend(keys.map(|key| (key, stream.id.clone())));
+                taken.extend(keys.map(|key| (key, Taken::By(stream.id.clone()))));
             }
             chunks.append(&mut new);
             progress.push(step);
@@ -125,15 +139,22 @@ impl Planner {
         Ok(planned)
     }
 
-    /// The live stream of this set of judges; it begins a `lookback` before the first start.
-    async fn ensure_live(&self, now: Timestamp) -> anyhow::Result<()> {
+    /// The live stream of this set of judges. It begins a `lookback` before the first start, or where the stream of the judges before left off:
+    /// what came while there was no evaluator is nobody else's.
+    async fn ensure_live(&self, open: &[OpenChunk], now: Timestamp) -> anyhow::Result<()> {
         let shared = &self.shared;
+        let lookback = earlier(now, shared.config.lookback).unix_nanos();
+        let reached = shared.judging.furthest_live(&shared.generation).await?;
+        let planned = open
+            .iter()
+            .filter(|chunk| !chunk.finished && chunk.stream_id.starts_with(LIVE))
+            .flat_map(|chunk| chunk.calls.iter().map(|call| call.1));
         let stream = JudgingStream {
-            id: format!("live-{}", shared.generation),
+            id: format!("{LIVE}{}", shared.generation),
             generation: shared.generation.clone(),
             judges: shared.registry.versions(),
             tenant: None,
-            next_ns: earlier(now, shared.config.lookback).unix_nanos(),
+            next_ns: planned.chain(reached).chain([lookback]).min().unwrap_or(lookback),
             until_ns: None,
             planned: 0,
             created_at: now,
@@ -147,7 +168,7 @@ impl Planner {
         &mut self,
         stream: &JudgingStream,
         room: usize,
-        taken: &HashMap<Key, String>,
+        taken: &HashMap<Key, Taken>,
         now: Timestamp,
     ) -> anyhow::Result<(Vec<NewChunk>, StreamProgress)> {
         let shared = self.shared.clone();
@@ -162,8 +183,13 @@ impl Planner {
             let behind = now.unix_nanos().saturating_sub(stream.next_ns) / 1_000_000_000;
             shared.metrics.lag_seconds.set(behind);
         }
-        let mut step =
-            StreamProgress { id: stream.id.clone(), next_ns: stream.next_ns, planned: 0, finished: false };
+        let mut step = StreamProgress {
+            id: stream.id.clone(),
+            from_ns: stream.next_ns,
+            next_ns: stream.next_ns,
+            planned: 0,
+            finished: false,
+        };
         let Some(scope) = self.scope(stream) else { return Ok((Vec::new(), step)) };
         if from_ns >= until_ns {
             step.finished = stream.until_ns.is_some_and(|until| from_ns >= until);
@@ -179,6 +205,8 @@ impl Planner {
             until_ns,
             judges: stream.judges.clone(),
             sampled: self.sampled(),
+            // Who asks for a range again asks for what failed, too.
+            errors_since_ns: stream.until_ns.map_or(0, |_| stream.created_at.unix_nanos()),
             skipped_keys: shared.judge_keys().await.context("ask for judges' keys")?,
             rows,
         };
@@ -202,7 +230,7 @@ impl Planner {
         &self,
         stream: &JudgingStream,
         found: &[UnjudgedCall],
-        taken: &HashMap<Key, String>,
+        taken: &HashMap<Key, Taken>,
         wanted: usize,
     ) -> anyhow::Result<(Vec<NewChunk>, Option<i64>)> {
         let mut left = None;
@@ -211,20 +239,23 @@ impl Planner {
         let mut count = 0;
         for call in found {
             let key = (call.tenant_id.clone(), call.trace_id.clone(), call.span_id.clone());
-            match taken.get(&key) {
-                Some(owner) if *owner == stream.id => continue,
-                Some(_) => {
-                    left.get_or_insert(call.at_ns);
-                    continue;
-                }
-                None if count >= wanted => {
-                    left.get_or_insert(call.at_ns);
-                    break;
-                }
-                None => {}
-            }
             let done: BTreeSet<&String> = call.done.iter().collect();
-            let judges = stream.judges.iter().filter(|judge| !done.contains(judge)).cloned().collect();
+            let judges: Vec<String> =
+                stream.judges.iter().filter(|judge| !done.contains(judge)).cloned().collect();
+            let is_others = match taken.get(&key) {
+                Some(Taken::By(owner)) if *owner == stream.id => continue,
+                Some(Taken::By(_)) => true,
+                Some(Taken::Judged(lately)) => judges.iter().any(|judge| lately.contains(judge)),
+                None => false,
+            };
+            if is_others {
+                left.get_or_insert(call.at_ns);
+                continue;
+            }
+            if count >= wanted {
+                left.get_or_insert(call.at_ns);
+                break;
+            }
             by_judges.entry(judges).or_default().push((key.0, call.start_ns, key.1, key.2));
             count += 1;
         }
@@ -262,6 +293,26 @@ impl Planner {
         });
         rules.chain([(String::new(), String::new(), millionths(config.sample))]).collect()
     }
+}
+
+fn taken(mut open: Vec<OpenChunk>) -> HashMap<Key, Taken> {
+    // A call that is in several counts as what the last one says.
+    open.sort_by_key(|chunk| !chunk.finished);
+    let calls = open.into_iter().flat_map(|chunk| {
+        let taken =
+            if chunk.finished { Taken::Judged(chunk.judges.into()) } else { Taken::By(chunk.stream_id) };
+        chunk.calls.into_iter().map(move |(tenant, _, trace, span)| ((tenant, trace, span), taken.clone()))
+    });
+    calls.collect()
+}
+
+/// The stream without the judges that are not asked now. A back-fill waits for all of its judges; the live stream goes on with the others
+/// and finds by looking back what they missed.
+fn unpaused(mut stream: JudgingStream, paused: &BTreeSet<String>) -> Option<JudgingStream> {
+    let all = stream.judges.len();
+    stream.judges.retain(|judge| !paused.contains(judge));
+    let is_ready = stream.judges.len() == all || stream.until_ns.is_none() && !stream.judges.is_empty();
+    is_ready.then_some(stream)
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to a million")]

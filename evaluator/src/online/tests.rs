@@ -1,5 +1,8 @@
 //! Online evaluation on the real engine: every call judged once per version, whoever works, dies or comes late.
 
+mod changes;
+
+use super::worker::Batch;
 use super::{OnlineMetrics, Planner, Shared, Worker, generation};
 use crate::config::{Config, SamplingRule};
 use crate::judges::{Judge, JudgesConfig, Registry};
@@ -9,11 +12,11 @@ use contracts::{TenantId, Timestamp};
 use control::records::JudgingStream;
 use control::{Judging, SnapshotHandle};
 use runtime::Clock;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use warehouse::testing::Engine;
-use warehouse::{SpanRow, StoredVerdict, VerdictPage, Warehouse};
+use warehouse::{EventRow, SpanRow, StoredVerdict, VerdictPage, Warehouse};
 
 /// 2026-11-02T10:00:00Z.
 const NOW: i64 = 1_793_613_600;
@@ -189,6 +192,56 @@ async fn calls_get_their_verdicts_once_and_new_versions_get_theirs() {
 }
 
 #[tokio::test]
+async fn a_verdict_that_somebody_else_wrote_in_our_name_counts_for_nothing() {
+    let bench = Bench::new().await;
+    let one = call(1, 600, "Rome.", "");
+    bench.warehouse.insert_spans(std::slice::from_ref(&one), "calls").await.unwrap();
+    let shared = bench.shared(Config::default(), registry(&["refusal"]));
+    let forged = |id: &str, key_id: &str, service: &str| EventRow {
+        tenant_id: "acme".to_owned(),
+        time: one.start_time + 5,
+        event_id: id.to_owned(),
+        event_name: contracts::verdict::EVENT_NAME.to_owned(),
+        trace_id: one.trace_id.clone(),
+        span_id: one.span_id.clone(),
+        service_name: service.to_owned(),
+        key_id: key_id.to_owned(),
+        attributes: [
+            ("gen_ai.evaluation.name", "refusal"),
+            ("gen_ai.evaluation.score.value", "0.5"),
+            ("gen_ai.evaluation.score.label", "forged"),
+            ("control_tower.evaluation.version", shared.registry.get("refusal").unwrap().version()),
+            ("control_tower.evaluation.call_time_unix_nano", &one.start_time.to_string()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .to_vec(),
+        retention_days: 3650,
+        ..EventRow::default()
+    };
+    // What a tenant's telemetry can look like: any service it likes, none, and a key of its own.
+    let events = [
+        forged("e1", "", "control-tower-evaluator"),
+        forged("e2", "", ""),
+        forged("e3", "key-1", "control-tower-evaluator"),
+    ];
+    bench.warehouse.insert_events(&events, "forged").await.unwrap();
+    drain(&shared).await;
+    let verdicts = bench.verdicts().await;
+    let ours: Vec<&str> =
+        verdicts.iter().filter(|s| s.source.is_empty()).map(|s| s.verdict.label.as_str()).collect();
+    assert_eq!(ours, ["answered"]);
+    let mut others: Vec<&str> =
+        verdicts.iter().map(|s| s.source.as_str()).filter(|s| !s.is_empty()).collect();
+    others.sort_unstable();
+    assert_eq!(others, ["control-tower-evaluator", "key-1", "unknown"]);
+    // Of one judge's verdicts ours comes first, however late the others say they are.
+    let scope = TenantScope::one(tenant());
+    let of_call =
+        bench.warehouse.evaluations_of_call(&scope, &one.trace_id, &one.span_id, None).await.unwrap();
+    assert_eq!((of_call.len(), of_call[0].verdict.label.as_str()), (4, "answered"));
+}
+
+#[tokio::test]
 async fn a_long_stream_is_judged_when_it_has_ended_without_looking_back() {
     let bench = Bench::new().await;
     let shared = bench.shared(Config::default(), registry(&["refusal"]));
@@ -346,8 +399,10 @@ async fn a_chunk_that_was_written_but_not_struck_off_counts_once() {
     let worker = |name: &str| Worker { name: name.to_owned(), shared: shared.clone() };
     assert!(worker("late").write(&late, &[]).await.is_err(), "who lost it does not write");
     let calls: Vec<warehouse::UnjudgedCall> = next.plan.calls.iter().map(super::worker::unjudged).collect();
-    let found = bench.warehouse.judge_calls(&calls, &next.plan.judges).await.unwrap();
-    let rows = worker("next").judge(&next, &calls, &found).await.unwrap();
+    let found = bench.warehouse.judge_calls(&calls, &next.plan.judges, 0).await.unwrap();
+    let mut batch = Batch::new(&next, BTreeSet::new());
+    worker("next").judge(&next, &calls, &found, &mut batch).await.unwrap();
+    let rows = batch.rows;
     let token = format!("judging-{}", next.plan.id);
     // The clock of the first was wrong, so it did write, and more than once.
     for _ in 0..3 {

@@ -2,26 +2,38 @@
 //!
 //! While it works, it holds its chunk by a heartbeat; whoever falls silent for longer than the lease loses the chunk, and sees so before
 //! it writes. A chunk that was taken before may have been written already, by a worker that died between writing and striking off:
-//! calls that have all their verdicts are not judged again. The time of a verdict is that of its chunk's plan, so that whoever judges a
+//! calls that have their verdicts are not judged again. The time of a verdict is that of its chunk's plan, so that whoever judges a
 //! chunk again writes the same events.
 
+use super::asking::{self, Away};
 use super::events::event;
 use super::{Shared, planner};
 use crate::judges::recorded;
-use crate::judges::{Judge, Subject, patience, versioned};
+use crate::judges::{ERROR, Judge, versioned};
 use anyhow::Context;
-use contracts::Verdict;
+use contracts::{Timestamp, Verdict};
+use control::ControlError;
 use control::records::{Chunk, ChunkCall};
 use runtime::Shutdown;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
-use warehouse::{EventRow, JudgeCall, Retrieval, UnjudgedCall};
+use warehouse::{EventRow, Failure, InsertError, JudgeCall, Retrieval, UnjudgedCall, WarehouseError};
 
-/// Verdicts of remote judges that a worker waits for at a time.
-const REMOTE_AT_A_TIME: usize = 8;
 /// How often a batch is sent before the chunk is left to the next who takes it.
 const SENDS: u32 = 5;
+/// Calls whose texts are held at a time.
+const AT_A_TIME: usize = 32;
+/// After so many failures a chunk is judged call by call, so that one that cannot be read is known.
+const CAREFUL: i64 = 3;
+/// After so many nothing is read any more: its calls cannot be judged.
+const HOPELESS: i64 = 6;
+/// How long a chunk that failed is left alone, times the number of failures.
+const AFTER_FAILURE: Duration = Duration::from_secs(20);
+/// How long a judge is left alone when whom it asks is away.
+const AWAY: Duration = Duration::from_secs(30);
+/// Days that a verdict is kept whose tenant nobody knows any more.
+const UNKNOWN_DAYS: u16 = 30;
 
 /// One worker.
 #[derive(Debug)]
@@ -66,9 +78,16 @@ impl Worker {
         let taken =
             shared.judging.take_chunk(&shared.generation, &self.name, shared.config.lease, now).await?;
         let Some(chunk) = taken else { return Ok(false) };
-        tokio::select! {
-            done = self.work(&chunk) => done?,
+        let done = tokio::select! {
+            done = self.work(&chunk) => done,
             lost = self.hold(&chunk) => return Err(lost),
+        };
+        if let Err(error) = done {
+            if blame(&error) != Blame::Elsewhere {
+                let until = planner::later(shared.clock.now(), AFTER_FAILURE * times(chunk.failures + 1));
+                shared.judging.fail_chunk(&chunk.plan.id, &self.name, chunk.fence, until).await?;
+            }
+            return Err(error);
         }
         Ok(true)
     }
@@ -98,17 +117,30 @@ impl Worker {
     async fn work(&self, chunk: &Chunk) -> anyhow::Result<()> {
         let shared = &self.shared;
         let calls: Vec<UnjudgedCall> = chunk.plan.calls.iter().map(unjudged).collect();
-        let found = shared.warehouse.judge_calls(&calls, &chunk.plan.judges).await?;
-        shared.metrics.gone.inc_by(calls.len().saturating_sub(found.len()) as u64);
-        // All verdicts of a chunk are one batch: if any is there, all are.
-        let is_written =
-            !found.is_empty() && found.iter().all(|call| call.done.len() >= chunk.plan.judges.len());
-        if !is_written && !found.is_empty() {
-            let rows = self.judge(chunk, &calls, &found).await?;
-            self.write(chunk, &rows).await?;
-            shared.metrics.judged.inc_by(found.len() as u64);
+        let mut batch = Batch::new(chunk, shared.judging.paused_judges(shared.clock.now()).await?);
+        let at_a_time = if chunk.failures >= CAREFUL { 1 } else { AT_A_TIME };
+        for part in calls.chunks(at_a_time) {
+            let judged = if chunk.failures >= HOPELESS {
+                Err(anyhow::anyhow!("it could not be judged {} times", chunk.failures))
+            } else {
+                self.judge_part(chunk, part, &mut batch).await
+            };
+            match judged {
+                Ok(()) => {}
+                Err(error) if at_a_time == 1 && blame(&error) == Blame::Chunk => {
+                    tracing::warn!(error = format!("{error:#}"), "a call cannot be judged");
+                    batch.give_up(part, &self.bare(part), &self.judges(chunk), &error);
+                }
+                Err(error) => return Err(error),
+            }
         }
-        if !shared.judging.finish_chunk(&chunk.plan.id, &self.name, chunk.fence).await? {
+        if !batch.rows.is_empty() {
+            self.write(chunk, &batch.rows).await?;
+        }
+        shared.metrics.judged.inc_by(batch.judged);
+        self.put_off(chunk, &batch).await?;
+        let now = shared.clock.now();
+        if !shared.judging.finish_chunk(&chunk.plan.id, &self.name, chunk.fence, now).await? {
             tracing::warn!(
                 chunk = chunk.plan.id,
                 "a chunk was taken over while it was written; it counts once all the same"
@@ -117,27 +149,37 @@ impl Worker {
         Ok(())
     }
 
-    /// The verdicts of all judges of the chunk on all its calls, in an order that is always the same.
+    /// Reads some calls of the chunk and adds the verdicts on them, unless those are written.
+    async fn judge_part(
+        &self,
+        chunk: &Chunk,
+        calls: &[UnjudgedCall],
+        batch: &mut Batch,
+    ) -> anyhow::Result<()> {
+        let shared = &self.shared;
+        let planned_ns = chunk.planned_at.unix_nanos();
+        let found = shared.warehouse.judge_calls(calls, &chunk.plan.judges, planned_ns).await?;
+        shared.metrics.gone.inc_by(calls.len().saturating_sub(found.len()) as u64);
+        // All verdicts of a chunk are one batch.
+        if found.iter().all(|call| !call.done.is_empty()) {
+            return Ok(());
+        }
+        self.judge(chunk, calls, &found, batch).await
+    }
+
+    /// Adds the verdicts of all judges of the chunk on these of its calls, in an order that is always the same.
     pub(super) async fn judge(
         &self,
         chunk: &Chunk,
         calls: &[UnjudgedCall],
         found: &[JudgeCall],
-    ) -> anyhow::Result<Vec<EventRow>> {
-        let shared = &self.shared;
-        let retrievals = shared.warehouse.judge_retrievals(calls).await?;
+        batch: &mut Batch,
+    ) -> anyhow::Result<()> {
+        let retrievals = self.shared.warehouse.judge_retrievals(calls).await?;
         let mut by_trace: HashMap<(&str, &str), Vec<&Retrieval>> = HashMap::new();
         for retrieval in &retrievals {
             by_trace.entry((&retrieval.tenant_id, &retrieval.trace_id)).or_default().push(retrieval);
         }
-        let wanted: BTreeSet<&String> = chunk.plan.judges.iter().collect();
-        let judges: Vec<Arc<dyn Judge>> = shared
-            .registry
-            .all()
-            .iter()
-            .filter(|judge| wanted.contains(&versioned(judge.as_ref())))
-            .cloned()
-            .collect();
         let mut subjects = Vec::with_capacity(found.len());
         for call in found {
             let tenant = call.tenant_id.parse().context("a call of a tenant with an impossible id")?;
@@ -145,15 +187,72 @@ impl Worker {
             let retrieved = retrieved.map(Vec::as_slice).unwrap_or_default();
             subjects.push(Arc::new(recorded::subject(tenant, call, retrieved, chunk.planned_at)));
         }
-        let (remote, local): (Vec<_>, Vec<_>) = judges.into_iter().partition(|judge| judge.is_remote());
-        let mut verdicts = on_this_machine(local, subjects.clone()).await?;
-        verdicts.extend(from_elsewhere(&remote, &subjects).await?);
-        let rows = verdicts.iter().filter_map(|(index, verdict)| {
-            let labels = [("judge", verdict.judge.clone()), ("label", verdict.label.clone())];
-            shared.metrics.verdicts.get_or_create(&labels).inc();
-            Some(event(verdict, found.get(*index)?, chunk.planned_at))
-        });
-        Ok(rows.collect())
+        let (remote, local): (Vec<_>, Vec<_>) =
+            self.judges(chunk).into_iter().partition(|judge| judge.is_remote());
+        let mut verdicts = asking::on_this_machine(local, subjects.clone()).await?;
+        verdicts.extend(asking::from_elsewhere(&remote, &subjects, &mut batch.away).await?);
+        let mut judged = BTreeSet::new();
+        for (index, verdict) in verdicts {
+            let Some(call) = found.get(index) else { continue };
+            match verdict {
+                Some(verdict) => {
+                    judged.insert(index);
+                    batch.rows.push(event(&verdict, call, chunk.planned_at));
+                    let labels = [("judge", verdict.judge), ("label", verdict.label)];
+                    self.shared.metrics.verdicts.get_or_create(&labels).inc();
+                }
+                None => batch.missing(call.start_ns),
+            }
+        }
+        batch.judged += judged.len() as u64;
+        Ok(())
+    }
+
+    /// The judges of the chunk, in the order of the configuration.
+    fn judges(&self, chunk: &Chunk) -> Vec<Arc<dyn Judge>> {
+        let wanted: BTreeSet<&String> = chunk.plan.judges.iter().collect();
+        let judges = self.shared.registry.all().iter();
+        judges.filter(|judge| wanted.contains(&versioned(judge.as_ref()))).cloned().collect()
+    }
+
+    /// Lets everybody leave the judges alone that gave no verdict, and a back-fill come back to their calls. Before the chunk is struck off: who
+    /// crashes in between does both again.
+    async fn put_off(&self, chunk: &Chunk, batch: &Batch) -> anyhow::Result<()> {
+        let shared = &self.shared;
+        let now = shared.clock.now();
+        for (judge, away) in &batch.away {
+            let labels = [("judge", judge.clone())];
+            shared.metrics.left_out.get_or_create(&labels).inc_by(away.verdicts);
+            let Some(error) = &away.error else { continue };
+            let until = if error.is_budget() { tomorrow(now) } else { planner::later(now, AWAY) };
+            let reason = error.to_string();
+            tracing::warn!(judge, reason, "a judge is left alone for a while; its calls are judged later");
+            shared.judging.pause_judge(judge, until, &reason).await?;
+        }
+        if let Some(first_ns) = batch.missing_ns {
+            shared.judging.rewind(&chunk.plan.stream_id, first_ns).await?;
+        }
+        Ok(())
+    }
+
+    /// Calls as far as their verdicts of `error` need them, without reading them.
+    fn bare(&self, calls: &[UnjudgedCall]) -> Vec<JudgeCall> {
+        let snapshot = self.shared.snapshots.load();
+        let days = |tenant: &str| {
+            let key = snapshot.keys.values().find(|key| key.tenant.id.as_str() == tenant);
+            key.map_or(UNKNOWN_DAYS, |key| key.tenant.retention_days)
+        };
+        calls
+            .iter()
+            .map(|call| JudgeCall {
+                tenant_id: call.tenant_id.clone(),
+                start_ns: call.start_ns,
+                trace_id: call.trace_id.clone(),
+                span_id: call.span_id.clone(),
+                retention_days: days(&call.tenant_id),
+                ..JudgeCall::default()
+            })
+            .collect()
     }
 
     /// Writes the batch under the chunk's name, after making sure that the chunk is still ours.
@@ -168,7 +267,7 @@ impl Worker {
             );
             match self.shared.warehouse.insert_events(rows, &token).await {
                 Ok(()) => return Ok(()),
-                Err(warehouse::InsertError::Retryable { after, .. }) if sends < SENDS => {
+                Err(InsertError::Retryable { after, .. }) if sends < SENDS => {
                     sends += 1;
                     tokio::time::sleep(after).await;
                 }
@@ -190,45 +289,82 @@ pub(super) fn unjudged((tenant_id, start_ns, trace_id, span_id): &ChunkCall) -> 
     }
 }
 
-/// What judges that only compute say, off the threads that wait; each verdict with the index of its subject.
-async fn on_this_machine(
-    judges: Vec<Arc<dyn Judge>>,
-    subjects: Vec<Arc<Subject>>,
-) -> anyhow::Result<Vec<(usize, Verdict)>> {
-    let handle = tokio::runtime::Handle::current();
-    let computed = tokio::task::spawn_blocking(move || {
-        let mut verdicts = Vec::with_capacity(judges.len() * subjects.len());
-        for (index, subject) in subjects.iter().enumerate() {
-            for judge in &judges {
-                verdicts.push((index, patience::compute(&handle, judge.as_ref(), subject)));
-            }
-        }
-        verdicts
-    });
-    computed.await.context("a judge did not come to an end")
+/// What becomes of a chunk: the verdicts that are written, and those that are put off.
+#[derive(Debug)]
+pub(super) struct Batch {
+    pub(super) rows: Vec<EventRow>,
+    /// Judges that gave no verdict, each `name@version`.
+    away: BTreeMap<String, Away>,
+    /// Start of the first call without all its verdicts.
+    missing_ns: Option<i64>,
+    judged: u64,
+    planned_at: Timestamp,
 }
 
-/// What judges that ask somebody else say, several at a time.
-async fn from_elsewhere(
-    judges: &[Arc<dyn Judge>],
-    subjects: &[Arc<Subject>],
-) -> anyhow::Result<Vec<(usize, Verdict)>> {
-    let mut verdicts = Vec::with_capacity(judges.len() * subjects.len());
-    let mut running = tokio::task::JoinSet::new();
-    for (index, subject) in subjects.iter().enumerate() {
-        for judge in judges {
-            if running.len() >= REMOTE_AT_A_TIME
-                && let Some(done) = running.join_next().await
-            {
-                verdicts.push(done.context("a judge did not come to an end")?);
-            }
-            let (judge, subject) = (judge.clone(), subject.clone());
-            running.spawn(async move { (index, patience::apart(judge, subject).await) });
+impl Batch {
+    pub(super) fn new(chunk: &Chunk, paused: BTreeSet<String>) -> Self {
+        let paused = paused.into_iter().filter(|judge| chunk.plan.judges.contains(judge));
+        Self {
+            rows: Vec::new(),
+            away: paused.map(|judge| (judge, Away::default())).collect(),
+            missing_ns: None,
+            judged: 0,
+            planned_at: chunk.planned_at,
         }
     }
-    while let Some(done) = running.join_next().await {
-        verdicts.push(done.context("a judge did not come to an end")?);
+
+    fn missing(&mut self, start_ns: i64) {
+        self.missing_ns = Some(self.missing_ns.map_or(start_ns, |first| first.min(start_ns)));
     }
-    verdicts.sort_by(|(one, a), (other, b)| one.cmp(other).then_with(|| a.judge.cmp(&b.judge)));
-    Ok(verdicts)
+
+    /// Verdicts of `error` on calls that cannot be judged, so that they are not tried for ever.
+    fn give_up(
+        &mut self,
+        calls: &[UnjudgedCall],
+        bare: &[JudgeCall],
+        judges: &[Arc<dyn Judge>],
+        why: &anyhow::Error,
+    ) {
+        for (call, bare) in calls.iter().zip(bare) {
+            // An id that is none cannot be asked about either.
+            let Ok(tenant) = call.tenant_id.parse() else { continue };
+            let subject = recorded::subject(tenant, bare, &[], self.planned_at);
+            for judge in judges {
+                let verdict = subject.verdict(judge.as_ref(), None, ERROR);
+                let verdict = Verdict { explanation: format!("the call cannot be read: {why:#}"), ..verdict };
+                self.rows.push(event(&verdict, bare, self.planned_at));
+            }
+        }
+        self.judged += calls.len() as u64;
+    }
+}
+
+/// Where the reason lies why a chunk was not judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Blame {
+    /// In its calls: it would fail again.
+    Chunk,
+    /// In its calls, or in what else ClickHouse has in memory.
+    Either,
+    /// Not in its calls.
+    Elsewhere,
+}
+
+fn blame(error: &anyhow::Error) -> Blame {
+    if let Some(WarehouseError::Failed { failure: Failure::MemoryLimit(_), .. }) = error.downcast_ref() {
+        return Blame::Either;
+    }
+    let read = error.downcast_ref::<WarehouseError>().map(WarehouseError::is_retryable);
+    let write = error.downcast_ref::<InsertError>().map(InsertError::is_retryable);
+    let kept = error.downcast_ref::<ControlError>().map(|_| true);
+    if read.or(write).or(kept).unwrap_or(false) { Blame::Elsewhere } else { Blame::Chunk }
+}
+
+/// The beginning of the next day, when budgets are whole again.
+fn tomorrow(now: Timestamp) -> Timestamp {
+    Timestamp::from_unix_seconds((now.unix_seconds().div_euclid(86_400) + 1) * 86_400)
+}
+
+fn times(failures: i64) -> u32 {
+    u32::try_from(failures).unwrap_or(u32::MAX).clamp(1, 60)
 }

@@ -6,16 +6,20 @@
 //! term       = "(" condition ")" | metric [ "." figure ] [ "[" slice "=" value "]" ] comparison number
 //! comparison = "<" | "<=" | ">" | ">=" | "==" | "!="
 //! metric     = a judge | "cost" | "cost_mean" | "errors" | "latency_p50_ms" | "latency_p95_ms" | "results"
-//! figure     = "mean" | "low" | "high"        (of a judge; "mean" unless said)
+//! figure     = "mean" | "low" | "high" | "scored"        (of a judge; "mean" unless said)
 //! ```
 //!
 //! `low` and `high` are the ends of the 95% interval: `grounding.low < 0.9` stops a release that is not surely good enough,
-//! `grounding.high < 0.9` one that is surely not. A figure that the run does not have is an error, never a pass.
+//! `grounding.high < 0.9` one that is surely not. `scored` is the share of the rows that the judge scored, of those that it applies to. A figure
+//! that the run does not have is an error, never a pass; so is a judge's figure of fewer than nine rows in ten.
 
-use super::summary::{Summary, by_slice, summarise};
+use super::summary::{Judged, Summary, by_slice, summarise};
 use super::{RunError, RunResult};
 use contracts::Usd;
 use std::fmt;
+
+/// Share of the rows that a judge must have scored for its figures to speak for the run.
+const LEAST_SCORED: f64 = 0.9;
 
 /// A parsed condition.
 #[derive(Debug, Clone, PartialEq)]
@@ -132,19 +136,20 @@ impl Gate {
         let plain = match test.metric.as_str() {
             "cost" => {
                 let total: Usd = results.iter().map(|r| r.cost() + r.cost_judges()).sum();
-                Some(total.to_f64_for_display())
+                Some(Some(total.to_f64_for_display()))
             }
             "cost_mean" => Some(summary.mean_cost),
             "errors" => Some(summary.errors),
             "latency_p50_ms" => Some(summary.latency_p50_ms),
             "latency_p95_ms" => Some(summary.latency_p95_ms),
-            "results" => Some(crate::stats::float(summary.results)),
+            "results" => Some(Some(crate::stats::float(summary.results))),
             _ => None,
         };
         if let Some(value) = plain {
-            return match &test.figure {
-                None => Ok(value),
-                Some(figure) => Err(invalid(format!("{} without .{figure}", test.metric))),
+            return match (&test.figure, value) {
+                (None, Some(value)) => Ok(value),
+                (None, None) => Err(invalid(format!("a run with an answer, to have a {}", test.metric))),
+                (Some(figure), _) => Err(invalid(format!("{} without .{figure}", test.metric))),
             };
         }
         let judges: Vec<&String> = summary.judges.keys().collect();
@@ -153,12 +158,24 @@ impl Gate {
         );
         let judged = summary.judges.get(&test.metric).ok_or_else(|| invalid(known))?;
         let none = || invalid(format!("a judge that scored at least one row; {} scored none", test.metric));
+        let scored = judged.scored();
+        if test.figure.as_deref() == Some("scored") {
+            return scored.ok_or_else(none);
+        }
         let mean = judged.mean.ok_or_else(none)?;
+        // Those that are missing may be the worst ones.
+        if scored.is_some_and(|scored| scored < LEAST_SCORED) {
+            let Judged { rows, wanted, .. } = judged;
+            return Err(invalid(format!(
+                "a judge that scored nine rows in ten at least; {} scored {rows} of {wanted}",
+                test.metric
+            )));
+        }
         match test.figure.as_deref() {
             None | Some("mean") => Ok(mean.estimate),
             Some("low") => Ok(mean.low),
             Some("high") => Ok(mean.high),
-            Some(other) => Err(invalid(format!("one of .mean .low .high, not .{other}"))),
+            Some(other) => Err(invalid(format!("one of .mean .low .high .scored, not .{other}"))),
         }
     }
 }
@@ -233,7 +250,7 @@ impl<'a> Parser<'a> {
         let metric =
             self.name().ok_or_else(|| self.error("a metric such as grounding, or \"(\""))?.to_owned();
         let figure = if self.sign(".") {
-            Some(self.name().ok_or_else(|| self.error("mean, low or high"))?.to_owned())
+            Some(self.name().ok_or_else(|| self.error("mean, low, high or scored"))?.to_owned())
         } else {
             None
         };

@@ -69,12 +69,13 @@ const HEADING: &str =
 const RULE: &str = "|---|---|---:|---|---:|---:|---:|---:|---:|---:|";
 
 fn figures(text: &mut String, name: &str, summary: &Summary) {
+    let or_nothing = |figure: Option<String>| figure.unwrap_or_default();
     let tail = format!(
-        "{:.2}% | {:.0} | {:.0} | {:.9} |",
-        summary.errors * 100.0,
-        summary.latency_p50_ms,
-        summary.latency_p95_ms,
-        summary.mean_cost
+        "{} | {} | {} | {} |",
+        or_nothing(summary.errors.map(|share| format!("{:.2}%", share * 100.0))),
+        or_nothing(summary.latency_p50_ms.map(|ms| format!("{ms:.0}"))),
+        or_nothing(summary.latency_p95_ms.map(|ms| format!("{ms:.0}"))),
+        or_nothing(summary.mean_cost.map(|usd| format!("{usd:.9}")))
     );
     if summary.judges.is_empty() {
         line(text, &format!("| {} | | | | {} | | {tail}", cell(name), summary.results));

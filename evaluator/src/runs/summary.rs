@@ -1,6 +1,7 @@
 //! A run in a few figures, each with its interval.
 
 use super::{RunError, RunResult, table};
+use crate::judges::NOT_APPLICABLE;
 use crate::stats::bootstrap::Bootstrap;
 use crate::stats::{self, Interval};
 use serde::Serialize;
@@ -11,14 +12,14 @@ use std::collections::BTreeMap;
 pub struct Summary {
     /// Results.
     pub results: u64,
-    /// Share of them without an answer.
-    pub errors: f64,
-    /// Mean cost of a result, US dollars, for display.
-    pub mean_cost: f64,
-    /// Median latency, milliseconds.
-    pub latency_p50_ms: f64,
-    /// 95th percentile of the latency, milliseconds.
-    pub latency_p95_ms: f64,
+    /// Share of them without an answer; none without results.
+    pub errors: Option<f64>,
+    /// Mean cost of a result, US dollars, for display; none without results.
+    pub mean_cost: Option<f64>,
+    /// Median latency of the answers, milliseconds; none without an answer.
+    pub latency_p50_ms: Option<f64>,
+    /// 95th percentile of the latency of the answers, milliseconds; none without an answer.
+    pub latency_p95_ms: Option<f64>,
     /// By judge.
     pub judges: BTreeMap<String, Judged>,
 }
@@ -30,6 +31,8 @@ pub struct Judged {
     pub mean: Option<Interval>,
     /// Rows with a score.
     pub rows: u64,
+    /// Rows that ought to have one: all but those about which the judge has nothing to say.
+    pub wanted: u64,
     /// Answers that the judge could not judge.
     pub failed: u64,
 }
@@ -46,24 +49,52 @@ pub fn summarise(results: &[RunResult]) -> Summary {
         let failed =
             results.iter().flat_map(|r| &r.scores).filter(|s| s.judge == judge && s.label == "error");
         let figures = Judged {
-            mean: Bootstrap::default().mean(&values),
+            mean: mean(&values),
             rows: values.len() as u64,
+            wanted: wanted(results, &judge),
             failed: failed.count() as u64,
         };
         (judge, figures)
     };
     Summary {
         results: results.len() as u64,
-        errors: if results.is_empty() {
-            0.0
-        } else {
-            stats::float(errors) / stats::float(results.len() as u64)
-        },
-        mean_cost: stats::mean(&costs).unwrap_or(0.0),
-        latency_p50_ms: stats::quantile(&latencies, 0.5).unwrap_or(0.0),
-        latency_p95_ms: stats::quantile(&latencies, 0.95).unwrap_or(0.0),
+        errors: (!results.is_empty()).then(|| stats::float(errors) / stats::float(results.len() as u64)),
+        mean_cost: stats::mean(&costs),
+        latency_p50_ms: stats::quantile(&latencies, 0.5),
+        latency_p95_ms: stats::quantile(&latencies, 0.95),
         judges: table::judges(results).into_iter().map(judged).collect(),
     }
+}
+
+impl Judged {
+    /// Share of the rows that have a score, of those that ought to; none where there are no such rows.
+    pub fn scored(&self) -> Option<f64> {
+        (self.wanted > 0).then(|| stats::float(self.rows) / stats::float(self.wanted))
+    }
+}
+
+/// The mean with its interval. Drawn again from scores that are all the same come only the same, be there one or a hundred: then the interval
+/// is the exact one of Clopper and Pearson, as if the least probable other score were the furthest one from 0 to 1.
+fn mean(values: &[f64]) -> Option<Interval> {
+    let interval = Bootstrap::default().mean(values)?;
+    let score = interval.estimate;
+    let is_one = values.iter().all(|value| (value - score).abs() < 1e-12);
+    if !is_one || !(0.0..=1.0).contains(&score) {
+        return Some(interval);
+    }
+    let sure = 0.025_f64.powf(1.0 / stats::float(values.len() as u64));
+    Some(Interval { estimate: score, low: score * sure, high: score + (1.0 - score) * (1.0 - sure) })
+}
+
+/// Rows of which not every answer is beside the judge's point.
+fn wanted(results: &[RunResult], judge: &str) -> u64 {
+    let mut rows: BTreeMap<&str, bool> = BTreeMap::new();
+    for result in results {
+        let said = result.scores.iter().find(|score| score.judge == judge);
+        let applies = said.is_none_or(|score| score.score.is_some() || score.label != NOT_APPLICABLE);
+        *rows.entry(&result.row_id).or_default() |= applies;
+    }
+    rows.into_values().filter(|applies| *applies).count() as u64
 }
 
 /// A summary for each value of a slice.

@@ -98,7 +98,10 @@ fn conditions_are_read_and_held_against_the_run() {
         ("grounding.low<0.9", true),
         ("grounding.high < 0.9", false),
         ("grounding[task=qa] < 0.85", true),
-        ("grounding.low[task=sum] < 1", false),
+        // All five are 1, which is no proof that the sixth would be.
+        ("grounding.low[task=sum] < 1", true),
+        ("grounding.low[task=sum] < 0.47", false),
+        ("grounding.scored < 1", false),
         ("errors > 0 or cost >= 0.01", true),
         ("errors > 0 or (cost > 0.01 and results == 10)", false),
         ("errors != 0 or grounding < 1 and cost < 0", false),
@@ -117,7 +120,7 @@ fn a_condition_that_cannot_be_read_says_where_and_why() {
         ("grounding < 0.9 grounding", 17, "\"and\", \"or\" or the end"),
         ("(grounding < 0.9", 17, "\")\""),
         ("", 1, "a metric such as grounding"),
-        ("grounding. < 1", 12, "mean, low or high"),
+        ("grounding. < 1", 12, "mean, low, high or scored"),
         ("grounding[task] < 1", 11, "slice=value"),
         ("errors > 0 or", 14, "a metric such as grounding"),
     ] {
@@ -130,7 +133,7 @@ fn a_condition_that_cannot_be_read_says_where_and_why() {
     let told = met("fluency < 1", &results).unwrap_err();
     assert!(told.contains("fluency") && told.contains("grounding") && told.contains("errors"), "{told}");
     assert!(met("grounding[task=none] < 1", &results).unwrap_err().contains("qa"));
-    assert!(met("grounding.median < 1", &results).unwrap_err().contains(".mean .low .high"));
+    assert!(met("grounding.median < 1", &results).unwrap_err().contains(".mean .low .high .scored"));
     assert!(met("cost.low < 1", &results).unwrap_err().contains("cost without .low"));
     let unscored = RunResult {
         scores: vec![Score { score: None, ..results[0].scores[0].clone() }],
@@ -138,6 +141,39 @@ fn a_condition_that_cannot_be_read_says_where_and_why() {
     };
     assert!(met("grounding < 1", &[unscored]).unwrap_err().contains("scored none"));
     assert!(met(&"(".repeat(100_000), &results).unwrap_err().contains("fewer parentheses"));
+}
+
+#[test]
+fn a_figure_that_does_not_exist_stops_a_release() {
+    let broken =
+        |row: usize| RunResult { error: "502".to_owned(), scores: Vec::new(), ..result(row, 1, 0.0, 0) };
+    let silent: Vec<RunResult> = (0..10).map(broken).collect();
+    assert_eq!(met("errors > 0.5", &silent), Ok(true));
+    assert!(met("latency_p95_ms > 2000", &silent).unwrap_err().contains("a run with an answer"));
+    assert!(met("latency_p50_ms > 2000 or errors > 2", &silent).is_err());
+    for condition in ["errors > 0.01", "cost_mean > 1"] {
+        assert!(met(condition, &[]).unwrap_err().contains("a run with an answer"), "{condition}");
+    }
+    // The one answer is good, the nineteen that are missing nobody knows.
+    let one: Vec<RunResult> =
+        (0..20).map(|row| if row == 0 { result(row, 1, 1.0, 0) } else { broken(row) }).collect();
+    let told = met("grounding < 0.9", &one).unwrap_err();
+    assert!(told.contains("grounding scored 1 of 20"), "{told}");
+    assert_eq!(met("grounding.scored < 0.9", &one), Ok(true));
+    // So it is where the judge itself failed; what it does not apply to is nobody's loss.
+    let label = |label: &str| {
+        let relabelled = |mut one: RunResult| {
+            one.scores[0].score = None;
+            one.scores[0].label = label.to_owned();
+            one
+        };
+        let results = (0..20).map(|row| result(row, 1, 1.0, 0));
+        results.enumerate().map(|(at, one)| if at < 5 { one } else { relabelled(one) }).collect::<Vec<_>>()
+    };
+    assert!(met("grounding < 0.9", &label("error")).unwrap_err().contains("5 of 20"));
+    assert_eq!(met("grounding < 0.9", &label("not_applicable")), Ok(false));
+    // One row is not sure of anything.
+    assert_eq!(met("grounding.low < 0.9", &[result(0, 1, 1.0, 0)]), Ok(true));
 }
 
 #[test]

@@ -34,7 +34,8 @@ pub enum Scale {
     /// Nothing. While all values of an arm are the same, there is no interval.
     #[default]
     Any,
-    /// Shares, grades of 0 to 1, small counts: the variance is taken with one 0 and one 1 more than were seen.
+    /// Shares, grades of 0 to 1, small counts: the variance is taken with two 0s and two 1s more than were seen, as Agresti and Coull do
+    /// (The American Statistician 52, 1998).
     Unit,
 }
 
@@ -44,8 +45,9 @@ impl Scale {
             Self::Any => sample.variance(),
             Self::Unit => {
                 let mut seen = *sample;
-                seen.push(0.0);
-                seen.push(1.0);
+                for value in [0.0, 1.0, 0.0, 1.0] {
+                    seen.push(value);
+                }
                 seen.variance()
             }
         };

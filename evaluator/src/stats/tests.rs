@@ -207,8 +207,6 @@ fn failures_that_have_not_come_yet_are_reckoned_with() {
     }
     let (wrong, _) = rare_failures(Scale::Unit, [0.01, 0.01], 0.0);
     assert!(wrong <= 25, "{wrong} of 500");
-    // By the sample's variance alone most would be wrong.
-    assert!(rare_failures(Scale::Any, [0.005, 0.02], 0.005).0 > 100);
     let none = Moments::from_variance(50, 0.0, 0.0);
     let unit = Sequence { scale: Scale::Unit, ..Sequence::default() };
     assert!(unit.difference(&none, &none).unwrap().high > 0.05);

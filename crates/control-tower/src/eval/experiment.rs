@@ -4,11 +4,13 @@ use super::Place;
 use crate::output::say;
 use anyhow::bail;
 use clap::Args;
+use contracts::Timestamp;
 use contracts::reads::TimeRange;
 use evaluator::experiments::{Analysis, Plan, analyse};
 use runtime::Clock;
 use std::path::Path;
 use std::process::ExitCode;
+use warehouse::ExperimentStart;
 
 #[derive(Debug, Args)]
 pub(crate) struct ExperimentArgs {
@@ -35,9 +37,9 @@ pub(crate) struct ExperimentArgs {
     /// Units at which the intervals are tightest; choose it before looking, and keep it.
     #[arg(long, value_name = "UNITS", default_value_t = 10_000)]
     tightest_at: u64,
-    /// Calls of the last so many days.
-    #[arg(long, value_name = "DAYS", default_value_t = 30)]
-    since_days: u32,
+    /// Calls from this date or time on, such as 2026-01-31; from the experiment's first call otherwise. Keep it from look to look.
+    #[arg(long, value_name = "WHEN", value_parser = date)]
+    from: Option<Timestamp>,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -47,6 +49,12 @@ pub(crate) struct ExperimentArgs {
 
 /// Reads the arms from ClickHouse and tells what to do.
 pub(crate) async fn run(args: ExperimentArgs, config: Option<&Path>) -> anyhow::Result<ExitCode> {
+    let (warehouse, scope) = (args.place.warehouse(config)?, args.place.scope()?);
+    let began = warehouse.experiment_start(&scope, &args.name).await?;
+    if began.calls == 0 {
+        bail!("no call belongs to an experiment {:?}", args.name);
+    }
+    let (range, whole) = window(args.from, began, Clock::system().now());
     let plan = Plan {
         control: args.control.clone(),
         weights: args.weight.iter().map(|text| pair("--weight", text)).collect::<anyhow::Result<_>>()?,
@@ -61,12 +69,11 @@ pub(crate) async fn run(args: ExperimentArgs, config: Option<&Path>) -> anyhow::
         level: 0.95,
         power: 0.8,
         tightest_at: args.tightest_at,
+        whole,
     };
-    let now = Clock::system().now().unix_millis();
-    let range = TimeRange { from_ms: now - i64::from(args.since_days) * 86_400_000, to_ms: now };
-    let rows = args.place.warehouse(config)?.experiment(&args.place.scope()?, &args.name, range).await?;
+    let rows = warehouse.experiment(&scope, &args.name, range).await?;
     if !rows.iter().any(|row| !row.variant.is_empty()) {
-        bail!("no call of the last {} days belongs to an experiment {:?}", args.since_days, args.name);
+        bail!("no call since --from belongs to an experiment {:?}", args.name);
     }
     let analysis = analyse(&rows, &plan)?;
     if args.json {
@@ -77,6 +84,19 @@ pub(crate) async fn run(args: ExperimentArgs, config: Option<&Path>) -> anyhow::
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The calls that are compared, and whether those from the beginning on are all there: the day before calls are deleted they are.
+fn window(from: Option<Timestamp>, began: ExperimentStart, now: Timestamp) -> (TimeRange, bool) {
+    let from_ms = from.map_or(began.start_ms, |from| from.unix_millis().max(began.start_ms));
+    let kept_ms = i64::from(began.days).saturating_sub(1) * 86_400_000;
+    let to_ms = now.unix_millis().max(from_ms + 1);
+    (TimeRange { from_ms, to_ms }, now.unix_millis() - from_ms < kept_ms)
+}
+
+fn date(text: &str) -> Result<Timestamp, String> {
+    control::records::parse_time(text)
+        .map_err(|_| "expected a date such as 2026-01-31 or a time such as 2026-01-31T12:00:00Z".to_owned())
 }
 
 fn lines(analysis: &Analysis) -> Vec<String> {
@@ -114,4 +134,33 @@ fn pair(field: &str, text: &str) -> anyhow::Result<(String, f64)> {
         return Ok((name.to_owned(), number));
     }
     bail!("{field} {text:?} is not valid: expected NAME:NUMBER, such as cost_usd:0.01")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_look_begins_where_the_first_did() {
+        const DAY: i64 = 86_400_000;
+        let began = ExperimentStart { calls: 3, start_ms: 100 * DAY, days: 30 };
+        let at = |days: i64| Timestamp::from_unix_seconds(days * DAY / 1000);
+        let looked = |from: Option<i64>, day: i64| {
+            let (range, whole) = window(from.map(at), began, at(day));
+            (range.from_ms / DAY, range.to_ms / DAY, whole)
+        };
+        assert_eq!(looked(None, 101), (100, 101, true));
+        assert_eq!(looked(None, 128), (100, 128, true));
+        // What deletion leaves is no longer the experiment from its beginning.
+        assert_eq!(looked(None, 129), (100, 129, false));
+        assert_eq!(looked(Some(90), 110), (100, 110, true));
+        assert_eq!(looked(Some(105), 130), (105, 130, true));
+    }
+
+    #[test]
+    fn a_moment_is_given_as_itself() {
+        assert_eq!(date("1970-01-02").map(Timestamp::unix_seconds), Ok(86_400));
+        // Not how long ago: that is another moment at every look.
+        assert!(date("30d").unwrap_err().contains("2026-01-31"));
+    }
 }

@@ -66,6 +66,23 @@ pub struct Chunk {
     pub planned_at: Timestamp,
     /// How often it was taken.
     pub fence: i64,
+    /// How often it could not be judged for a reason that lies in its calls.
+    pub failures: i64,
+}
+
+/// A chunk whose calls nobody else may plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenChunk {
+    /// Which stream it belongs to.
+    pub stream_id: String,
+    /// As of its stream.
+    pub generation: String,
+    /// The judges that look at its calls, each `name@version`.
+    pub judges: Vec<String>,
+    /// The calls.
+    pub calls: Vec<ChunkCall>,
+    /// Whether its verdicts are written.
+    pub finished: bool,
 }
 
 /// What a round of planning changes in one stream.
@@ -73,6 +90,8 @@ pub struct Chunk {
 pub struct StreamProgress {
     /// Which.
     pub id: String,
+    /// Where the round found the stream. Where it was moved meanwhile, it stays.
+    pub from_ns: i64,
     /// Where to go on.
     pub next_ns: i64,
     /// Calls planned in this round.

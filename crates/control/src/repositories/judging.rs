@@ -5,11 +5,12 @@
 //! is wrong can make two workers judge the same chunk, never write it twice: the chunk's id names the batch.
 
 mod spending;
+mod upkeep;
 
 use super::{repository, row};
 use crate::ControlError;
 use crate::database::failed;
-use crate::records::{Chunk, ChunkCall, JudgingStream, Lease, NewChunk, StreamProgress};
+use crate::records::{Chunk, JudgingStream, Lease, NewChunk, OpenChunk, StreamProgress};
 use contracts::Timestamp;
 use sqlx::any::AnyRow;
 use std::time::Duration;
@@ -105,13 +106,23 @@ impl Judging {
         rows.iter().map(stream).collect()
     }
 
-    /// The calls of every chunk that is not finished, of whatever generation, with the chunk's stream.
-    pub async fn open_chunks(&self) -> Result<Vec<(String, Vec<ChunkCall>)>, ControlError> {
-        let rows = sqlx::query("SELECT stream_id, calls FROM judging_chunks")
-            .fetch_all(self.db.pool())
-            .await
-            .map_err(failed("list chunks"))?;
-        rows.iter().map(|row| Ok((row::text(row, "stream_id")?, parsed(row, "calls")?))).collect()
+    /// Every chunk that is not finished, or not forgotten yet, of whatever generation.
+    pub async fn open_chunks(&self) -> Result<Vec<OpenChunk>, ControlError> {
+        let rows =
+            sqlx::query("SELECT stream_id, generation, judges, calls, finished_at FROM judging_chunks")
+                .fetch_all(self.db.pool())
+                .await
+                .map_err(failed("list chunks"))?;
+        let open = |row: &AnyRow| {
+            Ok(OpenChunk {
+                stream_id: row::text(row, "stream_id")?,
+                generation: row::text(row, "generation")?,
+                judges: parsed(row, "judges")?,
+                calls: parsed(row, "calls")?,
+                finished: row::optional_time(row, "finished_at")?.is_some(),
+            })
+        };
+        rows.iter().map(open).collect()
     }
 
     /// Writes what was planned, as a whole, if `lease` is still held; whether it was.
@@ -153,13 +164,19 @@ impl Judging {
             .map_err(failed("plan a chunk"))?;
         }
         for stream in progress {
+            // A worker may have moved it back meanwhile, to calls that its judges did not look at.
             sqlx::query(
-                "UPDATE judging_streams SET next_ns = $1, planned = planned + $2, finished_at = $3 WHERE id = $4",
+                "UPDATE judging_streams
+                 SET planned = planned + $2,
+                     finished_at = CASE WHEN next_ns = $5 THEN $3 ELSE finished_at END,
+                     next_ns = CASE WHEN next_ns = $5 THEN $1 ELSE next_ns END
+                 WHERE id = $4",
             )
             .bind(stream.next_ns)
             .bind(stream.planned)
             .bind(stream.finished.then_some(now.unix_nanos()))
             .bind(stream.id.as_str())
+            .bind(stream.from_ns)
             .execute(&mut *tx)
             .await
             .map_err(failed("move a stream on"))?;
@@ -179,9 +196,10 @@ impl Judging {
         let row = sqlx::query(
             "UPDATE judging_chunks SET holder = $1, fence = fence + 1, expires_at = $2
              WHERE expires_at <= $3 AND id = (
-                 SELECT id FROM judging_chunks WHERE generation = $4 AND expires_at <= $3
+                 SELECT id FROM judging_chunks
+                 WHERE generation = $4 AND expires_at <= $3 AND finished_at IS NULL
                  ORDER BY planned_at, id LIMIT 1)
-             RETURNING id, stream_id, generation, judges, calls, planned_at, fence",
+             RETURNING id, stream_id, generation, judges, calls, planned_at, fence, failures",
         )
         .bind(holder)
         .bind(after(now, lasts).unix_nanos())
@@ -202,7 +220,8 @@ impl Judging {
         until: Timestamp,
     ) -> Result<bool, ControlError> {
         let held = sqlx::query(
-            "UPDATE judging_chunks SET expires_at = $1 WHERE id = $2 AND holder = $3 AND fence = $4",
+            "UPDATE judging_chunks SET expires_at = $1
+             WHERE id = $2 AND holder = $3 AND fence = $4 AND finished_at IS NULL",
         )
         .bind(until.unix_nanos())
         .bind(id)
@@ -214,46 +233,60 @@ impl Judging {
         Ok(held.rows_affected() > 0)
     }
 
-    /// The chunk is written: it is no more. `false` when somebody else has taken it.
-    pub async fn finish_chunk(&self, id: &str, holder: &str, fence: i64) -> Result<bool, ControlError> {
-        let done = sqlx::query("DELETE FROM judging_chunks WHERE id = $1 AND holder = $2 AND fence = $3")
-            .bind(id)
-            .bind(holder)
-            .bind(fence)
-            .execute(self.db.pool())
-            .await
-            .map_err(failed("finish a chunk"))?;
+    /// The chunk is written: nobody takes it any more. `false` when somebody else has taken it.
+    pub async fn finish_chunk(
+        &self,
+        id: &str,
+        holder: &str,
+        fence: i64,
+        now: Timestamp,
+    ) -> Result<bool, ControlError> {
+        let done = sqlx::query(
+            "UPDATE judging_chunks SET finished_at = $1
+             WHERE id = $2 AND holder = $3 AND fence = $4 AND finished_at IS NULL",
+        )
+        .bind(now.unix_nanos())
+        .bind(id)
+        .bind(holder)
+        .bind(fence)
+        .execute(self.db.pool())
+        .await
+        .map_err(failed("finish a chunk"))?;
         Ok(done.rows_affected() > 0)
+    }
+
+    /// The chunk could not be judged for a reason that lies in its calls: nobody takes it before `until`.
+    pub async fn fail_chunk(
+        &self,
+        id: &str,
+        holder: &str,
+        fence: i64,
+        until: Timestamp,
+    ) -> Result<(), ControlError> {
+        sqlx::query(
+            "UPDATE judging_chunks SET failures = failures + 1, expires_at = $1
+             WHERE id = $2 AND holder = $3 AND fence = $4 AND finished_at IS NULL",
+        )
+        .bind(until.unix_nanos())
+        .bind(id)
+        .bind(holder)
+        .bind(fence)
+        .execute(self.db.pool())
+        .await
+        .map_err(failed("put a chunk back"))?;
+        Ok(())
     }
 
     /// How many chunks of a generation are not finished.
     pub async fn count_chunks(&self, generation: &str) -> Result<u64, ControlError> {
-        let row = sqlx::query("SELECT count(*) AS chunks FROM judging_chunks WHERE generation = $1")
-            .bind(generation)
-            .fetch_one(self.db.pool())
-            .await
-            .map_err(failed("count chunks"))?;
-        Ok(row::integer(&row, "chunks")?.unsigned_abs())
-    }
-
-    /// Forgets chunks of other generations that were planned before `before` and that nobody holds: no evaluator with these
-    /// judges runs any more.
-    pub async fn forget_generations(
-        &self,
-        generation: &str,
-        before: Timestamp,
-        now: Timestamp,
-    ) -> Result<u64, ControlError> {
-        let gone = sqlx::query(
-            "DELETE FROM judging_chunks WHERE generation <> $1 AND planned_at < $2 AND expires_at <= $3",
+        let row = sqlx::query(
+            "SELECT count(*) AS chunks FROM judging_chunks WHERE generation = $1 AND finished_at IS NULL",
         )
         .bind(generation)
-        .bind(before.unix_nanos())
-        .bind(now.unix_nanos())
-        .execute(self.db.pool())
+        .fetch_one(self.db.pool())
         .await
-        .map_err(failed("forget chunks"))?;
-        Ok(gone.rows_affected())
+        .map_err(failed("count chunks"))?;
+        Ok(row::integer(&row, "chunks")?.unsigned_abs())
     }
 }
 
@@ -294,5 +327,10 @@ fn chunk(row: &AnyRow) -> Result<Chunk, ControlError> {
         judges: parsed(row, "judges")?,
         calls: parsed(row, "calls")?,
     };
-    Ok(Chunk { plan, planned_at: row::time(row, "planned_at")?, fence: row::integer(row, "fence")? })
+    Ok(Chunk {
+        plan,
+        planned_at: row::time(row, "planned_at")?,
+        fence: row::integer(row, "fence")?,
+        failures: row::integer(row, "failures")?,
+    })
 }

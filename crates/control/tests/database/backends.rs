@@ -49,6 +49,8 @@ on_both_backends! {
         a_chunk_is_worked_by_one,
         a_budget_holds_over_all_evaluators,
         keys_of_judges_are_remembered,
+        a_change_of_judges_strands_no_back_fill,
+        a_judge_is_paused_for_a_while,
     }
     annotations {
         live_from_queue_to_label,

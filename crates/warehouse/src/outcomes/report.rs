@@ -4,7 +4,7 @@ use super::attribute::{Attributed, attribute};
 use super::interval::ratio_interval;
 use crate::reads::outcomes::{ActionCall, FeedbackSum, PoolCost, Spend};
 use contracts::outcomes::{Attribution, Costs, GpuPool, OutcomeGroup, OutcomeReport};
-use contracts::price::{Charge, PriceBook};
+use contracts::price::{Charge, ModelPrice, PriceBook};
 use contracts::reads::TimeRange;
 use contracts::{Timestamp, Usd};
 use std::collections::BTreeMap;
@@ -198,31 +198,38 @@ impl Figures {
     }
 }
 
-/// Servers of one's own that the price book knows: paid for all of the range, or from when their price holds.
+/// Servers of one's own that the price book knows: paid for as long as a price of theirs holds within the range, each for its own time.
 pub(super) fn gpus(prices: &PriceBook, range: TimeRange, costs: &[PoolCost]) -> Vec<GpuPool> {
     let end = Timestamp::from_unix_millis(range.to_ms - 1);
-    let mut pools: BTreeMap<(String, String), GpuPool> = BTreeMap::new();
+    let mut pools: BTreeMap<(&str, &str), Vec<&ModelPrice>> = BTreeMap::new();
     for entry in prices.entries() {
-        let Charge::Gpu(price) = &entry.charge else { continue };
-        // The price in force at the end of the range; servers whose price came later are not there yet.
-        let in_force = prices.entry(&entry.provider, &entry.model, end);
-        if in_force.is_none_or(|in_force| in_force.key() != entry.key()) {
-            continue;
-        }
-        let since = entry.valid_from.map_or(range.from_ms, |at| at.unix_millis().max(range.from_ms));
-        let hour = price.usd_per_gpu_hour.picos() * i128::from(price.gpus);
-        let paid = Usd::from_picos((hour * i128::from(range.to_ms - since)).div_euclid(3_600_000));
-        let used = costs
-            .iter()
-            .filter(|cost| {
-                let found = prices.entry(&cost.provider, &cost.model, end);
-                found.is_some_and(|found| found.key() == entry.key())
-            })
-            .map(|cost| Usd::from_picos(cost.cost))
-            .sum();
-        let idle = (paid - used).max(Usd::ZERO);
-        let pool = GpuPool { provider: entry.provider.clone(), model: entry.model.clone(), paid, used, idle };
-        pools.insert((entry.provider.clone(), entry.model.clone()), pool);
+        pools.entry((&entry.provider, &entry.model)).or_default().push(entry);
     }
-    pools.into_values().collect()
+    let mut found = Vec::new();
+    for ((provider, model), mut entries) in pools {
+        entries.sort_by_key(|entry| entry.valid_from);
+        let starts = |entry: &ModelPrice| entry.valid_from.map_or(i64::MIN, Timestamp::unix_millis);
+        // Until the next price, of whatever kind, comes into force.
+        let ends = entries.iter().skip(1).map(|entry| starts(entry)).chain([range.to_ms]);
+        let mut dollars_by_ms = None;
+        for (entry, ends) in entries.iter().zip(ends) {
+            let held_ms = ends.min(range.to_ms).saturating_sub(starts(entry).max(range.from_ms));
+            if let Charge::Gpu(price) = &entry.charge
+                && held_ms > 0
+            {
+                let hour = price.usd_per_gpu_hour.picos() * i128::from(price.gpus);
+                *dollars_by_ms.get_or_insert(0) += hour * i128::from(held_ms);
+            }
+        }
+        let Some(dollars_by_ms) = dollars_by_ms else { continue };
+        let paid = Usd::from_picos(dollars_by_ms.div_euclid(3_600_000));
+        let is_ours = |cost: &&PoolCost| {
+            let entry = prices.entry(&cost.provider, &cost.model, end);
+            entry.is_some_and(|entry| entry.provider == provider && entry.model == model)
+        };
+        let used = costs.iter().filter(is_ours).map(|cost| Usd::from_picos(cost.cost)).sum();
+        let idle = (paid - used).max(Usd::ZERO);
+        found.push(GpuPool { provider: provider.to_owned(), model: model.to_owned(), paid, used, idle });
+    }
+    found
 }

@@ -3,8 +3,8 @@
 use super::report::gpus;
 use super::*;
 use crate::reads::outcomes::{ActionCall, FeedbackSum, PoolCost, Spend};
-use contracts::Usd;
 use contracts::price::{Charge, GpuPrice, ModelPrice};
+use contracts::{Timestamp, Usd};
 
 const RANGE: TimeRange = TimeRange { from_ms: 1_000, to_ms: 2_000 };
 
@@ -145,7 +145,7 @@ fn idle_time_of_own_servers_is_what_is_left_of_their_hours() {
         charge: Charge::Gpu(price),
         source: String::new(),
     };
-    let book = PriceBook::new("1", vec![entry]).unwrap();
+    let book = PriceBook::new("1", vec![entry.clone()]).unwrap();
     let cost = |provider: &str, cost| PoolCost { provider: provider.into(), model: "llama".into(), cost };
     // Two GPUs at 3.6 dollars for a second each: 0.002 dollars, of which 0.0005 were used.
     let pools = gpus(&book, RANGE, &[cost("vllm", 500_000_000), cost("other", 9)]);
@@ -153,6 +153,31 @@ fn idle_time_of_own_servers_is_what_is_left_of_their_hours() {
         [pools[0].paid, pools[0].used, pools[0].idle].map(Usd::picos),
         [2_000_000_000, 500_000_000, 1_500_000_000]
     );
+    // The price doubles when three quarters of the second are over, and there is another before all of it.
+    let dated = |at_ms: i64, dollars: &str| ModelPrice {
+        valid_from: Some(Timestamp::from_unix_millis(at_ms)),
+        charge: match &entry.charge {
+            Charge::Gpu(price) => {
+                Charge::Gpu(GpuPrice { usd_per_gpu_hour: dollars.parse().unwrap(), ..price.clone() })
+            }
+            other => other.clone(),
+        },
+        ..entry.clone()
+    };
+    let (from, to) = (RANGE.from_ms, RANGE.to_ms);
+    let entries = vec![dated(to - 250, "7.2"), entry.clone(), dated(from - 9, "3.6"), dated(to, "99")];
+    let changed = PriceBook::new("2", entries).unwrap();
+    let pools = gpus(&changed, RANGE, &[cost("vllm", 500_000_000)]);
+    assert_eq!(pools.len(), 1);
+    assert_eq!(
+        [pools[0].paid, pools[0].used, pools[0].idle].map(Usd::picos),
+        [2_500_000_000, 500_000_000, 2_000_000_000]
+    );
+    // Before the first price there were no servers.
+    let later = PriceBook::new("3", vec![dated(to - 250, "3.6")]).unwrap();
+    assert_eq!(gpus(&later, RANGE, &[])[0].paid.picos(), 500_000_000);
+    let never = PriceBook::new("4", vec![dated(to, "3.6")]).unwrap();
+    assert!(gpus(&never, RANGE, &[]).is_empty());
 }
 
 #[test]

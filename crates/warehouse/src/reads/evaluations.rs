@@ -41,6 +41,8 @@ pub struct UnjudgedQuery {
     pub sampled: Vec<(String, String, u32)>,
     /// Ids of keys whose calls are never judged.
     pub skipped_keys: Vec<String>,
+    /// A judge that failed on a call before then (nanoseconds since the epoch) has not judged it.
+    pub errors_since_ns: i64,
     /// Most rows.
     pub rows: u32,
 }
@@ -63,7 +65,7 @@ pub struct UnjudgedCall {
 }
 
 /// A call with everything that a judge looks at.
-#[derive(Debug, Clone, PartialEq, Eq, clickhouse::Row, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, clickhouse::Row, Deserialize)]
 pub struct JudgeCall {
     /// Whose.
     pub tenant_id: String,
@@ -97,7 +99,9 @@ pub struct JudgeCall {
     pub response_format: String,
     /// JSON array of numbers, or empty.
     pub logprobs: String,
-    /// The judges that have judged it, as `name@version`.
+    /// Bytes of messages, instructions and tools that were cut off when they were recorded.
+    pub truncated_bytes: u64,
+    /// The judges that have judged it in the batch that was asked for, as `name@version`.
     pub done: Vec<String>,
 }
 
@@ -196,6 +200,7 @@ impl Warehouse {
             .param("start_from_ns", query.start_from_ns())
             .param("from_ns", query.from_ns)
             .param("until_ns", query.until_ns)
+            .param("errors_since_ns", query.errors_since_ns)
             .param("judges", &query.judges)
             .param("sampled", &query.sampled)
             .param("skipped_keys", &query.skipped_keys)
@@ -203,11 +208,13 @@ impl Warehouse {
         within(found.fetch_all::<UnjudgedCall>()).await.map_err(failed("look for calls without a verdict"))
     }
 
-    /// The calls of these ids with everything that a judge looks at; some may be gone.
+    /// The calls of these ids with everything that a judge looks at; some may be gone. Which of `judges` have judged them says the batch whose
+    /// verdicts are of the time `judged_ns` (nanoseconds since the epoch).
     pub async fn judge_calls(
         &self,
         calls: &[UnjudgedCall],
         judges: &[String],
+        judged_ns: i64,
     ) -> Result<Vec<JudgeCall>, WarehouseError> {
         let Some(ids) = Ids::of(calls) else { return Ok(Vec::new()) };
         let found = self
@@ -217,6 +224,7 @@ impl Warehouse {
             .param("spans", ids.spans)
             .param("from_ns", ids.first_ns)
             .param("to_ns", ids.last_ns)
+            .param("judged_ns", judged_ns)
             .param("judges", judges);
         let found = within(found.fetch_all::<JudgeCall>()).await.map_err(failed("read calls to judge"))?;
         let wanted: BTreeSet<(&str, &str, &str)> = calls.iter().map(UnjudgedCall::key).collect();

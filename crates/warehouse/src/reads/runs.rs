@@ -223,7 +223,28 @@ pub struct ExperimentRow {
     pub variance: f64,
 }
 
+/// The beginning of an experiment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Row, Serialize, Deserialize)]
+pub struct ExperimentStart {
+    /// Calls that belong to it; without any, the rest says nothing.
+    pub calls: u64,
+    /// The first of them that is there, milliseconds since the epoch.
+    pub start_ms: i64,
+    /// Days after which they are deleted.
+    pub days: u16,
+}
+
 impl Warehouse {
+    /// When an experiment began.
+    pub async fn experiment_start(
+        &self,
+        scope: &TenantScope,
+        name: &str,
+    ) -> Result<ExperimentStart, WarehouseError> {
+        let query = self.read(read::EXPERIMENT_START, Limits::NARROW).tenants(scope).param("name", name);
+        within(query.fetch_one()).await.map_err(failed("look for the start of an experiment"))
+    }
+
     /// Each metric of each arm of an experiment.
     pub async fn experiment(
         &self,

@@ -3,7 +3,7 @@
 use crate::support::{NOW, Store};
 use contracts::{Timestamp, Usd};
 use control::Judging;
-use control::records::{JudgingStream, Lease, NewChunk, StreamProgress};
+use control::records::{JudgingStream, Lease, NewChunk, OpenChunk, StreamProgress};
 use std::time::Duration;
 
 const MINUTE: Duration = Duration::from_mins(1);
@@ -65,13 +65,27 @@ pub async fn a_plan_needs_its_lease(store: Store) {
 
     let lost = planner(&judging, "a", 0).await.unwrap();
     let held = planner(&judging, "b", 60).await.unwrap();
-    let progress = [StreamProgress { id: "live-1".to_owned(), next_ns: 42, planned: 3, finished: true }];
+    let step = |from_ns, next_ns| {
+        let id = "live-1".to_owned();
+        [StreamProgress { id, from_ns, next_ns, planned: 3, finished: true }]
+    };
+    let progress = step(7, 42);
     assert!(!judging.commit_plan(&lost, &[chunk("1")], &progress, at(61)).await.unwrap());
     assert!(judging.open_chunks().await.unwrap().is_empty());
     assert!(judging.commit_plan(&held, &[chunk("1")], &progress, at(61)).await.unwrap());
-    assert_eq!(judging.open_chunks().await.unwrap(), [("live-1".to_owned(), chunk("1").calls)]);
+    let open = OpenChunk {
+        stream_id: "live-1".to_owned(),
+        generation: "g".to_owned(),
+        judges: chunk("1").judges,
+        calls: chunk("1").calls,
+        finished: false,
+    };
+    assert_eq!(judging.open_chunks().await.unwrap(), [open]);
     let moved = JudgingStream { next_ns: 42, planned: 3, finished_at: Some(at(61)), ..stream() };
-    assert_eq!(judging.streams("g").await.unwrap(), [moved]);
+    assert_eq!(judging.streams("g").await.unwrap(), std::slice::from_ref(&moved));
+    // Whoever planned from where the stream no longer is does not move it.
+    assert!(judging.commit_plan(&held, &[], &step(7, 99), at(61)).await.unwrap());
+    assert_eq!(judging.streams("g").await.unwrap(), [JudgingStream { planned: 6, ..moved }]);
 }
 
 pub async fn a_chunk_is_worked_by_one(store: Store) {
@@ -104,13 +118,80 @@ pub async fn a_chunk_is_worked_by_one(store: Store) {
     assert_eq!(again.fence, first.fence + 1);
     assert_eq!(again.plan, first.plan);
     assert!(!judging.renew_chunk("1", holder, first.fence, at(99)).await.unwrap());
-    assert!(!judging.finish_chunk("1", holder, first.fence).await.unwrap());
-    assert!(judging.finish_chunk("1", "c", again.fence).await.unwrap());
+    assert!(!judging.finish_chunk("1", holder, first.fence, at(63)).await.unwrap());
+    judging.fail_chunk("1", holder, first.fence, at(99)).await.unwrap();
+    judging.fail_chunk("1", "c", again.fence, at(70)).await.unwrap();
+    assert_eq!((again.failures, judging.take_chunk("g", "c", MINUTE, at(69)).await.unwrap()), (0, None));
+    let again = judging.take_chunk("g", "c", MINUTE, at(70)).await.unwrap().unwrap();
+    assert_eq!((again.plan.id.as_str(), again.failures), ("1", 1), "once, by who held it");
+    assert!(judging.finish_chunk("1", "c", again.fence, at(71)).await.unwrap());
+    assert!(!judging.finish_chunk("1", "c", again.fence, at(71)).await.unwrap());
     assert_eq!(judging.count_chunks("g").await.unwrap(), 1);
+    // A finished one is nobody's, and its calls are taken until it is forgotten.
+    assert!(!judging.renew_chunk("1", "c", again.fence, at(999)).await.unwrap());
+    let finished = async || {
+        let open = judging.open_chunks().await.unwrap();
+        (open.len(), open.iter().filter(|chunk| chunk.finished).count())
+    };
+    assert_eq!(finished().await, (2, 1));
+    assert_eq!(judging.forget_finished(at(71)).await.unwrap(), 0);
+    assert_eq!(judging.forget_finished(at(72)).await.unwrap(), 1);
+    assert_eq!(finished().await, (1, 0));
     // The other generation is forgotten once nobody holds its chunks.
-    assert_eq!(judging.forget_generations("h", at(1), at(63)).await.unwrap(), 0);
-    assert_eq!(judging.forget_generations("g", at(1), at(999)).await.unwrap(), 0);
-    assert_eq!(judging.forget_generations("h", at(1), at(999)).await.unwrap(), 1);
+    assert_eq!(judging.forget_generations("h", at(63)).await.unwrap(), 0);
+    assert_eq!(judging.forget_generations("g", at(999)).await.unwrap(), 0);
+    assert_eq!(judging.forget_generations("h", at(999)).await.unwrap(), 1);
+}
+
+pub async fn a_change_of_judges_strands_no_back_fill(store: Store) {
+    let judging = store.control.judging();
+    let judges = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<String>>();
+    let tenant = "acme".parse::<contracts::TenantId>().unwrap();
+    let back_fill = JudgingStream {
+        id: "backfill-1".to_owned(),
+        judges: judges(&["refusal@1", "gone@1"]),
+        tenant: Some(tenant.clone()),
+        next_ns: 90,
+        until_ns: Some(100),
+        ..stream()
+    };
+    judging.ensure_stream(&back_fill).await.unwrap();
+    judging.ensure_stream(&stream()).await.unwrap();
+    let lease = planner(&judging, "p", 0).await.unwrap();
+    let one = NewChunk { stream_id: "backfill-1".to_owned(), ..chunk("1") };
+    judging.commit_plan(&lease, &[one], &[], NOW).await.unwrap();
+    let held = judging.take_chunk("g", "a", MINUTE, at(1)).await.unwrap().unwrap();
+    // As long as anybody works there, it is left alone.
+    assert_eq!(judging.adopt_backfills("h", &judges(&["refusal@1"])).await.unwrap(), 0);
+    assert_eq!(judging.forget_generations("h", at(60)).await.unwrap(), 0);
+    judging.fail_chunk("1", "a", held.fence, at(2)).await.unwrap();
+    assert_eq!(judging.forget_generations("h", at(60)).await.unwrap(), 1);
+    // Back to the call of the chunk that nobody judged.
+    assert_eq!(judging.backfills(&tenant).await.unwrap()[0].next_ns, 5);
+    assert_eq!(judging.adopt_backfills("h", &judges(&["toxicity@1"])).await.unwrap(), 0);
+    assert_eq!(judging.adopt_backfills("h", &judges(&["refusal@1", "toxicity@1"])).await.unwrap(), 1);
+    let adopted = judging.backfills(&tenant).await.unwrap().remove(0);
+    assert_eq!((adopted.generation.as_str(), adopted.judges), ("h", judges(&["refusal@1"])));
+    assert_eq!(judging.furthest_live("h").await.unwrap(), Some(7));
+    assert_eq!(judging.furthest_live("g").await.unwrap(), None, "a back-fill is no such stream");
+    // The one that goes on for ever is never moved back; a back-fill only back.
+    judging.rewind("live-1", 1).await.unwrap();
+    judging.rewind("backfill-1", 50).await.unwrap();
+    assert_eq!(judging.streams("g").await.unwrap()[0].next_ns, 7);
+    assert_eq!(judging.streams("h").await.unwrap()[0].next_ns, 5);
+}
+
+pub async fn a_judge_is_paused_for_a_while(store: Store) {
+    let judging = store.control.judging();
+    judging.pause_judge("panel@1", at(30), "nobody answers").await.unwrap();
+    judging.pause_judge("panel@1", at(10), "a shorter one does not end it").await.unwrap();
+    judging.pause_judge("other@1", at(5), "its budget is used up").await.unwrap();
+    let paused = async |seconds| {
+        judging.paused_judges(at(seconds)).await.unwrap().into_iter().collect::<Vec<String>>()
+    };
+    assert_eq!(paused(4).await, ["other@1", "panel@1"]);
+    assert_eq!(paused(29).await, ["panel@1"]);
+    assert!(paused(30).await.is_empty());
 }
 
 pub async fn a_budget_holds_over_all_evaluators(store: Store) {
