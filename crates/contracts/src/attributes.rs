@@ -139,6 +139,10 @@ pub mod control_tower {
     pub const CLIENT_DISCONNECTED: &str = "control_tower.client.disconnected";
     /// Bytes of captured content that were cut off because of the capture limit.
     pub const CONTENT_TRUNCATED_BYTES: &str = "control_tower.content.truncated_bytes";
+    /// The form that the answer had to have, JSON as the request said it; where content is captured.
+    pub const RESPONSE_FORMAT: &str = "control_tower.response_format";
+    /// Natural logarithms of the probabilities of the first choice's tokens, a JSON array of numbers; where content is captured.
+    pub const LOGPROBS: &str = "control_tower.logprobs";
     /// What makes a log record one event of its tenant: sent again, it is known by it.
     pub const EVENT_ID: &str = "control_tower.event.id";
     /// What makes several statements of a client one outcome; the one that came last counts.

@@ -7,6 +7,7 @@ use crate::request::context_json;
 use contracts::attributes::{control_tower as ct, gen_ai, otel};
 use contracts::price::Cost;
 use opentelemetry::trace::{SpanId, TraceState};
+use std::borrow::Cow;
 use tokio::time::Instant;
 
 /// Most characters of a model's name or a reason to finish: clients and upstreams write them, and they become values of
@@ -252,7 +253,7 @@ fn context(put: &mut impl Attributes, facts: &Facts, limit: usize, metrics: &Gat
 fn content(put: &mut impl Attributes, facts: &Facts, limit: usize, metrics: &GatewayMetrics) {
     let mut cut = 0;
     let mut kept = |json: &'_ str| {
-        let kept = floor_char(json, limit);
+        let kept = json.floor_char_boundary(limit);
         cut += json.len() - kept;
         kept
     };
@@ -268,6 +269,16 @@ fn content(put: &mut impl Attributes, facts: &Facts, limit: usize, metrics: &Gat
             }
         }
     }
+    // A part of either would be another: what does not fit is left out.
+    let format = facts.ask.as_ref().and_then(|ask| ask.text(ask.format_at.as_ref()));
+    for (name, json) in [
+        (ct::RESPONSE_FORMAT, format.map(Cow::Borrowed)),
+        (ct::LOGPROBS, facts.answer.logprobs.to_json().map(Cow::Owned)),
+    ] {
+        if let Some(json) = json.filter(|json| json.len() <= limit) {
+            put.text(name, &json);
+        }
+    }
     if !facts.answer.output.is_empty() {
         let json = facts.answer.output.to_json();
         put.text(gen_ai::OUTPUT_MESSAGES, &json[..kept(&json)]);
@@ -277,12 +288,4 @@ fn content(put: &mut impl Attributes, facts: &Facts, limit: usize, metrics: &Gat
         put.int(ct::CONTENT_TRUNCATED_BYTES, i64::try_from(cut).unwrap_or(i64::MAX));
         metrics.truncated_bytes.inc_by(cut as u64);
     }
-}
-
-fn floor_char(text: &str, limit: usize) -> usize {
-    let mut at = limit.min(text.len());
-    while !text.is_char_boundary(at) {
-        at -= 1;
-    }
-    at
 }

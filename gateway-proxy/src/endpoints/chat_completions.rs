@@ -1,6 +1,6 @@
 //! `POST /v1/chat/completions`.
 
-use super::{Endpoint, EventKind, done_style_error};
+use super::{Endpoint, EventKind, chunk, done_style_error};
 use crate::meter::{Answer, Text, finish, usage};
 use crate::request::{Field, Kind};
 use crate::sse::Event;
@@ -14,6 +14,7 @@ pub(crate) static CHAT_COMPLETIONS: Endpoint = Endpoint {
     operation: "chat",
     span_name: "POST /v1/chat/completions",
     prompt: "messages",
+    format: Some("response_format"),
     fields: FIELDS,
     usage_on_request: true,
     read_answer,
@@ -71,6 +72,8 @@ struct Choice<'a> {
     #[serde(borrow, default)]
     message: Option<&'a RawValue>,
     #[serde(borrow, default)]
+    logprobs: Option<&'a RawValue>,
+    #[serde(borrow, default)]
     finish_reason: Option<Text<'a>>,
 }
 
@@ -78,8 +81,9 @@ fn read_answer(body: &Bytes) -> Option<Answer> {
     let completion: Completion<'_> = serde_json::from_slice(body).ok()?;
     let mut answer = Answer::named(completion.id, completion.model, completion.service_tier.as_ref());
     answer.usage = completion.usage.and_then(usage);
-    for choice in completion.choices {
+    for (index, choice) in completion.choices.into_iter().enumerate() {
         finish(&mut answer.finish_reasons, choice.finish_reason);
+        answer.logprobs.learn(index, choice.logprobs);
         answer.output.push_raw(choice.message.map(|raw| body.slice_ref(raw.get().as_bytes())));
     }
     Some(answer)
@@ -107,6 +111,8 @@ struct ChunkChoice<'a> {
     index: usize,
     #[serde(borrow, default)]
     delta: Option<Delta<'a>>,
+    #[serde(borrow, default)]
+    logprobs: Option<&'a RawValue>,
     #[serde(borrow, default)]
     finish_reason: Option<Text<'a>>,
 }
@@ -145,14 +151,10 @@ struct FunctionDelta<'a> {
 }
 
 fn read_event(answer: &mut Answer, event: &Event<'_>) -> EventKind {
-    let data = event.data();
-    if data.is_empty() {
-        return EventKind::Other;
-    }
-    if data == b"[DONE]" {
-        return EventKind::End;
-    }
-    let Ok(chunk) = serde_json::from_slice::<Chunk<'_>>(data) else { return EventKind::Malformed };
+    let chunk: Chunk<'_> = match chunk(event) {
+        Ok(chunk) => chunk,
+        Err(kind) => return kind,
+    };
     if let Some(error) = chunk.error {
         answer.error = Some(error.get().to_owned());
         return EventKind::Error;
@@ -166,6 +168,7 @@ fn read_event(answer: &mut Answer, event: &Event<'_>) -> EventKind {
     }
     let mut content = false;
     for choice in choices {
+        answer.logprobs.learn(choice.index, choice.logprobs);
         let said = answer.output.choice(choice.index);
         let delta = choice.delta.unwrap_or_default();
         for (into, text) in [
@@ -210,6 +213,31 @@ mod tests {
         let usage = answer.usage.unwrap();
         assert_eq!((usage.input, usage.output, usage.cache_read), (9, 4, 5));
         assert_eq!(answer.output.to_json(), r#"[{"role":"assistant","content":"Hi"}]"#);
+    }
+
+    #[test]
+    fn probabilities_of_the_first_choice_are_kept_whole_or_streamed() {
+        let body = Bytes::from_static(
+            br#"{"choices":[{"message":{},"logprobs":{"content":[{"token":"a","logprob":-0.5,"top_logprobs":[]},{"token":"b","logprob":-1.25}]}},
+            {"message":{},"logprobs":{"content":[{"token":"z","logprob":-9}]}}]}"#,
+        );
+        assert_eq!(read_answer(&body).unwrap().logprobs.to_json().as_deref(), Some("[-0.5,-1.25]"));
+        let mut answer = Answer::default();
+        for data in [
+            r#"{"choices":[{"index":0,"delta":{"content":"a"},"logprobs":{"content":[{"token":"a","logprob":-0.5}],"refusal":null}}]}"#,
+            r#"{"choices":[{"index":1,"delta":{"content":"z"},"logprobs":{"content":[{"token":"z","logprob":-9}]}}]}"#,
+            r#"{"choices":[{"index":0,"delta":{"content":"b"},"logprobs":{"content":[{"token":"b","logprob":-1.25}]}}]}"#,
+            r#"{"choices":[{"index":0,"delta":{},"logprobs":null,"finish_reason":"stop"}]}"#,
+        ] {
+            read_event(&mut answer, &Event::from_data(data));
+        }
+        assert_eq!(answer.logprobs.to_json().as_deref(), Some("[-0.5,-1.25]"));
+        // A form that nobody knows costs neither the answer nor its usage.
+        let odd = Bytes::from_static(
+            br#"{"choices":[{"message":{"content":"Hi"},"logprobs":[1]}],"usage":{"prompt_tokens":9}}"#,
+        );
+        let answer = read_answer(&odd).unwrap();
+        assert_eq!((answer.logprobs.to_json(), answer.usage.unwrap().input), (None, 9));
     }
 
     #[test]

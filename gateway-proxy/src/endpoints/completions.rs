@@ -1,6 +1,6 @@
 //! `POST /v1/completions`.
 
-use super::{Endpoint, EventKind, done_style_error};
+use super::{Endpoint, EventKind, chunk, done_style_error};
 use crate::meter::{Answer, Text, finish, usage};
 use crate::request::{Field, Kind};
 use crate::sse::Event;
@@ -14,6 +14,7 @@ pub(crate) static COMPLETIONS: Endpoint = Endpoint {
     operation: "text_completion",
     span_name: "POST /v1/completions",
     prompt: "prompt",
+    format: None,
     fields: FIELDS,
     usage_on_request: true,
     read_answer,
@@ -66,6 +67,8 @@ struct Choice<'a> {
     #[serde(borrow, default)]
     text: Text<'a>,
     #[serde(borrow, default)]
+    logprobs: Option<&'a RawValue>,
+    #[serde(borrow, default)]
     finish_reason: Option<Text<'a>>,
 }
 
@@ -78,14 +81,10 @@ fn read_answer(body: &Bytes) -> Option<Answer> {
 }
 
 fn read_event(answer: &mut Answer, event: &Event<'_>) -> EventKind {
-    let data = event.data();
-    if data.is_empty() {
-        return EventKind::Other;
-    }
-    if data == b"[DONE]" {
-        return EventKind::End;
-    }
-    let Ok(chunk) = serde_json::from_slice::<Completion<'_>>(data) else { return EventKind::Malformed };
+    let chunk: Completion<'_> = match chunk(event) {
+        Ok(chunk) => chunk,
+        Err(kind) => return kind,
+    };
     if let Some(error) = chunk.error {
         answer.error = Some(error.get().to_owned());
         return EventKind::Error;
@@ -106,6 +105,7 @@ fn take(answer: &mut Answer, completion: Completion<'_>) -> EventKind {
         if !choice.text.0.is_empty() {
             kind = EventKind::Content;
         }
+        answer.logprobs.learn(choice.index, choice.logprobs);
         answer.kept.push(&mut answer.output.choice(choice.index).content, &choice.text.0);
         finish(&mut answer.finish_reasons, choice.finish_reason);
     }

@@ -15,6 +15,7 @@ pub(crate) static EMBEDDINGS: Endpoint = Endpoint {
     operation: "embeddings",
     span_name: "POST /v1/embeddings",
     prompt: "input",
+    format: None,
     fields: FIELDS,
     usage_on_request: false,
     read_answer,

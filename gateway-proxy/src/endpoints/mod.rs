@@ -16,6 +16,7 @@ use crate::request::Field;
 use crate::sse::Event;
 use bytes::Bytes;
 use contracts::ApiError;
+use serde::Deserialize;
 
 /// An endpoint that a model answers.
 #[derive(Debug)]
@@ -30,6 +31,8 @@ pub(crate) struct Endpoint {
     pub(crate) span_name: &'static str,
     /// Field that holds the prompt.
     pub(crate) prompt: &'static str,
+    /// Field that says which form the answer shall have.
+    pub(crate) format: Option<&'static str>,
     /// Fields that a request may have; others pass unchecked.
     pub(crate) fields: &'static [Field],
     /// Whether a stream carries usage only when `stream_options.include_usage` asks for it.
@@ -68,6 +71,15 @@ pub(crate) fn find(path: &str) -> Option<&'static Endpoint> {
         "/v1/responses" => &RESPONSES,
         _ => return None,
     })
+}
+
+/// The chunk that an event brings, or what it is when it brings none.
+fn chunk<'a, T: Deserialize<'a>>(event: &'a Event<'_>) -> Result<T, EventKind> {
+    match event.data() {
+        b"" => Err(EventKind::Other),
+        b"[DONE]" => Err(EventKind::End),
+        data => serde_json::from_slice(data).map_err(|_| EventKind::Malformed),
+    }
 }
 
 /// `data: {"error": …}`, the form of the endpoints that end with `[DONE]`.

@@ -1,6 +1,6 @@
 //! `POST /v1/responses`. Its streams are typed events; the last one carries the whole response, usage included.
 
-use super::{Endpoint, EventKind};
+use super::{Endpoint, EventKind, chunk};
 use crate::meter::{Answer, Text, usage};
 use crate::request::{Field, Kind};
 use crate::sse::Event;
@@ -15,6 +15,7 @@ pub(crate) static RESPONSES: Endpoint = Endpoint {
     operation: "chat",
     span_name: "POST /v1/responses",
     prompt: "input",
+    format: Some("text"),
     fields: FIELDS,
     usage_on_request: false,
     read_answer,
@@ -119,14 +120,10 @@ struct Streamed<'a> {
 }
 
 fn read_event(answer: &mut Answer, event: &Event<'_>) -> EventKind {
-    let data = event.data();
-    if data.is_empty() {
-        return EventKind::Other;
-    }
-    if data == b"[DONE]" {
-        return EventKind::End;
-    }
-    let Ok(streamed) = serde_json::from_slice::<Streamed<'_>>(data) else { return EventKind::Malformed };
+    let streamed: Streamed<'_> = match chunk(event) {
+        Ok(streamed) => streamed,
+        Err(kind) => return kind,
+    };
     answer.sequence = streamed.sequence_number.unwrap_or(answer.sequence);
     let kind = streamed.kind.0.as_ref();
     match kind {
@@ -150,7 +147,7 @@ fn read_event(answer: &mut Answer, event: &Event<'_>) -> EventKind {
             EventKind::Error
         }
         "error" => {
-            answer.error = Some(String::from_utf8_lossy(data).into_owned());
+            answer.error = Some(String::from_utf8_lossy(event.data()).into_owned());
             EventKind::Error
         }
         "response.output_text.delta"

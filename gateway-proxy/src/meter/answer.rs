@@ -6,6 +6,7 @@ use bytes::Bytes;
 use contracts::TokenUsage;
 use contracts::price::ServiceTier;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use std::borrow::Cow;
 
 /// A choice's index beyond this is folded into the last one: indices come from outside and must not size our memory.
@@ -33,6 +34,8 @@ pub(crate) struct Answer {
     pub(crate) finish_reasons: Vec<String>,
     /// What it says.
     pub(crate) output: Output,
+    /// How probable its tokens were.
+    pub(crate) logprobs: Logprobs,
     /// How much of a stream of it is kept.
     pub(crate) kept: Kept,
     /// What the upstream said went wrong, JSON.
@@ -74,6 +77,44 @@ impl Answer {
         if let Some(name) = tier_name {
             self.tier = Some(tier(&name.0));
         }
+    }
+}
+
+/// Tokens whose probability is kept; an answer of that many is judged by them.
+const MOST_LOGPROBS: usize = 16_384;
+
+/// Natural logarithms of the probabilities of the tokens of an answer's first choice, as far as the upstream gave them.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Logprobs(Vec<f32>);
+
+/// As chat completions have them, or completions.
+#[derive(Deserialize)]
+struct LogprobsOf {
+    #[serde(default)]
+    content: Option<Vec<LogprobOf>>,
+    #[serde(default)]
+    token_logprobs: Option<Vec<Option<f32>>>,
+}
+
+#[derive(Deserialize)]
+struct LogprobOf {
+    logprob: f32,
+}
+
+impl Logprobs {
+    /// Takes over those that came with the choice at `index`. What is not in a known form says nothing, and harms nothing.
+    pub(crate) fn learn(&mut self, index: usize, raw: Option<&RawValue>) {
+        let Some(raw) = raw.filter(|_| index == 0) else { return };
+        let Ok(of) = serde_json::from_str::<LogprobsOf>(raw.get()) else { return };
+        let chat = of.content.into_iter().flatten().map(|token| token.logprob);
+        let text = of.token_logprobs.into_iter().flatten().flatten();
+        let room = MOST_LOGPROBS.saturating_sub(self.0.len());
+        self.0.extend(chat.chain(text).take(room));
+    }
+
+    /// A JSON array of numbers; none when there are none.
+    pub(crate) fn to_json(&self) -> Option<String> {
+        if self.0.is_empty() { None } else { serde_json::to_string(&self.0).ok() }
     }
 }
 

@@ -33,6 +33,8 @@ pub(crate) struct Ask {
     pub(crate) instructions_at: Option<Range<usize>>,
     /// Where `tools` stand.
     pub(crate) tools_at: Option<Range<usize>>,
+    /// Where the form stands that the answer shall have (`response_format`, `text`).
+    pub(crate) format_at: Option<Range<usize>>,
     /// What the model was given to answer from, as far as the client says so.
     pub(crate) context: Context,
 }
@@ -115,12 +117,25 @@ pub(crate) fn parse(endpoint: &Endpoint, body: Bytes, max_depth: usize) -> Resul
     let model_at = place(model);
     let (prompt_at, instructions_at, tools_at) =
         (asked(endpoint.prompt), asked("instructions"), asked("tools"));
+    let format_at = endpoint.format.and_then(asked);
     let usage = asked_usage(text, find("stream_options"))?;
     let tier =
         find("service_tier").and_then(Member::string).map_or(ServiceTier::Standard, |name| tier(&name));
     let model = name.into_owned();
     let context = context::read(text, &members)?;
-    Ok(Ask { body, model, stream, tier, model_at, usage, prompt_at, instructions_at, tools_at, context })
+    Ok(Ask {
+        body,
+        model,
+        stream,
+        tier,
+        model_at,
+        usage,
+        prompt_at,
+        instructions_at,
+        tools_at,
+        format_at,
+        context,
+    })
 }
 
 /// Where `part`, a slice of `text`, stands in it.

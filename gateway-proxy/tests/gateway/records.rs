@@ -89,6 +89,34 @@ async fn content_is_kept_only_where_it_may_and_only_so_much() {
 }
 
 #[tokio::test]
+async fn the_form_that_was_asked_for_and_the_tokens_probabilities_are_kept_with_the_content() {
+    let logprobs =
+        r#""logprobs":{"content":[{"token":"Hel","logprob":-0.5},{"token":"lo","logprob":-0.25}]}"#;
+    let answer = ANSWER.replace(r#""index":0"#, &format!(r#""index":0,{logprobs}"#));
+    let upstream = Upstream::always(json(200, &answer)).await;
+    let asked = chat(false).replacen(
+        '{',
+        r#"{"logprobs":true,"response_format":{"type":"json_schema","json_schema":{"name":"n","schema":{}}},"#,
+        1,
+    );
+    for (captured, bytes, format, probable) in [
+        (true, 262_144, r#"{"type":"json_schema","json_schema":{"name":"n","schema":{}}}"#, "[-0.5,-0.25]"),
+        // Half of it would be another form.
+        (true, 20, "", "[-0.5,-0.25]"),
+        (false, 262_144, "", ""),
+    ] {
+        let collector = Collector::start().await;
+        let mut config = config(Some(&collector));
+        config.limits.capture_bytes = bytes;
+        let gateway = Gateway::start(config, snapshot(upstream.addr, captured));
+        gateway.post("/v1/chat/completions", asked.clone()).await;
+        let call = collector.call().await;
+        let kept = (call.get("control_tower.response_format"), call.get("control_tower.logprobs"));
+        assert_eq!(kept, (format, probable), "captured: {captured}, {bytes} bytes");
+    }
+}
+
+#[tokio::test]
 async fn names_are_recorded_only_so_long() {
     let long = "\u{e9}".repeat(100_000);
     let answer = ANSWER

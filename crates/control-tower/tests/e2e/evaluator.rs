@@ -26,6 +26,8 @@ async fn a_call_gets_its_verdicts_and_judges_answer_when_asked() {
     let asked = json!({
         "model": "sim-small",
         "messages": [{"role": "user", "content": "What is the capital of Italy?"}],
+        "response_format": {"type": "json_object"},
+        "logprobs": true,
         "control_tower": {"context": [{"id": "d1", "text": "Rome is the capital of Italy."}]}
     });
     let answer = tower.http.call(&tower.gateway("/v1/chat/completions"), &key, &asked).await;
@@ -45,6 +47,13 @@ async fn a_call_gets_its_verdicts_and_judges_answer_when_asked() {
             Duration::from_mins(1),
         )
         .await;
+
+    // And so did what form it had to have, and how probable its tokens were.
+    for judge in ["json_validity", "uncertainty"] {
+        let scored =
+            format!("SELECT count() AS n FROM evaluations WHERE judge = '{judge}' AND score IS NOT NULL");
+        tower.wait_for(&scored, 1, Duration::from_mins(1)).await;
+    }
 
     let evaluator = |path: &str| format!("{}{path}", tower.text("/evaluator_url"));
     let subject = json!({
