@@ -11,7 +11,10 @@ use super::pulse;
 use crate::probe::Probe;
 use anyhow::{Context, bail};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::convert::Infallible;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -33,8 +36,12 @@ const PAUSES: [Duration; 6] = [
 ];
 /// Deaths during the tower's start after which the start has failed.
 const FATAL_DEATHS: u32 = 3;
-/// A log larger than this is set aside when its role starts.
+/// A log larger than this is set aside.
 const LOG_BYTES: u64 = 64 * 1024 * 1024;
+/// How often logs are looked at while their roles write them.
+const LOG_CHECK: Duration = Duration::from_mins(1);
+/// Where the last line of a log is looked for: in so many bytes at its end.
+const LAST_BYTES: u64 = 64 * 1024;
 
 /// Who runs, in memory and in `DIR/run.json`; where they are, in `DIR/health.json`. Cloning shares it.
 #[derive(Debug, Clone)]
@@ -160,7 +167,7 @@ async fn keep_alive(spec: Arc<Spec>, board: Board, probe: Probe, stop: Cancellat
             status = child.wait() => {
                 let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
                 tracing::error!(role, pid, %status, lived_ms = millis(started.elapsed()), "died, starting it again");
-                last_words(&spec, &status)
+                last_words(spec.log.as_deref(), &status)
             }
             complaint = pulse::until_it_hangs(&probe, &health_url, spec.stop_deadline) => {
                 tracing::error!(
@@ -170,6 +177,7 @@ async fn keep_alive(spec: Arc<Spec>, board: Board, probe: Probe, stop: Cancellat
                 kill(role, &mut child).await;
                 complaint
             }
+            never = keep_small(&spec) => match never {},
             () = stop.cancelled() => {
                 end(&spec, child, lifeline).await;
                 board.change(role, |state| state.pid = None);
@@ -204,10 +212,7 @@ fn spawn(spec: &Spec) -> anyhow::Result<tokio::process::Child> {
     match &spec.log {
         None => command.stderr(Stdio::piped()),
         Some(path) => {
-            if std::fs::metadata(path).is_ok_and(|log| log.len() > LOG_BYTES) {
-                std::fs::rename(path, path.with_extension("log.1"))
-                    .with_context(|| path.display().to_string())?;
-            }
+            set_aside(path, LOG_BYTES).with_context(|| path.display().to_string())?;
             let log = std::fs::OpenOptions::new().create(true).append(true).open(path);
             command.stderr(log.with_context(|| format!("{}: cannot be opened", path.display()))?)
         }
@@ -248,9 +253,44 @@ async fn kill(role: &str, child: &mut tokio::process::Child) {
     }
 }
 
+/// Sets the role's log aside whenever it has grown too large: roles run for months.
+async fn keep_small(spec: &Spec) -> Infallible {
+    loop {
+        tokio::time::sleep(LOG_CHECK).await;
+        let Some(path) = spec.log.clone() else { continue };
+        let done = tokio::task::spawn_blocking(move || set_aside(&path, LOG_BYTES)).await;
+        if let Err(error) = done.map_err(std::io::Error::from).and_then(|done| done) {
+            tracing::warn!(role = spec.role, %error, "its log is too large and cannot be set aside");
+        }
+    }
+}
+
+/// Moves what is in a log larger than `most` to `….log.1`, its end at least. The role may be writing: it goes on at the beginning of the
+/// same file, and what it writes between the copy and the cut is lost.
+fn set_aside(path: &Path, most: u64) -> std::io::Result<()> {
+    let Ok(mut log) = File::open(path) else { return Ok(()) };
+    let length = log.metadata()?.len();
+    if length <= most {
+        return Ok(());
+    }
+    log.seek(SeekFrom::Start(length.saturating_sub(2 * most)))?;
+    std::io::copy(&mut log, &mut File::create(path.with_extension("log.1"))?)?;
+    File::options().write(true).open(path)?.set_len(0)
+}
+
+/// The last `most` bytes of a file.
+fn end_of(path: &Path, most: u64) -> std::io::Result<Vec<u8>> {
+    let mut file = File::open(path)?;
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(most)))?;
+    let mut end = Vec::new();
+    file.take(most).read_to_end(&mut end)?;
+    Ok(end)
+}
+
 /// The last line of the role's log, which says why it died; its exit status otherwise.
-fn last_words(spec: &Spec, status: &str) -> String {
-    let log = spec.log.as_ref().and_then(|path| std::fs::read(path).ok()).unwrap_or_default();
+fn last_words(log: Option<&Path>, status: &str) -> String {
+    let log = log.and_then(|path| end_of(path, LAST_BYTES).ok()).unwrap_or_default();
     let text = String::from_utf8_lossy(&log);
     match text.lines().rev().find(|line| !line.trim().is_empty()) {
         Some(line) => line.chars().take(2000).collect(),
@@ -260,4 +300,44 @@ fn last_words(spec: &Spec, status: &str) -> String {
 
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    #[test]
+    fn the_last_words_of_a_log_that_does_not_fit_memory_are_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("gateway.log");
+        let mut log = File::create(&path).unwrap();
+        // A hole takes no room on the disk, and all the room in memory if it is read.
+        log.set_len(1 << 40).unwrap();
+        log.seek(SeekFrom::End(0)).unwrap();
+        log.write_all("\nlistens\npanicked at h\u{e9}\n\n".as_bytes()).unwrap();
+        assert_eq!(last_words(Some(&path), "exit status: 1"), "panicked at h\u{e9}");
+        assert_eq!(last_words(Some(&dir.path().join("none")), "exit status: 1"), "exit status: 1");
+        assert_eq!(last_words(None, "signal: 9"), "signal: 9");
+    }
+
+    #[test]
+    fn a_log_is_set_aside_while_it_is_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("gateway.log");
+        let mut role = File::options().create(true).append(true).open(&path).unwrap();
+        role.write_all(b"first\n").unwrap();
+        set_aside(&path, 10).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"first\n", "it is small");
+        role.write_all(b"second\n").unwrap();
+        set_aside(&path, 10).unwrap();
+        role.write_all(b"third\n").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"third\n");
+        assert_eq!(std::fs::read(dir.path().join("gateway.log.1")).unwrap(), b"first\nsecond\n");
+        // Of what grew beyond all bounds the end is kept.
+        role.write_all(&[b'x'; 100]).unwrap();
+        set_aside(&path, 10).unwrap();
+        assert_eq!(std::fs::read(dir.path().join("gateway.log.1")).unwrap(), [b'x'; 20]);
+        set_aside(&dir.path().join("none.log"), 10).unwrap();
+    }
 }
