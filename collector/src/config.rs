@@ -1,7 +1,7 @@
 //! The section `[collector]` of `control-tower.toml`.
 
 use contracts::TenantId;
-use runtime::config::{ByteSize, duration};
+use runtime::config::{ByteSize, InvalidSetting, Section, duration};
 use runtime::tls::TlsConfig;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
@@ -32,7 +32,7 @@ pub struct Config {
     pub spool_max: ByteSize,
     /// Size of one file of the spool.
     pub spool_segment: ByteSize,
-    /// A group of requests shares one fsync at most this long after the first came in.
+    /// How long an fsync may be put off while no request waits for one. Those that do wait share the next, which begins at once.
     #[serde(with = "duration")]
     pub fsync_interval: Duration,
     /// Largest request as it comes over the wire.
@@ -106,32 +106,27 @@ impl Default for Config {
     }
 }
 
-/// A setting that cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("collector.{key}: {value} is not valid: expected {expected}")]
-pub struct InvalidConfig {
-    /// Which key of the section.
-    pub key: &'static str,
-    /// Its value; secrets are not repeated.
-    pub value: String,
-    /// What it should be.
-    pub expected: &'static str,
-}
+const SECTION: Section = Section("collector");
 
 impl Config {
     /// Checks what types cannot say.
-    pub fn validate(&self) -> Result<(), InvalidConfig> {
+    pub fn validate(&self) -> Result<(), InvalidSetting> {
         self.validate_listeners()?;
         let secret = self.service_key.as_deref();
-        check(
+        SECTION.check(
             secret.is_none_or(|key| key.len() >= 32 && key.bytes().all(|b| b.is_ascii_graphic())),
             "service_key",
             "(hidden)".to_owned(),
             "at least 32 printable ASCII characters without spaces",
         )?;
-        check(self.default_retention_days > 0, "default_retention_days", "0".to_owned(), "1 to 65535 days")?;
+        SECTION.check(
+            self.default_retention_days > 0,
+            "default_retention_days",
+            "0".to_owned(),
+            "1 to 65535 days",
+        )?;
         let spool = self.spool_max.as_u64();
-        check(
+        SECTION.check(
             self.spool_segment.as_u64() >= 1024 * 1024 && self.spool_segment.as_u64() <= spool / 2,
             "spool_segment",
             self.spool_segment.to_string(),
@@ -144,34 +139,34 @@ impl Config {
             ("max_span", self.max_span),
             ("batch_bytes", self.batch_bytes),
         ] {
-            check(in_memory.contains(&size.as_u64()), key, size.to_string(), "1 KiB to 1 GiB")?;
+            SECTION.check(in_memory.contains(&size.as_u64()), key, size.to_string(), "1 KiB to 1 GiB")?;
         }
         let largest = self.max_request.as_u64().max(self.max_decompressed.as_u64());
-        check(
+        SECTION.check(
             self.max_in_flight.as_u64() >= largest && self.max_in_flight.as_u64() <= 1 << 40,
             "max_in_flight",
             self.max_in_flight.to_string(),
             "at least collector.max_request and collector.max_decompressed, at most 1 TiB",
         )?;
-        check(
+        SECTION.check(
             (1..=1_000_000).contains(&self.batch_rows),
             "batch_rows",
             self.batch_rows.to_string(),
             "1 to 1000000",
         )?;
-        check(
+        SECTION.check(
             self.batch_linger <= Duration::from_mins(1),
             "batch_linger",
             format!("{:?}", self.batch_linger),
             "at most 60s",
         )?;
-        check(
+        SECTION.check(
             self.dedup_ids >= self.batch_rows,
             "dedup_ids",
             self.dedup_ids.to_string(),
             "at least collector.batch_rows",
         )?;
-        check(
+        SECTION.check(
             (1..=3600).contains(&self.retry_after.as_secs()),
             "retry_after",
             format!("{:?}", self.retry_after),
@@ -179,9 +174,9 @@ impl Config {
         )
     }
 
-    fn validate_listeners(&self) -> Result<(), InvalidConfig> {
+    fn validate_listeners(&self) -> Result<(), InvalidSetting> {
         for (key, addr) in [("grpc_listen", self.grpc_listen), ("http_listen", self.http_listen)] {
-            check(
+            SECTION.check(
                 self.tls.is_some() || self.allow_plaintext || addr.ip().to_canonical().is_loopback(),
                 key,
                 addr.to_string(),
@@ -190,24 +185,20 @@ impl Config {
             )?;
         }
         let Some(tls) = &self.tls else { return Ok(()) };
-        check(
+        SECTION.check(
             tls.client_auth.is_none() || tls.client_ca.is_some(),
             "tls.client_auth",
             format!("{:?}", tls.client_auth).to_lowercase(),
             "none without collector.tls.client_ca, the file to verify clients with",
         )?;
-        check(
+        SECTION.check(
             (Duration::from_millis(100)..=Duration::from_mins(5)).contains(&tls.handshake_timeout),
             "tls.handshake_timeout",
             format!("{:?}", tls.handshake_timeout),
             "100ms to 5m",
         )?;
-        check(tls.max_handshakes > 0, "tls.max_handshakes", "0".to_owned(), "1 to 65535")
+        SECTION.check(tls.max_handshakes > 0, "tls.max_handshakes", "0".to_owned(), "1 to 65535")
     }
-}
-
-fn check(holds: bool, key: &'static str, value: String, expected: &'static str) -> Result<(), InvalidConfig> {
-    if holds { Ok(()) } else { Err(InvalidConfig { key, value, expected }) }
 }
 
 #[cfg(test)]

@@ -25,5 +25,5 @@ mod row;
 mod run;
 mod writer;
 
-pub use config::{Config, InvalidConfig};
+pub use config::Config;
 pub use run::{Collector, run};

@@ -1,6 +1,7 @@
 //! The gateway's settings: section `[gateway]` of `control-tower.toml`. Durations are whole milliseconds unless the name says
 //! otherwise, sizes are bytes.
 
+use runtime::config::{InvalidSetting, Section};
 use serde::Deserialize;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -206,34 +207,24 @@ impl Default for SpoolConfig {
     }
 }
 
-/// A setting that cannot work.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("gateway.{key}: {value} is not valid: expected {expected}")]
-pub struct InvalidSetting {
-    /// Key below `[gateway]`.
-    pub key: &'static str,
-    /// What it was set to.
-    pub value: String,
-    /// What it should be.
-    pub expected: &'static str,
-}
+const SECTION: Section = Section("gateway");
 
 impl Config {
     /// Checks what types cannot: ranges and URLs. The error names the key, the value and what is expected.
     pub fn validate(&self) -> Result<(), InvalidSetting> {
         let uri: Result<http::Uri, _> = self.collector_url.parse();
-        if !uri.is_ok_and(|u| u.authority().is_some() && matches!(u.scheme_str(), Some("http" | "https"))) {
-            let expected = "an http or https URL, such as http://127.0.0.1:4318";
-            return Err(InvalidSetting {
-                key: "collector_url",
-                value: format!("{:?}", self.collector_url),
-                expected,
-            });
-        }
-        if self.collector_key.bytes().any(|b| !(0x21..=0x7e).contains(&b)) {
-            let expected = "visible ASCII characters without spaces";
-            return Err(InvalidSetting { key: "collector_key", value: "(secret)".into(), expected });
-        }
+        SECTION.check(
+            uri.is_ok_and(|u| u.authority().is_some() && matches!(u.scheme_str(), Some("http" | "https"))),
+            "collector_url",
+            format!("{:?}", self.collector_url),
+            "an http or https URL, such as http://127.0.0.1:4318",
+        )?;
+        SECTION.check(
+            self.collector_key.bytes().all(|b| (0x21..=0x7e).contains(&b)),
+            "collector_key",
+            "(secret)",
+            "visible ASCII characters without spaces",
+        )?;
         let positive = "a whole number from 1 on";
         let numbers = [
             ("control_poll_ms", self.control_poll_ms),
@@ -253,33 +244,27 @@ impl Config {
             ("spool.fsync_interval_ms", self.spool.fsync_interval_ms),
         ];
         for (key, value) in numbers {
-            if value == 0 {
-                return Err(InvalidSetting { key, value: value.to_string(), expected: positive });
-            }
+            SECTION.check(value > 0, key, value, positive)?;
         }
-        if self.limits.bodies_in_work_bytes < self.limits.body_bytes {
-            return Err(InvalidSetting {
-                key: "limits.bodies_in_work_bytes",
-                value: self.limits.bodies_in_work_bytes.to_string(),
-                expected: "at least gateway.limits.body_bytes",
-            });
-        }
-        if self.limits.capture_bytes > MOST_CAPTURED {
-            return Err(InvalidSetting {
-                key: "limits.capture_bytes",
-                value: self.limits.capture_bytes.to_string(),
-                expected: "at most 524288: a call's prompt, instructions, tools, context and answer go to the collector as one span, which cuts those above 4 MiB to their metadata",
-            });
-        }
-        if !(8..=120).contains(&self.limits.json_depth) {
-            let value = self.limits.json_depth.to_string();
-            return Err(InvalidSetting {
-                key: "limits.json_depth",
-                value,
-                expected: "a number from 8 to 120",
-            });
-        }
-        Ok(())
+        let limits = &self.limits;
+        SECTION.check(
+            limits.bodies_in_work_bytes >= limits.body_bytes,
+            "limits.bodies_in_work_bytes",
+            limits.bodies_in_work_bytes,
+            "at least gateway.limits.body_bytes",
+        )?;
+        SECTION.check(
+            limits.capture_bytes <= MOST_CAPTURED,
+            "limits.capture_bytes",
+            limits.capture_bytes,
+            "at most 524288: a call's prompt, instructions, tools, context and answer go to the collector as one span, which cuts those above 4 MiB to their metadata",
+        )?;
+        SECTION.check(
+            (8..=120).contains(&limits.json_depth),
+            "limits.json_depth",
+            limits.json_depth,
+            "a number from 8 to 120",
+        )
     }
 }
 

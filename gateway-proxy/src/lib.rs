@@ -31,7 +31,5 @@ mod sse;
 mod stack;
 mod upstream;
 
-pub use config::{
-    Config, InvalidSetting, Limits, OutcomesConfig, SpoolConfig, Timeouts, Unknown, UpstreamConfig, WhenFull,
-};
+pub use config::{Config, Limits, OutcomesConfig, SpoolConfig, Timeouts, Unknown, UpstreamConfig, WhenFull};
 pub use server::{Server, run};

@@ -40,13 +40,23 @@ pub(crate) struct Operation {
     pub(crate) operation: &'static str,
 }
 
+/// Tokens metered, in the kinds of `gen_ai.client.inference.usage.*`: counters of their own, without a label to look up at each call.
+#[derive(Debug, Clone, Default)]
+struct Tokens {
+    input: Counter,
+    output: Counter,
+    cache_read: Counter,
+    cache_write: Counter,
+    reasoning: Counter,
+}
+
 /// Handles on all metrics of the gateway.
 #[derive(Debug, Clone)]
 pub(crate) struct GatewayMetrics {
     pub(crate) requests: ByLabel<Request>,
     pub(crate) refusals: ByLabel<Class>,
     pub(crate) upstream_errors: ByLabel<Class>,
-    tokens: ByLabel<Class>,
+    tokens: Tokens,
     usage: ByLabel<Class>,
     cost_picodollars: Counter,
     pub(crate) unpriced: Counter,
@@ -71,7 +81,7 @@ impl GatewayMetrics {
             requests: Family::default(),
             refusals: Family::default(),
             upstream_errors: Family::default(),
-            tokens: Family::default(),
+            tokens: Tokens::default(),
             usage: Family::default(),
             cost_picodollars: Counter::default(),
             unpriced: Counter::default(),
@@ -99,7 +109,19 @@ impl GatewayMetrics {
             "Failed attempts at upstreams, by class",
             m.upstream_errors,
         );
-        registry.register("gateway_tokens", "Tokens metered, by kind", m.tokens);
+        for (name, help, counter) in [
+            ("input_tokens", "Tokens of prompts", m.tokens.input),
+            ("output_tokens", "Tokens of answers", m.tokens.output),
+            ("cache_read_input_tokens", "Of prompts' tokens, those read from a cache", m.tokens.cache_read),
+            (
+                "cache_write_input_tokens",
+                "Of prompts' tokens, those written to a cache",
+                m.tokens.cache_write,
+            ),
+            ("reasoning_output_tokens", "Of answers' tokens, those of reasoning", m.tokens.reasoning),
+        ] {
+            registry.register(format!("gen_ai_client_inference_usage_{name}"), help, counter);
+        }
         registry.register("gateway_usage", "Calls with usage, by where it comes from", m.usage);
         registry.register("gateway_cost_picodollars", "Cost, 10^-12 USD", m.cost_picodollars);
         registry.register("gateway_unpriced_calls", "Calls whose model has no price", m.unpriced);
@@ -146,15 +168,14 @@ impl GatewayMetrics {
     /// Counts what one call used and cost.
     pub(crate) fn count_usage(&self, usage: &TokenUsage, source: UsageSource, cost: Option<Usd>) {
         self.usage.get_or_create(&Class { class: source.as_str() }).inc();
-        let kinds = [
-            ("input", usage.input),
-            ("output", usage.output),
-            ("cache_read", usage.cache_read),
-            ("cache_write", usage.cache_write.saturating_add(usage.cache_write_1h)),
-            ("reasoning", usage.reasoning),
-        ];
-        for (class, tokens) in kinds.into_iter().filter(|(_, tokens)| *tokens > 0) {
-            self.tokens.get_or_create(&Class { class }).inc_by(tokens);
+        for (counter, tokens) in [
+            (&self.tokens.input, usage.input),
+            (&self.tokens.output, usage.output),
+            (&self.tokens.cache_read, usage.cache_read),
+            (&self.tokens.cache_write, usage.cache_write.saturating_add(usage.cache_write_1h)),
+            (&self.tokens.reasoning, usage.reasoning),
+        ] {
+            counter.inc_by(tokens);
         }
         if let Some(cost) = cost {
             self.cost_picodollars.inc_by(u64::try_from(cost.picos()).unwrap_or(0));

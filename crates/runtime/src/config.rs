@@ -13,6 +13,7 @@ use figment::error::{Actual, Kind};
 use figment::providers::{Env, Format, Serialized, Toml};
 use figment::value::{Dict, Value};
 use serde::de::DeserializeOwned;
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 /// What the names of environment variables that carry configuration begin with.
@@ -41,6 +42,40 @@ pub enum ConfigError {
     /// A key has a value that does not fit, or is not known.
     #[error("{0}")]
     Invalid(String),
+}
+
+/// A setting that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{section}.{key}: {value} is not valid: expected {expected}")]
+pub struct InvalidSetting {
+    /// Which section.
+    pub section: &'static str,
+    /// Which key of it.
+    pub key: &'static str,
+    /// Its value; secrets are not repeated.
+    pub value: String,
+    /// What it should be.
+    pub expected: &'static str,
+}
+
+/// A section of the configuration, by its name.
+#[derive(Debug, Clone, Copy)]
+pub struct Section(pub &'static str);
+
+impl Section {
+    /// What types cannot say of a setting: that it `holds`, or else what is expected.
+    pub fn check(
+        self,
+        holds: bool,
+        key: &'static str,
+        value: impl Display,
+        expected: &'static str,
+    ) -> Result<(), InvalidSetting> {
+        if holds {
+            return Ok(());
+        }
+        Err(InvalidSetting { section: self.0, key, value: value.to_string(), expected })
+    }
 }
 
 /// Reads `file`, if there is one, then the environment over it, into a `T`.

@@ -13,6 +13,9 @@ use crate::error::SimError;
 use crate::hash::Sequence;
 use std::time::Duration;
 
+/// Most tokens that a request may ask for by a modifier: the answer is made as a whole before it is sent.
+const MOST_TOKENS: u32 = 1_000_000;
+
 /// Names that exist without configuration, each failing in one way.
 const FAILING: [&str; 12] = [
     "sim-error-400",
@@ -150,14 +153,16 @@ impl Behaviour {
             ("nousage", None) => self.reports_usage = false,
             ("first", Some(ms)) => self.first_token = Duration::from_millis(u64::from(ms)),
             ("tps", Some(rate)) => self.tokens_per_second = rate,
-            ("tokens", Some(tokens @ 1..)) => (self.min_tokens, self.max_tokens) = (tokens, tokens),
-            ("reasoning", Some(tokens)) => self.reasoning_tokens = tokens,
+            ("tokens", Some(tokens @ 1..=MOST_TOKENS)) => {
+                (self.min_tokens, self.max_tokens) = (tokens, tokens);
+            }
+            ("reasoning", Some(tokens @ ..=MOST_TOKENS)) => self.reasoning_tokens = tokens,
             _ => {
                 return Err(SimError::invalid(
                     "model",
                     format!(
                         "model: the modifier {modifier:?} is not known: expected error-STATUS, hang, stall, cut, garbage, \
-                         nousage, first-MS, tps-N, tokens-N or reasoning-N"
+                         nousage, first-MS, tps-N, tokens-N or reasoning-N, of at most {MOST_TOKENS} tokens"
                     ),
                 ));
             }
@@ -206,6 +211,12 @@ mod tests {
         let error = resolve("sim-small:explode", &[]).unwrap_err();
         assert_eq!(error.status, 400);
         assert!(error.message.contains("explode"));
+        // An answer is made as a whole before it is sent.
+        assert_eq!(resolve("sim-small:tokens-1000000", &[]).unwrap().max_tokens, MOST_TOKENS);
+        for modifier in ["tokens-0", "tokens-1000001", "tokens-4000000000", "reasoning-4000000000"] {
+            let error = resolve("sim-small", &[modifier]).unwrap_err();
+            assert!(error.message.contains("at most 1000000 tokens"), "{}", error.message);
+        }
     }
 
     #[test]

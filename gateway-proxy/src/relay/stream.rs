@@ -106,7 +106,7 @@ impl Opening {
         let app = call.app().clone();
         let (mut understood, mut malformed) = (0, 0);
         loop {
-            let after = app.timeouts.first_byte();
+            let after = app.timeouts.first_byte().min(app.timeouts.total());
             let frame = timeout_at(until, body.frame())
                 .await
                 .map_err(|_| Failure::Timeout { what: "first event", after })?;

@@ -196,6 +196,11 @@ async fn what_the_collector_rejects_of_a_batch_is_not_counted_as_shipped() {
     };
     tokio::time::timeout(Duration::from_secs(10), counted).await.unwrap();
     assert_eq!(gateway.metric("gateway_shipped_records_total").await, Some(0.0));
+    for (tokens, count) in [("input_tokens", 10.0), ("output_tokens", 5.0), ("reasoning_output_tokens", 0.0)]
+    {
+        let metric = format!("gen_ai_client_inference_usage_{tokens}_total");
+        assert_eq!(gateway.metric(&metric).await, Some(count), "{tokens}");
+    }
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! `POST /v1/completions`, the legacy text completion.
 
 use super::chat::StreamOptions;
-use super::{completion_usage, done, event, logprob};
+use super::{Texts, completion_usage, done, event, logprob};
 use crate::ask::{Ask, Stop};
 use crate::error::SimError;
 use crate::log::Usage;
@@ -21,7 +21,7 @@ const DEFAULT_LIMIT: i64 = 16;
 #[derive(Deserialize)]
 struct Request {
     model: String,
-    prompt: Prompt,
+    prompt: Texts,
     #[serde(default)]
     stream: Option<bool>,
     #[serde(default)]
@@ -36,28 +36,6 @@ struct Request {
     logprobs: Option<u64>,
     #[serde(default)]
     echo: Option<bool>,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Prompt {
-    One(String),
-    Many(Vec<String>),
-    Tokens(Vec<u32>),
-    ManyTokens(Vec<Vec<u32>>),
-}
-
-impl Prompt {
-    fn into_texts(self) -> Vec<String> {
-        // Tokens of somebody else's tokenizer cannot be read; one word each keeps their number.
-        let words = |tokens: Vec<u32>| tokens.iter().map(u32::to_string).collect::<Vec<_>>().join(" ");
-        match self {
-            Self::One(text) => vec![text],
-            Self::Many(texts) => texts,
-            Self::Tokens(tokens) => vec![words(tokens)],
-            Self::ManyTokens(lists) => lists.into_iter().map(words).collect(),
-        }
-    }
 }
 
 /// Continues a text.

@@ -1,5 +1,6 @@
 //! `POST /v1/embeddings`: texts that share words get vectors that point the same way.
 
+use super::Texts;
 use crate::config::Kind;
 use crate::error::SimError;
 use crate::hash::{self, Sequence};
@@ -22,32 +23,11 @@ const MOST_INPUTS: usize = 2048;
 #[derive(Deserialize)]
 struct Request {
     model: String,
-    input: Input,
+    input: Texts,
     #[serde(default)]
     encoding_format: Option<String>,
     #[serde(default)]
     dimensions: Option<u32>,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Input {
-    One(String),
-    Many(Vec<String>),
-    Tokens(Vec<u32>),
-    ManyTokens(Vec<Vec<u32>>),
-}
-
-impl Input {
-    fn into_texts(self) -> Vec<String> {
-        let words = |tokens: Vec<u32>| tokens.iter().map(u32::to_string).collect::<Vec<_>>().join(" ");
-        match self {
-            Self::One(text) => vec![text],
-            Self::Many(texts) => texts,
-            Self::Tokens(tokens) => vec![words(tokens)],
-            Self::ManyTokens(lists) => lists.into_iter().map(words).collect(),
-        }
-    }
 }
 
 /// Embeds texts.

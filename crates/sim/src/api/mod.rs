@@ -11,7 +11,7 @@ use crate::hash;
 use crate::log::Usage;
 use crate::playback::Frame;
 use bytes::Bytes;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 /// The build of a backend that does not exist.
@@ -32,6 +32,29 @@ fn event(name: Option<&str>, data: &impl Serialize, tokens: u64) -> Frame {
     }
     bytes.extend_from_slice(b"\n\n");
     Frame { bytes: Bytes::from(bytes), tokens }
+}
+
+/// One text or several, or tokens of one or several.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Texts {
+    One(String),
+    Many(Vec<String>),
+    Tokens(Vec<u32>),
+    ManyTokens(Vec<Vec<u32>>),
+}
+
+impl Texts {
+    fn into_texts(self) -> Vec<String> {
+        // Tokens of somebody else's tokenizer cannot be read; one word each keeps their number.
+        let words = |tokens: Vec<u32>| tokens.iter().map(u32::to_string).collect::<Vec<_>>().join(" ");
+        match self {
+            Self::One(text) => vec![text],
+            Self::Many(texts) => texts,
+            Self::Tokens(tokens) => vec![words(tokens)],
+            Self::ManyTokens(lists) => lists.into_iter().map(words).collect(),
+        }
+    }
 }
 
 /// The event that ends a stream of chunks.
