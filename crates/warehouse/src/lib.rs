@@ -27,7 +27,7 @@ pub use client::{Warehouse, WarehouseConfig};
 pub use error::{Failure, InsertError, WarehouseError};
 pub use reads::consistency::Consistency;
 pub use reads::evaluations::{
-    CallTime, JudgeCall, Retrieval, StoredVerdict, UnjudgedCall, UnjudgedQuery, VerdictPage,
+    CallTime, JudgeCall, Retrieval, SampledCall, StoredVerdict, UnjudgedCall, UnjudgedQuery, VerdictPage,
 };
 pub use reads::outcomes::{ActionCall, FeedbackSum, Spend};
 pub use reads::runs::{

@@ -14,7 +14,7 @@ use contracts::{TenantId, Verdict};
 use control::records::{Annotation, HumanLabel, NewAnnotation};
 use serde::Deserialize;
 use serde_json::json;
-use warehouse::VerdictPage;
+use warehouse::SampledCall;
 
 /// Calls that one request may queue.
 const MOST_SAMPLED: usize = 500;
@@ -22,8 +22,6 @@ const MOST_SAMPLED: usize = 500;
 const MOST_LISTED: u32 = 500;
 /// Characters of a comment.
 const LONGEST_COMMENT: usize = 10_000;
-/// Verdicts among which a sample is looked for.
-const MOST_LOOKED_AT: u32 = 20_000;
 
 /// A call to queue.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
@@ -93,12 +91,12 @@ pub async fn create(
     body: Bytes,
 ) -> Result<Json<Annotation>, Refusal> {
     let request: QueueRequest = parse(&body)?;
-    let verdicts = verdicts(&api, &tenant, &request.trace_id, &request.span_id).await?;
-    let queued = queue(&api, &tenant, &request.queue, &request.trace_id, &request.span_id, &verdicts).await?;
+    let call = (request.trace_id.as_str(), request.span_id.as_str());
+    let queued = queue(&api, &tenant, &request.queue, call, None).await?;
     Ok(Json(queued))
 }
 
-/// Queues calls of a range of time, those whose span's id is smallest: a sample that does not depend on who takes it.
+/// Queues calls of a range of time, taken evenly over it: a sample that does not depend on who takes it.
 #[utoipa::path(post, path = "/v1/annotations/sample", request_body = SampleRequest, responses((status = 200, body = Vec<Object>)))]
 pub async fn sample(
     State(api): State<Api>,
@@ -113,25 +111,14 @@ pub async fn sample(
         ));
     }
     let range = TimeRange { from_ms: request.from_ms, to_ms: request.to_ms };
-    let page = VerdictPage {
-        judges: request.judge.into_iter().collect(),
-        labels: request.labels,
-        before: None,
-        rows: MOST_LOOKED_AT,
-    };
+    let judges: Vec<String> = request.judge.into_iter().collect();
+    let rows = u32::try_from(request.calls).unwrap_or(u32::MAX);
     let scope = TenantScope::one(tenant.clone());
-    let found = api.shared.warehouse.evaluations(&scope, range, &page).await?;
-    let mut calls: Vec<(String, String)> = found
-        .into_iter()
-        .map(|stored| (stored.verdict.subject.span_id, stored.verdict.subject.trace_id))
-        .collect();
-    calls.sort();
-    calls.dedup();
-    calls.truncate(request.calls);
+    let calls = api.shared.warehouse.sample_calls(&scope, range, &judges, &request.labels, rows).await?;
     let mut queued = Vec::with_capacity(calls.len());
-    for (span, trace) in calls {
-        let verdicts = verdicts(&api, &tenant, &trace, &span).await?;
-        queued.push(queue(&api, &tenant, &request.queue, &trace, &span, &verdicts).await?);
+    for SampledCall { trace_id, span_id, start_ns } in calls {
+        let near_ms = Some(start_ns.div_euclid(1_000_000));
+        queued.push(queue(&api, &tenant, &request.queue, (&trace_id, &span_id), near_ms).await?);
     }
     Ok(Json(queued))
 }
@@ -206,23 +193,20 @@ pub async fn agreement(
     Ok(Json(agreement::of(&labelled)))
 }
 
-async fn verdicts(api: &Api, tenant: &TenantId, trace: &str, span: &str) -> Result<Vec<Verdict>, Refusal> {
-    let scope = TenantScope::one(tenant.clone());
-    let stored = api.shared.warehouse.evaluations_of_call(&scope, trace, span, None).await?;
-    // Of our own judges: whoever else says something of the call may call himself as he likes.
-    Ok(stored.into_iter().filter(|stored| stored.source.is_empty()).map(|stored| stored.verdict).collect())
-}
-
+/// `near_ms` (milliseconds since the epoch) tells to within a day when the call started, and makes the reads fast.
 async fn queue(
     api: &Api,
     tenant: &TenantId,
     queue: &str,
-    trace: &str,
-    span: &str,
-    verdicts: &[Verdict],
+    (trace, span): (&str, &str),
+    near_ms: Option<i64>,
 ) -> Result<Annotation, Refusal> {
-    let subject = judge::load(api, tenant, trace, span).await?;
-    let said = |verdict: &Verdict| {
+    let scope = TenantScope::one(tenant.clone());
+    let stored = api.shared.warehouse.evaluations_of_call(&scope, trace, span, near_ms).await?;
+    // Of our own judges: whoever else says something of the call may call himself as he likes.
+    let verdicts = stored.into_iter().filter(|stored| stored.source.is_empty()).map(|stored| stored.verdict);
+    let subject = judge::load(api, tenant, trace, span, near_ms).await?;
+    let said = |verdict: Verdict| {
         json!({"judge": verdict.judge, "version": verdict.version, "score": verdict.score,
                "label": verdict.label, "cost": verdict.cost})
     };
@@ -232,7 +216,7 @@ async fn queue(
         trace_id: trace.to_owned(),
         span_id: span.to_owned(),
         subject: json!({"question": subject.question, "context": subject.context, "answer": subject.answer}),
-        verdicts: verdicts.iter().map(said).collect(),
+        verdicts: verdicts.map(said).collect(),
     };
     Ok(api.shared.judging.annotations().create(new, api.shared.clock.now()).await?)
 }

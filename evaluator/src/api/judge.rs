@@ -225,7 +225,7 @@ async fn subject(
 ) -> Result<Subject, Refusal> {
     match (&request.trace_id, &request.span_id) {
         (Some(trace), Some(span)) => {
-            let read = load(api, &tenant, trace, span);
+            let read = load(api, &tenant, trace, span, None);
             let read = tokio::time::timeout_at(until, read).await;
             read.map_err(|_| {
                 Refusal::unavailable("the call could not be read within the deadline".to_owned())
@@ -236,12 +236,18 @@ async fn subject(
     }
 }
 
-/// A recorded call of the tenant's.
-pub(super) async fn load(api: &Api, tenant: &TenantId, trace: &str, span: &str) -> Result<Subject, Refusal> {
+/// A recorded call of the tenant's; `near_ms` (milliseconds since the epoch) tells to within a day when it started.
+pub(super) async fn load(
+    api: &Api,
+    tenant: &TenantId,
+    trace: &str,
+    span: &str,
+    near_ms: Option<i64>,
+) -> Result<Subject, Refusal> {
     let warehouse = &api.shared.warehouse;
     let scope = TenantScope::one(tenant.clone());
     let missing = || Refusal::not_found(format!("trace {trace:?}, span {span:?}: no such call"));
-    let detail = warehouse.call(&scope, trace, Some(span), None).await?.ok_or_else(missing)?;
+    let detail = warehouse.call(&scope, trace, Some(span), near_ms).await?.ok_or_else(missing)?;
     let start = detail.spans.iter().find(|view| view.span_id == span).map_or(0, |view| view.start_ns);
     let ids = [UnjudgedCall {
         tenant_id: tenant.as_str().to_owned(),

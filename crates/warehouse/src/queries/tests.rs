@@ -31,7 +31,9 @@ fn bind(query: Query, sql: &str) -> Query {
         (_, "Array(String)") => query.param(name, Vec::<String>::new()),
         ("previous_ms" | "from_ms" | "hours_from_ms" | "days_from_ms", _) => query.param(name, FROM_MS),
         ("to_ms" | "days_to_ms" | "hours_to_ms", _) => query.param(name, FROM_MS + 3_600_000),
-        ("from_ns" | "after_ns" | "start_from_ns", _) => query.param(name, FROM_MS * 1_000_000),
+        ("from_ns" | "after_ns" | "start_from_ns" | "judged_ns" | "errors_since_ns", _) => {
+            query.param(name, FROM_MS * 1_000_000)
+        }
         ("to_ns" | "until_ns", _) => query.param(name, (FROM_MS + 3_600_000) * 1_000_000),
         ("before_ns", _) => query.param(name, i64::MAX),
         ("previous_up" | "from_down" | "from_up", _) => query.param(name, FROM_MS / 1000),

@@ -120,6 +120,17 @@ pub struct Retrieval {
     pub retrieval_documents: String,
 }
 
+/// A call of a sample.
+#[derive(Debug, Clone, PartialEq, Eq, clickhouse::Row, Deserialize)]
+pub struct SampledCall {
+    /// Its trace.
+    pub trace_id: String,
+    /// Its span.
+    pub span_id: String,
+    /// Its start, nanoseconds since the epoch.
+    pub start_ns: i64,
+}
+
 #[derive(clickhouse::Row, Deserialize)]
 struct VerdictColumns {
     tenant_id: String,
@@ -177,15 +188,13 @@ impl TryFrom<VerdictColumns> for StoredVerdict {
     }
 }
 
-/// Which page of verdicts.
+/// Which verdicts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct VerdictPage {
     /// Names of judges; empty is any.
     pub judges: Vec<String>,
     /// Labels; empty is any.
     pub labels: Vec<String>,
-    /// Start (nanoseconds), trace and span of the last call of the page before.
-    pub before: Option<(i64, String, String)>,
     /// Most rows.
     pub rows: u32,
 }
@@ -273,7 +282,26 @@ impl Warehouse {
         found.into_iter().map(StoredVerdict::try_from).collect()
     }
 
-    /// A page of verdicts by the start of the judged call, newest first.
+    /// Judged calls of a range of time, at most `rows` of them, evenly over it.
+    pub async fn sample_calls(
+        &self,
+        scope: &TenantScope,
+        range: TimeRange,
+        judges: &[String],
+        labels: &[String],
+        rows: u32,
+    ) -> Result<Vec<SampledCall>, WarehouseError> {
+        let found = self
+            .read(read::SAMPLE_CALLS, Limits::NARROW)
+            .tenants(scope)
+            .range(check_range(range)?)
+            .param("judges", judges)
+            .param("labels", labels)
+            .param("rows", rows);
+        within(found.fetch_all()).await.map_err(failed("take a sample of judged calls"))
+    }
+
+    /// Verdicts by the start of the judged call, newest first.
     pub async fn evaluations(
         &self,
         scope: &TenantScope,
@@ -281,17 +309,12 @@ impl Warehouse {
         page: &VerdictPage,
     ) -> Result<Vec<StoredVerdict>, WarehouseError> {
         let range = check_range(range)?;
-        let greatest = || (i64::MAX, "g".to_owned(), "g".to_owned());
-        let (before_ns, before_trace, before_span) = page.before.clone().unwrap_or_else(greatest);
         let found = self
             .read(read::EVALUATIONS, Limits::TEXT)
             .tenants(scope)
             .range(range)
             .param("judges", &page.judges)
             .param("labels", &page.labels)
-            .param("before_ns", before_ns)
-            .param("before_trace", before_trace)
-            .param("before_span", before_span)
             .param("rows", page.rows);
         let found = within(found.fetch_all::<VerdictColumns>()).await.map_err(failed("read verdicts"))?;
         found.into_iter().map(StoredVerdict::try_from).collect()
