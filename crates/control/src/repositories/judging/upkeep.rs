@@ -22,7 +22,6 @@ impl Judging {
     /// Forgets the chunks of other generations of which no chunk was held after `before`: no evaluator with these judges runs any more.
     /// Back-fills go back to where their calls began.
     pub async fn forget_generations(&self, generation: &str, before: Timestamp) -> Result<u64, ControlError> {
-        let mut tx = self.db.write_unversioned().await?;
         let rows = sqlx::query(
             "SELECT id, stream_id, calls FROM judging_chunks
              WHERE generation <> $1 AND finished_at IS NULL AND planned_at < $2
@@ -30,18 +29,24 @@ impl Judging {
         )
         .bind(generation)
         .bind(before.unix_nanos())
-        .fetch_all(&mut *tx)
+        .fetch_all(self.db.pool())
         .await
         .map_err(failed("look for abandoned chunks"))?;
+        if rows.is_empty() {
+            return Ok(0);
+        }
+        let mut tx = self.db.write_unversioned().await?;
         let mut gone = 0;
         for found in &rows {
             // Somebody may have taken it meanwhile.
-            let deleted = sqlx::query("DELETE FROM judging_chunks WHERE id = $1 AND expires_at <= $2")
-                .bind(row::text(found, "id")?)
-                .bind(before.unix_nanos())
-                .execute(&mut *tx)
-                .await
-                .map_err(failed("forget a chunk"))?;
+            let deleted = sqlx::query(
+                "DELETE FROM judging_chunks WHERE id = $1 AND expires_at <= $2 AND finished_at IS NULL",
+            )
+            .bind(row::text(found, "id")?)
+            .bind(before.unix_nanos())
+            .execute(&mut *tx)
+            .await
+            .map_err(failed("forget a chunk"))?;
             let calls: Vec<ChunkCall> = parsed(found, "calls")?;
             if deleted.rows_affected() > 0
                 && let Some(first_ns) = calls.iter().map(|call| call.1).min()
