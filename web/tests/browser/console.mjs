@@ -132,12 +132,47 @@ const steps = {
     await settled();
     assert.ok(!(await page.content()).includes(secret), "the secret is shown again");
   },
+  async "golden signals say what they are and what they rest on"() {
+    await open("/?range=30d");
+    const tiles = page.locator(".tile");
+    assert.deepEqual(await tiles.locator("dt").allTextContents(), [
+      "Grounding coverage", "Hallucination proxy", "Retrieval hit rate", "Tool error rate", "Dollars per useful action",
+      "Time to first token",
+    ]);
+    const signal = (name) => page.locator(`[data-signal=${name}]`);
+    const [value, note] = [(name) => signal(name).locator(".tile-value").textContent(), (name) => signal(name).locator(".tile-note").textContent()];
+    // What was judged has a share and how many calls stand behind it; of what never happened no number is made up.
+    assert.match(await value("grounding"), /^\d+(\.\d+)?%$/);
+    assert.match(await note("grounding"), /^[1-9]\d* judged calls?$/);
+    assert.match(await value("first-token"), /ms|s$/);
+    assert.deepEqual([await value("retrieval"), await note("retrieval")], ["–", "no retrievals yet"]);
+    assert.deepEqual([await value("dollars"), await note("dollars")], ["–", "no actions yet"]);
+    // The definition shows by pointer and by keyboard, on a narrow screen too, and is on the page for who hears it.
+    for (const viewport of [desktop, phone]) {
+      await page.setViewportSize(viewport);
+      for (const name of ["grounding", "hallucination", "dollars", "first-token"]) {
+        const tip = page.locator(`#${await signal(name).getAttribute("aria-describedby")}`);
+        assert.ok(await tip.isHidden(), `${name} shows its definition unasked`);
+        await signal(name).focus();
+        assert.ok(await tip.isVisible(), `${name} does not show its definition at ${viewport.width}`);
+        const box = await tip.boundingBox();
+        assert.ok(box.x >= 0 && box.x + box.width <= viewport.width, `the definition of ${name} is cut off: ${JSON.stringify(box)}`);
+        await noSideways(`the definition of ${name}`);
+      }
+      await shot(`signals-${viewport.width}`);
+      await page.evaluate(() => document.activeElement.blur());
+    }
+    await page.setViewportSize(desktop);
+    // They follow the filters of the page: of a model whose calls all failed nothing was judged.
+    await open("/?range=30d&model=sim-error-500");
+    assert.deepEqual([await value("grounding"), await note("grounding")], ["–", "no judged calls yet"]);
+  },
   async "live refresh reads again"() {
     if (!hydrated) return;
     await open("/");
-    const again = page.waitForRequest((request) => request.url().includes("/api/v1/overview"));
+    const again = ["overview", "signals"].map((what) => page.waitForRequest((request) => request.url().includes(`/api/v1/${what}`)));
     await page.click("button.live");
-    await again;
+    await Promise.all(again);
     await page.click("button.live");
   },
   async "screenshots, light and dark, wide and narrow"() {

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 #[tokio::test]
 async fn the_console_works_in_a_browser() {
-    let tower = Tower::start().await;
+    let config = tempfile::NamedTempFile::with_suffix(".toml").unwrap();
+    std::fs::write(config.path(), "[evaluator]\nsettle = \"1s\"\npoll = \"200ms\"\n").unwrap();
+    let tower = Tower::start_with(config.path()).await;
     let key = tower.text("/tenant_key").to_owned();
     let tool = json!([{"type": "function", "function": {"name": "get_weather", "parameters":
         {"type": "object", "required": ["city"], "properties": {"city": {"type": "string"}}}}}]);
@@ -18,10 +20,15 @@ async fn the_console_works_in_a_browser() {
         let mut asked = json!({"model": model, "messages": [{"role": "user", "content": text}], "stream": index % 3 == 0});
         if index % 5 == 0 {
             asked["tools"] = tool.clone();
+        } else {
+            asked["control_tower"] = json!({"context": [{"id": "d1", "text": "Oslo is the capital of Norway."}]});
         }
         tower.http.call(&tower.gateway("/v1/chat/completions"), &key, &asked).await;
     }
     tower.wait_for("SELECT count() AS n FROM calls", 24, Duration::from_secs(30)).await;
+    // Every fourth call fails, and every fifth is asked for a tool: the others are answers with a context to rest on.
+    let judged = "SELECT count() AS n FROM evaluations WHERE judge = 'grounding' AND score IS NOT NULL";
+    tower.wait_for(judged, 14, Duration::from_mins(1)).await;
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../web/tests/browser");
     if !folder.join("node_modules/playwright-core").is_dir() {
         let install = ["ci", "--ignore-scripts", "--no-audit", "--no-fund"];
