@@ -33,22 +33,21 @@ pub(crate) async fn sign_in(
     if !origin::is_ours(&headers, state.parts.config.public_url.as_deref()) {
         return back(&form, "origin");
     }
-    if state.throttle.wait_seconds(&form.username, now) > 0 {
+    let Some(begun) = state.throttle.begin(&form.username, now).await else {
         count(&state, "throttled");
         return back(&form, "throttled");
-    }
-    let Ok(_permit) = state.throttle.checking.acquire().await else { return back(&form, "unavailable") };
+    };
     let user = match state.parts.control.users().verify(&form.username, &form.password).await {
         Ok(Some(user)) => user,
         Ok(None) => {
-            state.throttle.missed(&form.username, now);
+            begun.missed(state.parts.clock.now());
             count(&state, "refused");
             tracing::warn!("a sign-in was refused");
             return back(&form, "credentials");
         }
         Err(error) => return failed(&state, &form, &error),
     };
-    state.throttle.passed(&form.username);
+    begun.passed();
     let lasts = Duration::from_secs(u64::from(state.parts.config.session_hours) * 3_600);
     match open_session(&state, &user.id, lasts, now).await {
         Ok(cookie) => {
