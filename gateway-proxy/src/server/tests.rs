@@ -1,3 +1,5 @@
+//! The end of a gateway: nothing that was cut goes unrecorded.
+
 use super::*;
 use crate::call::{Call, Facts};
 use crate::endpoints::CHAT_COMPLETIONS;
