@@ -20,6 +20,8 @@ const POLL: Duration = Duration::from_mins(1);
 
 /// Tenant, queue, judge, version.
 type Labels = [(&'static str, String); 4];
+/// A judge and its alarm, where it has one.
+type Standing = (Labels, Option<String>);
 
 /// How judges stand to people.
 #[derive(Debug, Clone, Default)]
@@ -52,7 +54,7 @@ pub(crate) struct Drift {
     shared: Shared,
     metrics: DriftMetrics,
     /// What was seen of each queue, and which of its judges have an alarm.
-    seen: BTreeMap<(String, String), (LabelledQueue, Vec<(Labels, Option<String>)>)>,
+    seen: BTreeMap<(String, String), (LabelledQueue, Vec<Standing>)>,
 }
 
 impl Drift {
@@ -110,8 +112,8 @@ impl Drift {
         &self,
         (tenant, queue): &(String, String),
         found: &[Agreement],
-        before: &[(Labels, Option<String>)],
-    ) -> Vec<(Labels, Option<String>)> {
+        before: &[Standing],
+    ) -> Vec<Standing> {
         let current = self.shared.registry.versions();
         let is_current = |one: &&Agreement| current.contains(&format!("{}@{}", one.judge, one.version));
         let mut now = Vec::new();

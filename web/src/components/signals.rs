@@ -156,8 +156,8 @@ fn dollars(signals: &Signals) -> Tile {
 fn first_token(signals: &Signals) -> Tile {
     let quantiles = signals.ttft_per_request;
     let attempts = signals.ttft_per_attempt.map_or_else(String::new, |of| {
-        let (p50, p95) = (format::duration(of.p50_ms), format::duration(of.p95_ms));
-        format!("Per attempt: p50 {p50}, p95 {p95}, {}", counted(of.measured, "attempt", "attempts"))
+        let median = format::duration(of.p50_ms);
+        format!("Per attempt: {median}, median of {}", counted(of.measured, "attempt", "attempts"))
     });
     Tile {
         id: "first-token",
@@ -166,11 +166,7 @@ fn first_token(signals: &Signals) -> Tile {
         exact: attempts,
         note: quantiles.map_or_else(
             || String::from("none measured yet"),
-            |of| {
-                let (p95, requests) =
-                    (format::duration(of.p95_ms), counted(of.measured, "request", "requests"));
-                format!("median of {requests}, p95 {p95}")
-            },
+            |of| format!("median of {}", counted(of.measured, "request", "requests")),
         ),
         means: "From the request's last byte in to the first content byte out: the median, exact, over requests with content.",
     }

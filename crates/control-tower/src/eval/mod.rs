@@ -100,17 +100,16 @@ impl Place {
     /// The evaluator's part of the control database: that of the configuration, or else of the data directory.
     async fn judging(&self, config: Option<&Path>) -> anyhow::Result<Judging> {
         let config: TowerConfig = crate::roles::load(config)?;
-        let url = match config.control.url {
-            Some(url) => url,
-            None => {
-                let path = self.data_dir.join("control.db");
-                anyhow::ensure!(
-                    path.exists(),
-                    "there is no control database at {}: give the --data-dir of a tower, or control.url",
-                    path.display()
-                );
-                format!("sqlite://{}", path.display())
-            }
+        let url = if let Some(url) = config.control.url {
+            url
+        } else {
+            let path = self.data_dir.join("control.db");
+            anyhow::ensure!(
+                path.exists(),
+                "there is no control database at {}: give the --data-dir of a tower, or control.url",
+                path.display()
+            );
+            format!("sqlite://{}", path.display())
         };
         Judging::open(&url).await.context("open the control database")
     }
