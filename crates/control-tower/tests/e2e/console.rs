@@ -21,7 +21,8 @@ async fn the_console_works_in_a_browser() {
         if index % 5 == 0 {
             asked["tools"] = tool.clone();
         } else {
-            asked["control_tower"] = json!({"context": [{"id": "d1", "text": "Oslo is the capital of Norway."}]});
+            asked["control_tower"] =
+                json!({"context": [{"id": "d1", "text": "Oslo is the capital of Norway."}]});
         }
         tower.http.call(&tower.gateway("/v1/chat/completions"), &key, &asked).await;
     }

@@ -160,7 +160,7 @@ fn idle_time_of_own_servers_is_what_is_left_of_their_hours() {
             Charge::Gpu(price) => {
                 Charge::Gpu(GpuPrice { usd_per_gpu_hour: dollars.parse().unwrap(), ..price.clone() })
             }
-            other => other.clone(),
+            tokens @ Charge::Tokens(_) => tokens.clone(),
         },
         ..entry.clone()
     };
