@@ -2,7 +2,7 @@
 //!
 //! It has two halves that meet on ClickHouse's HTTP interface. [`engine`] runs the embedded engine, in a process of its
 //! own; [`Warehouse`] is the client, and it does not know whether that engine, a server or a cluster answers. All SQL is in
-//! `queries/`: `schema/NNNN_name.sql` are the migrations, `read/*.sql` the reads; every file is embedded here and run
+//! `queries/`: `schema/NNNN_name.sql` are the migrations, `read/*.sql` the reads, `parts/*.sql` what several of them begin with; every file is embedded here and run
 //! against the real engine by the tests.
 //!
 //! Two tables are written, `spans` and `events` (log records). Materialized views make the rest from each inserted block: of spans `calls` (one narrow

@@ -46,7 +46,7 @@ pub struct ModelConfig {
     /// Of self-consistency: how often the question is asked again.
     #[serde(default = "three")]
     pub samples: u32,
-    /// What it may spend a day.
+    /// What it may spend a day (UTC), all evaluators together; an offline run may spend as much for itself.
     pub budget_usd: Usd,
     /// What one call may cost at most; reserved until the true cost is known.
     #[serde(default = "a_cent")]
