@@ -39,7 +39,7 @@ def lines(text):
     return [line for line in text.split("\n") if line.strip()]
 
 
-def read(data, features):
+def read_all(data, features):
     opened = gzip.open(data, "rb") if data.endswith(".gz") else open(data, "rb")
     with opened as file:
         rows = [json.loads(line) for line in lines(file.read().decode())]
@@ -47,7 +47,11 @@ def read(data, features):
         found = [json.loads(line) for line in lines(file.read().decode())]
     head, found = found[0], found[1:]
     assert len(rows) == len(found), "features were made from another file"
-    claims = [np.array(row["claims"], dtype=np.float32) for row in found]
+    return head, rows, [np.array(row["claims"], dtype=np.float32) for row in found]
+
+
+def read(data, features):
+    head, rows, claims = read_all(data, features)
     kept = [i for i, row in enumerate(rows) if row["dataset"] not in ONE_CLASS and len(claims[i])]
     return head, [rows[i] for i in kept], [claims[i] for i in kept]
 

@@ -6,6 +6,7 @@ use super::evidence::{Index, Unit, float};
 use super::features::{self, Comparison, NAMES, compare};
 use super::head::{Head, Weights};
 use super::meaning::{self, Meaning};
+use super::pairing::{self, Candidate, Pair};
 use super::split::{self, Piece};
 use super::types::{Assessment, Claim, ClaimKind, Evidence, Reason, Stage, Subject};
 use super::words::{Keys, Reading, Sort, Word, words};
@@ -70,6 +71,8 @@ pub struct Features {
     pub claims: Vec<Vec<f32>>,
     /// Bytes of each claim in the answer.
     pub ranges: Vec<Range<usize>>,
+    /// What a cross-encoder would read of each claim; `None` where the answer's budget is spent.
+    pub pairs: Vec<Option<Pair>>,
 }
 
 impl Detector {
@@ -103,7 +106,9 @@ impl Detector {
         let index = Index::new(subject.context, subject.question, &mut keys);
         let cited = citations(subject.answer, subject.context);
         let compared = self.compare_all(subject.answer, &cited, &index, &mut keys, None);
-        let mut out = Features { claims: Vec::new(), ranges: Vec::new() };
+        let candidates = candidates(&compared, head().map(|head| &head.lexical));
+        let pairs = pairing::pairs(subject.answer, subject.context, &index, &candidates);
+        let mut out = Features { claims: Vec::new(), ranges: Vec::new(), pairs };
         for one in &compared {
             let Some(found) = &one.found else { continue };
             let mut row = found.features.to_vec();
@@ -203,6 +208,16 @@ impl Detector {
         }
         Some(risks)
     }
+}
+
+/// The claims that were compared, with their risk by words alone.
+fn candidates<'a>(compared: &'a [Compared], weights: Option<&Weights>) -> Vec<Candidate<'a>> {
+    let candidate = |one: &'a Compared| {
+        let found = one.found.as_ref()?;
+        let risk = weights.map_or(0.5, |weights| weights.risk(&found.features));
+        Some(Candidate { piece: &one.piece, words: &one.words, found, risk })
+    };
+    compared.iter().filter_map(candidate).collect()
 }
 
 fn is_over(deadline: Option<Instant>) -> bool {

@@ -16,6 +16,9 @@ pub(crate) struct Unit {
     pub(crate) range: Range<usize>,
     /// Bytes in the passage to read it in full: with the key before a field's value.
     pub(crate) read: Range<usize>,
+    /// Bytes in the passage of the heads and keys that it is read with, and whether they are keys.
+    pub(crate) frame: Vec<Range<usize>>,
+    pub(crate) keyed: bool,
     /// Its words' positions in [`Index::stream`], the frame's first.
     pub(crate) at: Range<usize>,
 }
@@ -87,7 +90,14 @@ impl Index {
         self.unit_of.resize(self.stream.len(), unit);
         let key = piece.frame.first().filter(|key| piece.keyed && key.end <= piece.range.start);
         let read = key.map_or(piece.range.start, |key| key.start)..piece.range.end;
-        self.units.push(Unit { passage, range: piece.range.clone(), read, at: start..self.stream.len() });
+        self.units.push(Unit {
+            passage,
+            range: piece.range.clone(),
+            read,
+            frame: piece.frame.clone(),
+            keyed: piece.keyed,
+            at: start..self.stream.len(),
+        });
     }
 
     fn finish(&mut self, keys: &mut Keys) {

@@ -58,6 +58,8 @@ pub(crate) struct Comparison {
     pub(crate) best: Option<usize>,
     /// The units that share most with the claim, the best first.
     pub(crate) closest: Vec<usize>,
+    /// The units to read beside the claim, those that say most about it first.
+    pub(crate) chosen: Vec<usize>,
     /// The claim's names, numbers and dates that its evidence lacks, by index into the claim's words.
     pub(crate) missing: Vec<usize>,
 }
@@ -96,7 +98,11 @@ pub(crate) fn compare(claim: &[Word], text: &str, index: &Index, keys: &mut Keys
     let best_share = covered_by(&content, |key| view.best.contains(&key)) / total;
     set("covered_best", best_share);
     set("covered_window", covered_by(&content, |key| view.window_set.contains(&key)) / total);
-    let three = greedy(&content, &scores, index, total);
+    let (three, mut chosen) = greedy(&content, &scores, index, total);
+    // A sentence's pronouns stand for names in the one before it.
+    chosen.extend(best.into_iter().flat_map(|best| neighbours(best, [-1, 1], index)));
+    chosen.extend(scores.iter().take(2 * CLOSEST).map(|(unit, _)| *unit));
+    chosen.extend(best.into_iter().flat_map(|best| neighbours(best, [2, -2], index)));
     set("covered_three", three);
     set("spread", covered - three);
     set("outside_best", (covered - best_share).max(0.0));
@@ -123,7 +129,7 @@ pub(crate) fn compare(claim: &[Word], text: &str, index: &Index, keys: &mut Keys
         .map(|k| k.at)
         .collect();
     let closest = scores.iter().take(CLOSEST).map(|(unit, _)| *unit).collect();
-    Comparison { features, best, closest, missing }
+    Comparison { features, best, closest, chosen, missing }
 }
 
 /// A word of the claim that carries meaning.
@@ -203,8 +209,16 @@ fn covered_by(content: &[Known<'_>], has: impl Fn(u32) -> bool) -> f64 {
     content.iter().filter(|k| has(k.key)).map(|k| k.weight * k.grade.max(0.5)).sum()
 }
 
-/// What the three units cover together that cover most.
-fn greedy(content: &[Known<'_>], scores: &[(usize, f64)], index: &Index, total: f64) -> f64 {
+/// The units at these distances from one, within its passage.
+fn neighbours(unit: usize, at: [isize; 2], index: &Index) -> impl Iterator<Item = usize> {
+    let passage = move |unit: usize| index.units.get(unit).map(|unit| unit.passage);
+    let near = at.into_iter().filter_map(move |at| unit.checked_add_signed(at));
+    near.filter(move |near| passage(*near) == passage(unit))
+}
+
+/// What the three units cover together that cover most, and which they are.
+fn greedy(content: &[Known<'_>], scores: &[(usize, f64)], index: &Index, total: f64) -> (f64, Vec<usize>) {
+    let mut chosen = Vec::new();
     let mut open: Vec<&Known<'_>> = content.iter().filter(|k| k.grade > 0.6).collect();
     let mut sum = 0.0;
     for _ in 0..3 {
@@ -223,8 +237,11 @@ fn greedy(content: &[Known<'_>], scores: &[(usize, f64)], index: &Index, total: 
         let words = index.words_of(unit);
         open.retain(|k| !words.iter().any(|w| w.key == k.key));
         sum += gained;
+        if chosen.is_empty() || gained > 0.0 {
+            chosen.push(unit);
+        }
     }
-    sum / total
+    (sum / total, chosen)
 }
 
 fn sequences(claim: &[Word], index: &Index, set: &mut impl FnMut(&str, f64)) {

@@ -15,6 +15,7 @@ mod json;
 mod lists;
 mod meaning;
 mod numbers;
+mod pairing;
 mod split;
 mod stem;
 #[cfg(test)]
@@ -23,4 +24,5 @@ mod types;
 mod words;
 
 pub use detector::{Detector, DetectorOptions, Features, ModelFault};
+pub use pairing::Pair;
 pub use types::{Assessment, Claim, ClaimKind, Evidence, Passage, Reason, Stage, Subject};

@@ -129,6 +129,51 @@ fn after_the_deadline_claims_are_listed_without_judgement() {
 }
 
 #[test]
+fn an_answer_is_read_within_its_budget_and_the_riskiest_claims_first() {
+    let copied =
+        "She won the Nobel Prize in Physics in 1903 together with Pierre Curie and Henri Becquerel. ";
+    let answer =
+        format!("{}Tomatoes need sunshine and plenty of water in their first weeks.", copied.repeat(400));
+    let context = [Passage { id: "", text: CONTEXT }];
+    let subject = Subject { question: None, context: &context, answer: &answer };
+    let features = Detector::new(DetectorOptions { max_claims: 1_000, ..DetectorOptions::default() })
+        .features(&subject)
+        .unwrap();
+    let read: usize =
+        features.pairs.iter().flatten().map(|pair| pair.claim.len() + pair.evidence.len()).sum();
+    assert!(read < 52_000, "{read}");
+    assert!(features.pairs.iter().any(Option::is_none), "the budget is for fewer claims than these");
+    let last = features.pairs.last().unwrap().as_ref().unwrap();
+    assert!(last.claim.starts_with("Tomatoes"), "{last:?}");
+}
+
+#[test]
+fn evidence_is_the_part_of_the_context_that_speaks_of_the_claim() {
+    let filler = "Nothing of this has to do with anything that anybody asked about here. ".repeat(40);
+    let context = format!("{filler}The bridge over the Elbe was opened in 1893 by the king. {filler}");
+    let subject = |answer| Subject { question: None, context: &[], answer };
+    let passages = [Passage { id: "", text: &context }];
+    let of = |answer| {
+        let subject = Subject { context: &passages, ..subject(answer) };
+        Detector::default().features(&subject).unwrap().pairs.remove(0).unwrap()
+    };
+    let pair = of("The king opened the bridge over the Elbe in 1890.");
+    assert!(pair.evidence.contains("The bridge over the Elbe was opened in 1893 by the king."), "{pair:?}");
+    assert!(pair.evidence.len() < 600, "{pair:?}");
+    let none = Detector::default().features(&subject("The king opened the bridge.")).unwrap();
+    assert_eq!(none.pairs[0].as_ref().unwrap().evidence, "");
+}
+
+#[test]
+fn fields_are_read_with_their_keys() {
+    let context = "{\"name\": \"Finch\", \"attributes\": {\"OutdoorSeating\": false, \"WiFi\": \"free\"}}";
+    let passages = [Passage { id: "", text: context }];
+    let subject = Subject { question: None, context: &passages, answer: "It has outdoor seating." };
+    let pair = Detector::default().features(&subject).unwrap().pairs.remove(0).unwrap();
+    assert!(pair.evidence.contains("Outdoor Seating: attributes: false"), "{pair:?}");
+}
+
+#[test]
 fn a_megabyte_of_anything_is_taken() {
     let deep = format!("{}{}", "[{\"a\":".repeat(80_000), "1");
     let table = "| a | b |\n".repeat(50_000);
@@ -163,6 +208,17 @@ proptest! {
     #[test]
     fn any_text_is_split_on_character_boundaries(answer in "\\PC{0,200}", context in "\\PC{0,200}") {
         sound(&answer, &assess(&context, &answer), &context);
+    }
+
+    #[test]
+    fn any_text_is_paired_within_bounds(answer in "\\PC{0,200}", context in "\\PC{0,900}") {
+        let passages = [Passage { id: "", text: &context }];
+        let subject = Subject { question: None, context: &passages, answer: &answer };
+        let found = Detector::default().features(&subject).unwrap();
+        prop_assert_eq!(found.pairs.len(), found.claims.len());
+        for pair in found.pairs.iter().flatten() {
+            prop_assert!(!pair.claim.is_empty() && pair.claim.len() <= 500 && pair.evidence.len() <= 1_500);
+        }
     }
 
     #[test]
