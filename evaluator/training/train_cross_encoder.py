@@ -22,7 +22,6 @@ processor has it. The seed is fixed; sums over threads and devices round differe
 import argparse
 import gzip
 import json
-import math
 import os
 import time
 import zlib
