@@ -9,7 +9,8 @@ use std::time::Duration;
 #[tokio::test]
 async fn the_console_works_in_a_browser() {
     let config = tempfile::NamedTempFile::with_suffix(".toml").unwrap();
-    std::fs::write(config.path(), "[evaluator]\nsettle = \"1s\"\npoll = \"200ms\"\n").unwrap();
+    std::fs::write(config.path(), "[evaluator]\nsettle = \"1s\"\npoll = \"200ms\"\nlookback = \"1m\"\n")
+        .unwrap();
     let tower = Tower::start_with(config.path()).await;
     let key = tower.text("/tenant_key").to_owned();
     let tool = json!([{"type": "function", "function": {"name": "get_weather", "parameters":

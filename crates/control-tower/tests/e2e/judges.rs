@@ -6,8 +6,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 
 const CALLS: usize = 6;
-/// A call that a busy machine brings in later than `settle` is found by looking back, within three minutes.
-const WITHIN: Duration = Duration::from_mins(4);
+const WITHIN: Duration = Duration::from_mins(2);
 /// Calls that are not judged, once all are that should be: those of judges.
 const BY_JUDGES: &str = "FROM calls WHERE trace_id NOT IN (SELECT trace_id FROM evaluations)";
 
@@ -23,7 +22,8 @@ async fn what_people_labelled_is_run_again_by_configured_judges_and_their_cost_c
     // One asks a model twice, through the gateway, one is a command that says what it costs.
     std::fs::write(
         file.path(),
-        "[evaluator]\nsettle = \"3s\"\npoll = \"200ms\"\n\
+        // A call that a busy machine brings in later than `settle` is found by looking back, every twentieth of `lookback`.
+        "[evaluator]\nsettle = \"1s\"\npoll = \"200ms\"\nlookback = \"1m\"\n\
          [evaluator.judges]\nenabled = [\"refusal\"]\n\
          [[evaluator.judges.models]]\nname = \"steady\"\nkind = \"self_consistency\"\nmodel = \"sim-small\"\nsamples = 2\n\
          budget_usd = \"1\"\n\
