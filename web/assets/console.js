@@ -90,7 +90,7 @@
       const axis = { stroke: ink, font: `11px ${getComputedStyle(this).fontFamily}`, ticks: { show: false }, grid: { stroke: line, width: 1 } };
       return {
         ...this.size(),
-        padding: [8, 6, 0, 0],
+        padding: [8, 18, 0, 0],
         legend: { show: false },
         cursor: { y: false, points: { size: 6 }, drag: { x: true, y: false, setScale: false } },
         select: { show: true },

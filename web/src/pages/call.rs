@@ -62,16 +62,19 @@ fn content(detail: CallDetail, me: &Me) -> AnyView {
             <Waterfall spans=detail.spans.clone() call=call_span/>
         </section>
         <div class="two">
-            <section class="card">
-                <h2>"Conversation"</h2>
-                {has_input.then(|| view! { <Messages messages=input/> })}
-                {has_output.then(|| view! { <h3 class="divider">"Answer"</h3><Messages messages=output/> })}
-                {(!has_input && !has_output).then(|| view! {
-                    <p class="quiet-note">
-                        "No content was recorded: this tenant keeps metadata only, or the call failed before it was read."
-                    </p>
-                })}
-            </section>
+            <div class="stack">
+                <section class="card">
+                    <h2>"Conversation"</h2>
+                    {has_input.then(|| view! { <Messages messages=input/> })}
+                    {has_output.then(|| view! { <h3 class="divider">"Answer"</h3><Messages messages=output/> })}
+                    {(!has_input && !has_output).then(|| view! {
+                        <p class="quiet-note">
+                            "No content was recorded: this tenant keeps metadata only, or the call failed before it was read."
+                        </p>
+                    })}
+                </section>
+                {(!detail.verdicts.is_empty()).then(|| view! { <Verdicts detail=detail.clone()/> })}
+            </div>
             <div class="stack side">
                 {cost}
                 {facts(&detail)}
@@ -83,7 +86,6 @@ fn content(detail: CallDetail, me: &Me) -> AnyView {
                 })}
             </div>
         </div>
-        {(!detail.verdicts.is_empty()).then(|| view! { <Verdicts detail=detail.clone()/> })}
         <section class="card spans">
             <h2>"Recorded attributes"</h2>
             {spans}
