@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
+use tokio_util::task::TaskTracker;
 use warehouse::{Warehouse, WarehouseConfig};
 
 /// How often the control database is asked for changes.
@@ -56,6 +57,7 @@ pub async fn run(
         warehouse: warehouse.clone(),
         judging,
         snapshots,
+        spending: TaskTracker::new(),
     };
     tracing::info!(
         address = %listener.local_addr()?,
@@ -65,6 +67,7 @@ pub async fn run(
     tokio::spawn(watch(warehouse, health.component("store"), shutdown.clone()));
     tokio::spawn(Drift::new(shared.clone(), drift).run(shutdown.clone()));
     let workers = if config.online { start(&shared, &shutdown) } else { Vec::new() };
+    let spending = shared.spending.clone();
     let options = ServeOptions { drain_deadline: config.drain_deadline, ..ServeOptions::default() };
     let service = api::router(Api::new(shared.clone())).merge(runtime::health::router(health, metrics));
     // What had to be cut is in the log already.
@@ -76,6 +79,9 @@ pub async fn run(
             abort.abort();
         }
     }
+    spending.close();
+    // What is not written by then is known to the log and to budgets.
+    let _ = tokio::time::timeout(config.drain_deadline, spending.wait()).await;
     Ok(())
 }
 

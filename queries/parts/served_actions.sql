@@ -94,13 +94,14 @@ judged AS
     SELECT tenant_id, trace_id, span_id, sum(cost) AS judges_cost
     FROM
     (
-        SELECT tenant_id, trace_id, span_id, judge, version, max(cost) AS cost
+        -- Verdicts of one judge on one call differ by when they were reached; one that was written twice has the same.
+        SELECT tenant_id, trace_id, span_id, judge, version, judged_at, max(cost) AS cost
         FROM evaluations
         WHERE tenant_id IN {tenants:Array(String)} AND source = ''
           AND call_time >= fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC') - INTERVAL 31 DAY
           AND call_time < fromUnixTimestamp64Milli({to_ms:Int64}, 'UTC') + INTERVAL 31 DAY
           AND trace_id IN (SELECT arrayJoin(trace_ids))
-        GROUP BY tenant_id, trace_id, span_id, judge, version
+        GROUP BY tenant_id, trace_id, span_id, judge, version, judged_at
     )
     GROUP BY tenant_id, trace_id, span_id
 )

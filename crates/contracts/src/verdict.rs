@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 
 /// Name of the event that carries a verdict (OpenTelemetry GenAI).
 pub const EVENT_NAME: &str = "gen_ai.evaluation.result";
+/// Name of the event that carries what judging cost where no verdict is kept that says so; its attributes are those of a verdict.
+pub const COST_EVENT_NAME: &str = "control_tower.judging.cost";
 
 /// One judge's opinion of one call.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -120,6 +120,7 @@ pub(crate) const MIGRATIONS: &[Migration] = migrations! {
     10 = "0010_outcomes.sql",
     11 = "0011_eval_runs.sql",
     12 = "0012_calls_by_end.sql",
+    13 = "0013_judging_costs.sql",
 };
 
 /// The table of applied migrations, created before any of them.

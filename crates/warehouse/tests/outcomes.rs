@@ -158,6 +158,38 @@ impl Month {
         });
     }
 
+    /// What judges were paid beside the verdicts on calls; and the same as a tenant could send it, which is nothing to us.
+    fn judging(&mut self, at: &Where<'_>, cost: i128) {
+        for (id, key_id, service) in [
+            ("paid", EVALUATOR_KEY, "control-tower-evaluator"),
+            ("forged", "", "control-tower-evaluator"),
+            ("forged-by-key", "key-1", ""),
+        ] {
+            self.events.push(EventRow {
+                tenant_id: at.tenant.into(),
+                time: at.at_ms * 1_000_000,
+                event_id: format!("{id}-{}", at.trace),
+                event_name: "control_tower.judging.cost".into(),
+                key_id: key_id.into(),
+                service_name: service.into(),
+                attributes: pairs(&[
+                    ("gen_ai.evaluation.name", "helpfulness"),
+                    ("control_tower.evaluation.version", "1"),
+                    ("control_tower.evaluation.cost", &Usd::from_picos(cost).to_string()),
+                    ("control_tower.route", at.route),
+                    ("gen_ai.request.model", at.model),
+                ]),
+                retention_days: 3650,
+                ..EventRow::default()
+            });
+        }
+        for (dimension, name) in
+            [("total", ""), ("tenant", at.tenant), ("route", at.route), ("model", at.model), ("arm", "")]
+        {
+            self.truth.entry((dimension, name.to_owned())).or_default().overhead += cost;
+        }
+    }
+
     /// Adds to what is true of everything that the place is in.
     fn true_of(&mut self, at: &Where<'_>, add: impl Fn(&mut Truth)) {
         for (dimension, name) in [
@@ -182,6 +214,9 @@ impl Month {
             model: ["small", "large"][usize::try_from(draw.below(2)).unwrap()],
             arm: ["a", "b"][usize::try_from(draw.below(2)).unwrap()],
         };
+        if number.is_multiple_of(500) {
+            self.judging(&at, 2_000_000_001 + i128::from(number));
+        }
         let answers = 1 + draw.below(3);
         let mut made = vec![self.call(&at, true, draw)];
         made.extend((0..answers).map(|_| self.call(&at, false, draw)));

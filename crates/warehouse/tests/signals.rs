@@ -130,8 +130,8 @@ async fn each_signal_is_what_its_definition_says() {
     near(Some(request.p50_ms), 200.0);
     near(Some(request.p95_ms), 290.0);
     near(Some(attempt.p50_ms), 100.0);
-    // Two calls of 0.003 dollars; the first was judged twice and the second once, at 0.001 dollars each.
-    assert_eq!(signals.dollars_per_useful_action, Some("0.009".parse::<Usd>().unwrap()));
+    // Two calls of 0.003 dollars; the first was judged three times, twice by the same judge, and the second once, at 0.001 dollars each.
+    assert_eq!(signals.dollars_per_useful_action, Some("0.010".parse::<Usd>().unwrap()));
     assert_eq!((signals.actions, signals.useful_actions), (2, 1));
 
     // The same over calls of one model: the one with verdicts 0.2 and 0.5, three of four tool executions, and the useful action.
@@ -144,7 +144,7 @@ async fn each_signal_is_what_its_definition_says() {
     assert_eq!((signals.hallucination_judged, signals.retrievals, signals.tools), (1, 2, 3));
     let (request, attempt) = (signals.ttft_per_request.unwrap(), signals.ttft_per_attempt.unwrap());
     assert_eq!((request.measured, attempt.measured), (1, 1));
-    assert_eq!(signals.dollars_per_useful_action, Some("0.005".parse::<Usd>().unwrap()));
+    assert_eq!(signals.dollars_per_useful_action, Some("0.006".parse::<Usd>().unwrap()));
     assert_eq!((signals.actions, signals.useful_actions), (1, 1));
     // A filter that picks no call leaves nothing, whatever it asks for.
     for filter in [

@@ -4,6 +4,8 @@ use super::auth::Caller;
 use super::errors::Refusal;
 use super::{Api, parse};
 use crate::judges::{self, Judge, JudgeError, Passage, Subject, ToolCall, recorded};
+use crate::online::Shared;
+use crate::online::events::{cost_alone, event};
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
@@ -13,8 +15,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
-use warehouse::UnjudgedCall;
+use warehouse::{EventRow, JudgeCall, UnjudgedCall};
 
 /// What to judge: a call that was recorded, by its ids, or everything in the request itself.
 #[derive(Debug, Default, Deserialize, utoipa::ToSchema)]
@@ -187,7 +190,7 @@ fn deadline(api: &Api, request: &EvaluateRequest) -> Result<Duration, Refusal> {
 }
 
 /// One judge's verdict, within the deadline. Judges that compute do so off the threads that serve, as many at a time as there are
-/// cores; one that is too late is not waited for, but keeps its core until it is done.
+/// cores. One that is too late is not waited for, but comes to its end: what it has asked for is paid for, and is written down.
 async fn ask(
     api: Api,
     judge: Arc<dyn Judge>,
@@ -198,22 +201,62 @@ async fn ask(
     let name = judge.name().to_owned();
     let failed = |reason: String| JudgeError::Failed { judge: name.clone(), reason, retryable: false };
     let work = async {
-        if judge.is_remote() {
-            return judges::ask(judge.as_ref(), &subject).await;
-        }
-        let core = api.cores.clone().acquire_owned().await.map_err(|error| failed(error.to_string()))?;
-        let handle = tokio::runtime::Handle::current();
-        let computed = tokio::task::spawn_blocking(move || {
-            let verdict = handle.block_on(judges::ask(judge.as_ref(), &subject));
-            drop(core);
-            verdict
-        });
-        computed.await.map_err(|error| failed(error.to_string()))?
+        let room = if judge.is_remote() { &api.remote } else { &api.cores };
+        let room = room.clone().acquire_owned().await.map_err(|error| failed(error.to_string()))?;
+        let work = tokio::spawn(judged(api.shared.clone(), judge, subject, room));
+        work.await.map_err(|error| failed(error.to_string()))?
     };
     match tokio::time::timeout_at(until, work).await {
         Ok(verdict) => verdict,
         Err(_) => Err(JudgeError::Deadline { judge: name.clone(), millis: started.elapsed().as_millis() }),
     }
+}
+
+/// The verdict, and its cost written down, if it has any: a verdict that was asked for is not kept.
+async fn judged(
+    shared: Shared,
+    judge: Arc<dyn Judge>,
+    subject: Arc<Subject>,
+    _room: OwnedSemaphorePermit,
+) -> Result<Verdict, JudgeError> {
+    let name = judge.name().to_owned();
+    let failed = |reason: String| JudgeError::Failed { judge: name, reason, retryable: false };
+    // Before anything is paid.
+    let id = match control::secrets::random_hex::<16>() {
+        Ok(id) => id,
+        Err(error) => return Err(failed(error.to_string())),
+    };
+    let reached = if judge.is_remote() {
+        judges::ask(judge.as_ref(), &subject).await
+    } else {
+        let handle = tokio::runtime::Handle::current();
+        let (judge, subject) = (judge.clone(), subject.clone());
+        let look = move || handle.block_on(judges::ask(judge.as_ref(), &subject));
+        let computed = tokio::task::spawn_blocking(look).await;
+        computed.unwrap_or_else(|error| Err(failed(error.to_string())))
+    };
+    let cost = reached.as_ref().map_or_else(JudgeError::cost, |verdict| verdict.cost);
+    let paid = Verdict { cost, ..subject.verdict(judge.as_ref(), None, "") };
+    let cost = cost_of_asking(&shared, &paid, &subject, &id);
+    shared.spend(cost.into_iter().collect(), format!("judging-costs-{id}"));
+    reached
+}
+
+fn cost_of_asking(shared: &Shared, paid: &Verdict, subject: &Subject, id: &str) -> Option<EventRow> {
+    let reference = &subject.reference;
+    let call = JudgeCall {
+        tenant_id: reference.tenant.to_string(),
+        trace_id: reference.trace_id.clone(),
+        span_id: reference.span_id.clone(),
+        response_id: reference.response_id.clone(),
+        route: subject.route.clone(),
+        request_model: subject.model.clone(),
+        retention_days: shared.retention_days(reference.tenant.as_str()),
+        ..JudgeCall::default()
+    };
+    let now = shared.clock.now();
+    let cost = cost_alone(event(paid, &call, now), now)?;
+    Some(EventRow { event_id: format!("asked:{id}"), ..cost })
 }
 
 /// The subject of a request.

@@ -20,6 +20,8 @@ use tokio::sync::Semaphore;
 
 /// Most bytes of a request: an answer with its context.
 const MAX_BODY: usize = 4 * 1024 * 1024;
+/// Judges that ask somebody else at a time, for all requests; who comes when all are out waits within its deadline.
+const MAX_REMOTE: usize = 64;
 
 /// What handlers share.
 #[derive(Debug, Clone)]
@@ -28,13 +30,15 @@ pub struct Api {
     pub shared: Shared,
     /// Judging that computes takes a core each; who comes when all are busy waits within its deadline.
     cores: Arc<Semaphore>,
+    /// Judging that asks somebody else is held to so many at a time.
+    remote: Arc<Semaphore>,
 }
 
 impl Api {
     /// Over what the workers use too.
     pub fn new(shared: Shared) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        Self { shared, cores: Arc::new(Semaphore::new(cores)) }
+        Self { shared, cores: Arc::new(Semaphore::new(cores)), remote: Arc::new(Semaphore::new(MAX_REMOTE)) }
     }
 }
 

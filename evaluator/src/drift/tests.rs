@@ -60,6 +60,7 @@ impl Stage {
             clock: Clock::manual(Timestamp::from_unix_seconds(NOW)),
             metrics: OnlineMetrics::default(),
             process: "one".to_owned(),
+            spending: tokio_util::task::TaskTracker::new(),
         };
         Self { shared, labelled: 0, _dir: dir }
     }

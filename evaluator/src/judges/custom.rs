@@ -114,6 +114,9 @@ impl Custom {
         if answer.score.is_some_and(|score| !score.is_finite()) {
             return Err(self.failed("its score is not a number", false));
         }
+        if answer.cost < Usd::ZERO {
+            return Err(self.failed(format!("its cost is {}, expected 0 or more", answer.cost), false));
+        }
         let label = answer.label.unwrap_or_default();
         Ok(Verdict {
             explanation: answer.explanation,
@@ -126,7 +129,7 @@ impl Custom {
     async fn post(&self, url: &str, asked: &Value) -> Result<Value, JudgeError> {
         let uri: Uri = url.parse().map_err(|_| self.failed("its URL cannot be used", false))?;
         let answer = self.wire.post(&uri, &[], asked, self.config.timeout, MAX_ANSWER).await;
-        answer.map(|(_, value)| value).map_err(|error| error.of(&self.config.name))
+        answer.map(|answer| answer.value).map_err(|error| error.of(&self.config.name))
     }
 
     async fn command(&self, asked: &Value) -> Result<Value, JudgeError> {
@@ -243,6 +246,7 @@ mod tests {
         assert_eq!(by(r#"echo '{"label": "x"}'"#, long).await.unwrap().score, None);
         for (script, expected) in [
             ("echo '{}'", "neither score nor label"),
+            (r#"echo '{"score": 1, "cost": "-0.5"}'"#, "cost is -0.5"),
             ("echo no", "not JSON"),
             ("exit 3", "exit status: 3"),
             ("yes | head -c 400000", "larger than"),

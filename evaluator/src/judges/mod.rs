@@ -105,7 +105,7 @@ pub enum JudgeError {
         reason: String,
     },
     /// It reached no verdict, and had paid for answers by then.
-    #[error("{error}")]
+    #[error("{error} ({cost} USD paid)")]
     Paid {
         /// What they cost.
         cost: Usd,

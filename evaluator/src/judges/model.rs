@@ -5,7 +5,7 @@
 //! [`super::budget`].
 
 use super::budget::{Budget, Ledger};
-use super::wire::{Wire, WireError};
+use super::wire::{Answer, Wire, WireError};
 use super::{Judge, JudgeError, Judging, Subject};
 use crate::config::{InvalidConfig, check};
 use contracts::{Timestamp, Usd, Verdict};
@@ -163,22 +163,24 @@ impl ModelJudge {
             (HeaderName::from_static("x-control-tower-purpose"), HeaderValue::from_static("judge")),
         ];
         let answer = self.gateway.wire.post(&self.gateway.uri, &headers, &body, PATIENCE, MAX_ANSWER).await;
-        let (headers, value) = match answer {
-            Ok(answer) => answer,
-            Err(error) => {
-                // What was refused, or never sent, cost nothing. Whatever else went wrong may have cost something, nobody has said what: all
-                // that was put aside for it stays spent.
-                if matches!(error, WireError::Refused { .. } | WireError::Unreachable(_)) {
-                    self.budget.settle(reserved, Usd::ZERO).await;
-                }
-                return Err(error.of(&self.config.name));
-            }
-        };
-        let cost = headers.get("x-control-tower-cost-usd").and_then(|cost| cost.to_str().ok()?.parse().ok());
-        let cost = cost.unwrap_or(self.budget.a_call());
+        let cost = self.paid(&answer);
         *spent += cost;
         self.budget.settle(reserved, cost).await;
-        Ok(value["choices"][0]["message"]["content"].as_str().unwrap_or_default().to_owned())
+        let answer = answer.map_err(|error| error.of(&self.config.name))?;
+        Ok(answer.value["choices"][0]["message"]["content"].as_str().unwrap_or_default().to_owned())
+    }
+
+    /// What a call cost: what the gateway says. Where it says nothing, what was refused or never sent cost nothing; whatever else went wrong
+    /// may have cost something, and all that was put aside for it counts.
+    fn paid(&self, answer: &Result<Answer, WireError>) -> Usd {
+        match answer {
+            Ok(Answer { cost, .. }) | Err(WireError::Nonsense { cost, .. }) => {
+                cost.unwrap_or(self.budget.a_call())
+            }
+            Err(WireError::Refused { cost, .. }) => cost.unwrap_or(Usd::ZERO),
+            Err(WireError::Unreachable(_)) => Usd::ZERO,
+            Err(WireError::TimedOut(_) | WireError::Broken(_)) => self.budget.a_call(),
+        }
     }
 
     async fn look(&self, subject: &Subject) -> Result<Verdict, JudgeError> {

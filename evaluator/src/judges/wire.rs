@@ -1,6 +1,7 @@
 //! A small HTTP client for judges that ask somebody: JSON out, JSON in, bounded in time and size.
 
 use super::JudgeError;
+use contracts::Usd;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -34,12 +35,33 @@ pub enum WireError {
     Refused {
         /// HTTP status.
         status: u16,
+        /// What it says that it cost.
+        cost: Option<Usd>,
         /// The beginning of what it said.
         body: String,
     },
     /// Larger than allowed, or no JSON.
-    #[error("{0}")]
-    Nonsense(String),
+    #[error("{reason}")]
+    Nonsense {
+        /// Why it cannot be used.
+        reason: String,
+        /// What it says that it cost.
+        cost: Option<Usd>,
+    },
+}
+
+/// What comes back.
+#[derive(Debug)]
+pub struct Answer {
+    /// Its JSON.
+    pub value: Value,
+    /// What it says that it cost.
+    pub cost: Option<Usd>,
+}
+
+/// What the gateway says in a header that an answer cost.
+fn cost(headers: &HeaderMap) -> Option<Usd> {
+    headers.get("x-control-tower-cost-usd")?.to_str().ok()?.parse().ok()
 }
 
 impl WireError {
@@ -48,7 +70,7 @@ impl WireError {
         match self {
             Self::TimedOut(_) | Self::Unreachable(_) | Self::Broken(_) => true,
             Self::Refused { status, .. } => *status == 429 || *status >= 500,
-            Self::Nonsense(_) => false,
+            Self::Nonsense { .. } => false,
         }
     }
 
@@ -57,7 +79,7 @@ impl WireError {
         match self {
             Self::Unreachable(_) | Self::Broken(_) => true,
             Self::Refused { status, .. } => matches!(*status, 429 | 503),
-            Self::TimedOut(_) | Self::Nonsense(_) => false,
+            Self::TimedOut(_) | Self::Nonsense { .. } => false,
         }
     }
 
@@ -87,7 +109,7 @@ impl Wire {
         Ok(Self(Client::builder(TokioExecutor::new()).build(connector)))
     }
 
-    /// Posts JSON; the answer's headers and JSON. `max` bounds its bytes.
+    /// Posts JSON. `max` bounds the answer's bytes.
     pub async fn post(
         &self,
         uri: &Uri,
@@ -95,7 +117,7 @@ impl Wire {
         body: &Value,
         within: Duration,
         max: usize,
-    ) -> Result<(HeaderMap, Value), WireError> {
+    ) -> Result<Answer, WireError> {
         let answer = tokio::time::timeout(within, self.exchange(uri, headers, body, max));
         answer.await.map_err(|_| WireError::TimedOut(within.as_millis()))?
     }
@@ -106,7 +128,7 @@ impl Wire {
         headers: &[(HeaderName, HeaderValue)],
         body: &Value,
         max: usize,
-    ) -> Result<(HeaderMap, Value), WireError> {
+    ) -> Result<Answer, WireError> {
         let broken = |error: &dyn std::fmt::Display| WireError::Broken(error.to_string());
         let mut request = Request::builder()
             .method(Method::POST)
@@ -121,20 +143,23 @@ impl Wire {
             if error.is_connect() { WireError::Unreachable(error.to_string()) } else { broken(&error) }
         })?;
         let (head, body) = answer.into_parts();
+        let cost = cost(&head.headers);
         let body = Limited::new(body, max).collect().await;
         let body = body
             .map_err(|error| {
                 let reason = format!("the answer cannot be read: {error}");
                 let is_large = error.downcast_ref::<LengthLimitError>().is_some();
-                if is_large { WireError::Nonsense(reason) } else { WireError::Broken(reason) }
+                if is_large { WireError::Nonsense { reason, cost } } else { WireError::Broken(reason) }
             })?
             .to_bytes();
         if !head.status.is_success() {
             let body = String::from_utf8_lossy(&body).chars().take(300).collect();
-            return Err(WireError::Refused { status: head.status.as_u16(), body });
+            return Err(WireError::Refused { status: head.status.as_u16(), cost, body });
         }
-        let value = serde_json::from_slice(&body)
-            .map_err(|error| WireError::Nonsense(format!("the answer is not JSON: {error}")))?;
-        Ok((head.headers, value))
+        let value = serde_json::from_slice(&body).map_err(|error| {
+            let reason = format!("the answer is not JSON: {error}");
+            WireError::Nonsense { reason, cost }
+        })?;
+        Ok(Answer { value, cost })
     }
 }

@@ -18,8 +18,17 @@ pub(super) struct Away {
     pub(super) verdicts: u64,
 }
 
-/// By the index of their subject. None: the judge did not say anything, and would not have, whatever it was asked.
-type Verdicts = Vec<(usize, Option<Verdict>)>;
+/// What came of a judge and a subject.
+#[derive(Debug)]
+pub(super) enum Said {
+    /// A verdict, to be kept.
+    Verdict(Verdict),
+    /// Nothing, and it would not have said anything, whatever it was asked. It may have paid for that.
+    Nothing(Option<Verdict>),
+}
+
+/// By the index of their subject.
+type Verdicts = Vec<(usize, Said)>;
 
 /// What judges that only compute say, off the threads that wait; each verdict with the index of its subject.
 pub(super) async fn on_this_machine(
@@ -31,7 +40,8 @@ pub(super) async fn on_this_machine(
         let mut verdicts = Vec::with_capacity(judges.len() * subjects.len());
         for (index, subject) in subjects.iter().enumerate() {
             for judge in &judges {
-                verdicts.push((index, Some(patience::compute(&handle, judge.as_ref(), subject))));
+                let verdict = patience::compute(&handle, judge.as_ref(), subject);
+                verdicts.push((index, Said::Verdict(verdict)));
             }
         }
         verdicts
@@ -52,46 +62,44 @@ pub(super) async fn from_elsewhere(
             if running.len() >= REMOTE_AT_A_TIME
                 && let Some(done) = running.join_next().await
             {
-                said.push(heard(done.context("a judge did not come to an end")?, subjects, away));
+                said.push(heard(done.context("a judge did not come to an end")?, away));
             }
             if let Some(known) = away.get_mut(&versioned(judge.as_ref())) {
                 known.verdicts += 1;
-                said.push((index, judge.clone(), None));
+                said.push((index, judge.clone(), Said::Nothing(None)));
                 continue;
             }
             let (judge, subject) = (judge.clone(), subject.clone());
             running.spawn(async move {
-                let verdict = patience::attempt(judge.clone(), subject).await;
-                (index, judge, verdict)
+                let verdict = patience::attempt(judge.clone(), subject.clone()).await;
+                (index, judge, subject, verdict)
             });
         }
     }
     while let Some(done) = running.join_next().await {
-        said.push(heard(done.context("a judge did not come to an end")?, subjects, away));
+        said.push(heard(done.context("a judge did not come to an end")?, away));
     }
     said.sort_by(|(one, a, _), (other, b, _)| one.cmp(other).then_with(|| a.name().cmp(b.name())));
     Ok(said.into_iter().map(|(index, _, verdict)| (index, verdict)).collect())
 }
 
-type Said = (usize, Arc<dyn Judge>, Option<Verdict>);
+type Asked = (usize, Arc<dyn Judge>, Arc<Subject>, Result<Verdict, JudgeError>);
 
 fn heard(
-    (index, judge, verdict): (usize, Arc<dyn Judge>, Result<Verdict, JudgeError>),
-    subjects: &[Arc<Subject>],
+    (index, judge, subject, verdict): Asked,
     away: &mut BTreeMap<String, Away>,
-) -> Said {
-    match verdict {
-        Ok(verdict) => (index, judge, Some(verdict)),
+) -> (usize, Arc<dyn Judge>, Said) {
+    let failed = |error: &JudgeError| patience::failed(judge.as_ref(), &subject, error);
+    let said = match verdict {
+        Ok(verdict) => Said::Verdict(verdict),
         Err(error) if error.is_passing() => {
+            let paid = failed(&error);
             let known = away.entry(versioned(judge.as_ref())).or_default();
             known.verdicts += 1;
             known.error.get_or_insert(error);
-            (index, judge, None)
+            Said::Nothing(Some(paid))
         }
-        Err(error) => {
-            let verdict =
-                subjects.get(index).map(|subject| patience::failed(judge.as_ref(), subject, &error));
-            (index, judge, verdict)
-        }
-    }
+        Err(error) => Said::Verdict(failed(&error)),
+    };
+    (index, judge, said)
 }

@@ -14,7 +14,7 @@
 //! the judge is paused, in the control database, so that nobody asks it, and its calls are found again.
 
 mod asking;
-mod events;
+pub(crate) mod events;
 mod planner;
 mod worker;
 
@@ -34,7 +34,13 @@ use prometheus_client::registry::Registry as MetricsRegistry;
 use runtime::Clock;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
-use warehouse::Warehouse;
+use tokio_util::task::TaskTracker;
+use warehouse::{EventRow, InsertError, Warehouse};
+
+/// How often a batch is sent before it is given up, or left to the next who takes its chunk.
+const SENDS: u32 = 5;
+/// Days that a verdict is kept whose tenant nobody knows any more.
+const UNKNOWN_DAYS: u16 = 30;
 
 /// What planner and workers share.
 #[derive(Debug, Clone)]
@@ -57,6 +63,8 @@ pub struct Shared {
     pub metrics: OnlineMetrics,
     /// This process, among all evaluators.
     pub process: String,
+    /// Costs that are being written.
+    pub spending: TaskTracker,
 }
 
 impl Shared {
@@ -73,6 +81,46 @@ impl Shared {
             }
         }
         Ok(keys.iter().map(ToString::to_string).collect())
+    }
+
+    /// Days that this tenant keeps its telemetry.
+    pub fn retention_days(&self, tenant: &str) -> u16 {
+        let snapshot = self.snapshots.load();
+        let key = snapshot.keys.values().find(|key| key.tenant.id.as_str() == tenant);
+        key.map_or(UNKNOWN_DAYS, |key| key.tenant.retention_days)
+    }
+
+    /// Writes down what was paid for verdicts that are not kept, in the background; `token` names these rows.
+    pub fn spend(&self, costs: Vec<EventRow>, token: String) {
+        if costs.is_empty() {
+            return;
+        }
+        let shared = self.clone();
+        self.spending.spawn(async move {
+            if let Err(error) = shared.insert(&costs, &token).await {
+                let rows = costs.len();
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    rows,
+                    "what judges were paid was not written down; budgets know of it, reports do not"
+                );
+                shared.metrics.failed("cost");
+            }
+        });
+    }
+
+    /// Inserts the events, several times if need be.
+    async fn insert(&self, rows: &[EventRow], token: &str) -> Result<(), InsertError> {
+        let mut sends = 0;
+        loop {
+            match self.warehouse.insert_events(rows, token).await {
+                Err(InsertError::Retryable { after, .. }) if sends < SENDS => {
+                    sends += 1;
+                    tokio::time::sleep(after).await;
+                }
+                sent => return sent,
+            }
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Online evaluation on the real engine: every call judged once per version, whoever works, dies or comes late.
 
 mod changes;
+mod costs;
 
 use super::worker::Batch;
 use super::{OnlineMetrics, Planner, Shared, Worker, generation};
@@ -12,7 +13,7 @@ use contracts::{TenantId, Timestamp};
 use control::records::JudgingStream;
 use control::{Judging, SnapshotHandle};
 use runtime::Clock;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use warehouse::testing::Engine;
@@ -86,6 +87,7 @@ impl Bench {
         Shared {
             generation: generation(&registry),
             process: control::secrets::random_hex::<4>().unwrap(),
+            spending: tokio_util::task::TaskTracker::new(),
             clock: self.clock.clone(),
             metrics: OnlineMetrics::default(),
             config: Arc::new(config),
@@ -397,18 +399,17 @@ async fn a_chunk_that_was_written_but_not_struck_off_counts_once() {
         .unwrap();
     assert_eq!(late.plan, next.plan);
     let worker = |name: &str| Worker { name: name.to_owned(), shared: shared.clone() };
-    assert!(worker("late").write(&late, &[]).await.is_err(), "who lost it does not write");
+    assert!(worker("late").write(&late, &mut Batch::new(&late)).await.is_err(), "who lost it does not write");
     let calls: Vec<warehouse::UnjudgedCall> = next.plan.calls.iter().map(super::worker::unjudged).collect();
     let found = bench.warehouse.judge_calls(&calls, &next.plan.judges, 0).await.unwrap();
-    let mut batch = Batch::new(&next, BTreeSet::new());
+    let mut batch = Batch::new(&next);
     worker("next").judge(&next, &calls, &found, &mut batch).await.unwrap();
-    let rows = batch.rows;
     let token = format!("judging-{}", next.plan.id);
     // The clock of the first was wrong, so it did write, and more than once.
     for _ in 0..3 {
-        bench.warehouse.insert_events(&rows, &token).await.unwrap();
+        bench.warehouse.insert_events(&batch.rows, &token).await.unwrap();
     }
-    worker("next").write(&next, &rows).await.unwrap();
+    worker("next").write(&next, &mut batch).await.unwrap();
     bench.clock.advance(Duration::from_secs(61));
     drain(&shared).await;
     let counts = bench.counts().await;

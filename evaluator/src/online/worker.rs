@@ -5,9 +5,9 @@
 //! calls that have their verdicts are not judged again. The time of a verdict is that of its chunk's plan, so that whoever judges a
 //! chunk again writes the same events.
 
-use super::asking::{self, Away};
-use super::events::event;
-use super::{Shared, planner};
+use super::asking::{self, Away, Said};
+use super::events::{cost_alone, event};
+use super::{SENDS, Shared, planner};
 use crate::judges::recorded;
 use crate::judges::{ERROR, Judge, versioned};
 use anyhow::Context;
@@ -20,8 +20,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use warehouse::{EventRow, Failure, InsertError, JudgeCall, Retrieval, UnjudgedCall, WarehouseError};
 
-/// How often a batch is sent before the chunk is left to the next who takes it.
-const SENDS: u32 = 5;
 /// Calls whose texts are held at a time.
 const AT_A_TIME: usize = 32;
 /// After so many failures a chunk is judged call by call, so that one that cannot be read is known.
@@ -32,8 +30,6 @@ const HOPELESS: i64 = 6;
 const AFTER_FAILURE: Duration = Duration::from_secs(20);
 /// How long a judge is left alone when whom it asks is away.
 const AWAY: Duration = Duration::from_secs(30);
-/// Days that a verdict is kept whose tenant nobody knows any more.
-const UNKNOWN_DAYS: u16 = 30;
 
 /// One worker.
 #[derive(Debug)]
@@ -78,12 +74,16 @@ impl Worker {
         let taken =
             shared.judging.take_chunk(&shared.generation, &self.name, shared.config.lease, now).await?;
         let Some(chunk) = taken else { return Ok(false) };
-        let done = tokio::select! {
-            done = self.work(&chunk) => done,
-            lost = self.hold(&chunk) => return Err(lost),
+        let mut batch = Batch::new(&chunk);
+        let (done, is_lost) = tokio::select! {
+            done = self.work(&chunk, &mut batch) => (done, false),
+            lost = self.hold(&chunk) => (Err(lost), true),
         };
+        // Each time that a chunk is worked is paid for by itself.
+        let token = format!("judging-costs-{}-{}", chunk.plan.id, chunk.fence);
+        shared.spend(batch.paid_for_nothing(shared.clock.now()), token);
         if let Err(error) = done {
-            if blame(&error) != Blame::Elsewhere {
+            if !is_lost && blame(&error) != Blame::Elsewhere {
                 let until = planner::later(shared.clock.now(), AFTER_FAILURE * times(chunk.failures + 1));
                 shared.judging.fail_chunk(&chunk.plan.id, &self.name, chunk.fence, until).await?;
             }
@@ -114,16 +114,16 @@ impl Worker {
         Ok(self.shared.judging.renew_chunk(&chunk.plan.id, &self.name, chunk.fence, until).await?)
     }
 
-    async fn work(&self, chunk: &Chunk) -> anyhow::Result<()> {
+    async fn work(&self, chunk: &Chunk, batch: &mut Batch) -> anyhow::Result<()> {
         let shared = &self.shared;
         let calls: Vec<UnjudgedCall> = chunk.plan.calls.iter().map(unjudged).collect();
-        let mut batch = Batch::new(chunk, shared.judging.paused_judges(shared.clock.now()).await?);
+        batch.leave_out(shared.judging.paused_judges(shared.clock.now()).await?);
         let at_a_time = if chunk.failures >= CAREFUL { 1 } else { AT_A_TIME };
         for part in calls.chunks(at_a_time) {
             let judged = if chunk.failures >= HOPELESS {
                 Err(anyhow::anyhow!("it could not be judged {} times", chunk.failures))
             } else {
-                self.judge_part(chunk, part, &mut batch).await
+                self.judge_part(chunk, part, batch).await
             };
             match judged {
                 Ok(()) => {}
@@ -135,10 +135,10 @@ impl Worker {
             }
         }
         if !batch.rows.is_empty() {
-            self.write(chunk, &batch.rows).await?;
+            self.write(chunk, batch).await?;
         }
         shared.metrics.judged.inc_by(batch.judged);
-        self.put_off(chunk, &batch).await?;
+        self.put_off(chunk, batch).await?;
         let now = shared.clock.now();
         if !shared.judging.finish_chunk(&chunk.plan.id, &self.name, chunk.fence, now).await? {
             tracing::warn!(
@@ -192,16 +192,19 @@ impl Worker {
         let mut verdicts = asking::on_this_machine(local, subjects.clone()).await?;
         verdicts.extend(asking::from_elsewhere(&remote, &subjects, &mut batch.away).await?);
         let mut judged = BTreeSet::new();
-        for (index, verdict) in verdicts {
+        for (index, said) in verdicts {
             let Some(call) = found.get(index) else { continue };
-            match verdict {
-                Some(verdict) => {
+            match said {
+                Said::Verdict(verdict) => {
                     judged.insert(index);
                     batch.rows.push(event(&verdict, call, chunk.planned_at));
                     let labels = [("judge", verdict.judge), ("label", verdict.label)];
                     self.shared.metrics.verdicts.get_or_create(&labels).inc();
                 }
-                None => batch.missing(call.start_ns),
+                Said::Nothing(paid) => {
+                    batch.missing(call.start_ns);
+                    batch.unkept.extend(paid.map(|verdict| event(&verdict, call, chunk.planned_at)));
+                }
             }
         }
         batch.judged += judged.len() as u64;
@@ -237,26 +240,19 @@ impl Worker {
 
     /// Calls as far as their verdicts of `error` need them, without reading them.
     fn bare(&self, calls: &[UnjudgedCall]) -> Vec<JudgeCall> {
-        let snapshot = self.shared.snapshots.load();
-        let days = |tenant: &str| {
-            let key = snapshot.keys.values().find(|key| key.tenant.id.as_str() == tenant);
-            key.map_or(UNKNOWN_DAYS, |key| key.tenant.retention_days)
+        let bare = |call: &UnjudgedCall| JudgeCall {
+            tenant_id: call.tenant_id.clone(),
+            start_ns: call.start_ns,
+            trace_id: call.trace_id.clone(),
+            span_id: call.span_id.clone(),
+            retention_days: self.shared.retention_days(&call.tenant_id),
+            ..JudgeCall::default()
         };
-        calls
-            .iter()
-            .map(|call| JudgeCall {
-                tenant_id: call.tenant_id.clone(),
-                start_ns: call.start_ns,
-                trace_id: call.trace_id.clone(),
-                span_id: call.span_id.clone(),
-                retention_days: days(&call.tenant_id),
-                ..JudgeCall::default()
-            })
-            .collect()
+        calls.iter().map(bare).collect()
     }
 
     /// Writes the batch under the chunk's name, after making sure that the chunk is still ours.
-    pub(super) async fn write(&self, chunk: &Chunk, rows: &[EventRow]) -> anyhow::Result<()> {
+    pub(super) async fn write(&self, chunk: &Chunk, batch: &mut Batch) -> anyhow::Result<()> {
         let token = format!("judging-{}", chunk.plan.id);
         let mut sends = 0;
         loop {
@@ -265,7 +261,8 @@ impl Worker {
                 "chunk {} was taken over before it was written",
                 chunk.plan.id
             );
-            match self.shared.warehouse.insert_events(rows, &token).await {
+            batch.is_sent = true;
+            match self.shared.warehouse.insert_events(&batch.rows, &token).await {
                 Ok(()) => return Ok(()),
                 Err(InsertError::Retryable { after, .. }) if sends < SENDS => {
                     sends += 1;
@@ -293,24 +290,43 @@ pub(super) fn unjudged((tenant_id, start_ns, trace_id, span_id): &ChunkCall) -> 
 #[derive(Debug)]
 pub(super) struct Batch {
     pub(super) rows: Vec<EventRow>,
+    /// Whether somebody was asked to write the rows; whether they are written is not known before the answer.
+    is_sent: bool,
+    /// Verdicts that are no verdicts, but were paid for.
+    unkept: Vec<EventRow>,
     /// Judges that gave no verdict, each `name@version`.
     away: BTreeMap<String, Away>,
     /// Start of the first call without all its verdicts.
     missing_ns: Option<i64>,
     judged: u64,
+    judges: Vec<String>,
     planned_at: Timestamp,
 }
 
 impl Batch {
-    pub(super) fn new(chunk: &Chunk, paused: BTreeSet<String>) -> Self {
-        let paused = paused.into_iter().filter(|judge| chunk.plan.judges.contains(judge));
+    pub(super) fn new(chunk: &Chunk) -> Self {
         Self {
             rows: Vec::new(),
-            away: paused.map(|judge| (judge, Away::default())).collect(),
+            is_sent: false,
+            unkept: Vec::new(),
+            away: BTreeMap::new(),
             missing_ns: None,
             judged: 0,
+            judges: chunk.plan.judges.clone(),
             planned_at: chunk.planned_at,
         }
+    }
+
+    /// These judges are not asked.
+    fn leave_out(&mut self, paused: BTreeSet<String>) {
+        let paused = paused.into_iter().filter(|judge| self.judges.contains(judge));
+        self.away.extend(paused.map(|judge| (judge, Away::default())));
+    }
+
+    /// What was paid for verdicts that are not kept: there is none, or the chunk was lost before they were written.
+    fn paid_for_nothing(self, at: Timestamp) -> Vec<EventRow> {
+        let unwritten = if self.is_sent { Vec::new() } else { self.rows };
+        self.unkept.into_iter().chain(unwritten).filter_map(|row| cost_alone(row, at)).collect()
     }
 
     fn missing(&mut self, start_ns: i64) {

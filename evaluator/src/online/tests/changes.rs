@@ -70,7 +70,7 @@ async fn judged(bench: &Bench) -> BTreeMap<String, (usize, usize)> {
     judged
 }
 
-fn back_fill(shared: &Shared, from: i64, until: i64) -> JudgingStream {
+pub(super) fn back_fill(shared: &Shared, from: i64, until: i64) -> JudgingStream {
     JudgingStream {
         id: "backfill-1".to_owned(),
         generation: shared.generation.clone(),
