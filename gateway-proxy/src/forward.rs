@@ -10,13 +10,12 @@ use crate::relay::{Opening, Whole, collect};
 use crate::request::outgoing_body;
 use crate::respond::{self, Body, COST, MODEL};
 use crate::stack::fail;
-use crate::upstream::{Lease, Outgoing, Progress, SendError, Target, for_client, for_upstream};
+use crate::upstream::{AnswerBody, Outgoing, Progress, SendError, Target, for_client, for_upstream};
 use contracts::Fault;
 use contracts::policy::Resolved;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header, response};
-use hyper::body::Incoming;
 use std::sync::Arc;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 /// Most of a model's name that a header repeats, bytes.
 const MODEL_LENGTH: usize = 128;
@@ -31,20 +30,20 @@ pub(crate) async fn forward(
     let started = Instant::now();
     let deadline = started + app.timeouts.total();
     let first_byte_by = (started + app.timeouts.first_byte()).min(deadline);
-    let (response, lease, sent) = match attempt(app, &mut call, &resolved, &headers, first_byte_by).await {
+    let (response, sent) = match attempt(app, &mut call, &resolved, &headers, first_byte_by).await {
         Ok(answered) => answered,
         Err(failure) => return Err(give_up(app, call, failure).await),
     };
     let (head, body) = response.into_parts();
     let is_stream = head.status.is_success() && has_type(&head.headers, "text/event-stream");
     if !is_stream {
-        let passed = pass_whole(app, &mut call, head, body, lease, deadline).await;
+        let passed = pass_whole(app, &mut call, head, body, deadline).await;
         return match passed {
             Ok(response) => Ok(response),
             Err(failure) => Err(give_up(app, call, failure).await),
         };
     }
-    match Opening::wait(&mut call, body, lease, sent.hide_usage, first_byte_by).await {
+    match Opening::wait(&mut call, body, sent.hide_usage, first_byte_by).await {
         Err(failure) => Err(give_up(app, call, failure).await),
         Ok(opening) => {
             let mut response = Response::new(());
@@ -79,7 +78,7 @@ async fn attempt(
     resolved: &Resolved,
     headers: &HeaderMap,
     until: Instant,
-) -> Result<(Response<Incoming>, Lease, Sent), Failure> {
+) -> Result<(Response<AnswerBody>, Sent), Failure> {
     let target =
         app.upstreams.target(&resolved.model.provider).map_err(|e| Failure::BadProvider(e.to_string()))?;
     let facts = call.facts().ok_or(Failure::Closed)?;
@@ -108,23 +107,18 @@ async fn attempt(
         Progress::HandedOver => facts.prompt_sent = true,
         Progress::HandedBack => facts.prompt_sent = false,
     };
-    let sending = app.upstreams.send(&target, &outgoing, tell);
-    let (first_byte, total) = (app.timeouts.first_byte(), app.timeouts.total());
-    let answer = match timeout_at(until, sending).await {
-        Ok(Ok(answer)) => answer,
-        Ok(Err(error)) => return Err(unsent(&target, &error)),
-        Err(_elapsed) => {
-            return Err(Failure::Timeout { what: "answer", after: first_byte.min(total) });
-        }
+    let answer = match app.upstreams.send(&target, outgoing, until, tell).await {
+        Ok(answer) => answer,
+        Err(error) => return Err(unanswered(app, &target, &error)),
     };
-    let status = answer.0.status();
+    let status = answer.status();
     if let Some(facts) = call.facts() {
         facts.answer_started = status.is_success();
         if let Some(attempt) = facts.attempts.last_mut() {
             attempt.status = Some(status.as_u16());
         }
     }
-    Ok((answer.0, answer.1, sent))
+    Ok((answer, sent))
 }
 
 /// Writes down a try at a connection that failed and is being repeated; the current attempt starts anew.
@@ -142,7 +136,7 @@ fn note_retry(app: &App, facts: &mut Facts, error: &SendError) {
     facts.attempts.push(Attempt { started: app.clock.now(), at: Instant::now(), ..current });
 }
 
-fn unsent(target: &Target, error: &SendError) -> Failure {
+fn unanswered(app: &App, target: &Target, error: &SendError) -> Failure {
     tracing::warn!(
         error = error as &dyn std::error::Error,
         server.address = target.address(),
@@ -153,6 +147,10 @@ fn unsent(target: &Target, error: &SendError) -> Failure {
         SendError::Connect(_) => Failure::Unreachable,
         SendError::ConnectTimeout(after) => Failure::Timeout { what: "connection", after: *after },
         SendError::Broken(_) => Failure::Closed,
+        SendError::Late => {
+            let after = app.timeouts.first_byte().min(app.timeouts.total());
+            Failure::Timeout { what: "answer", after }
+        }
     }
 }
 
@@ -170,13 +168,12 @@ async fn pass_whole(
     app: &App,
     call: &mut Call,
     head: response::Parts,
-    mut body: Incoming,
-    lease: Lease,
+    mut body: AnswerBody,
     deadline: Instant,
 ) -> Result<Response<Body>, Failure> {
     let status = head.status;
     let bytes = collect(&mut body, app.limits.answer_bytes, &app.timeouts, deadline).await?;
-    lease.give_back();
+    body.give_back();
     let facts = call.facts().ok_or(Failure::Closed)?;
     let mut ending = Ending::ok(status.as_u16());
     if status.is_success() {
@@ -222,7 +219,7 @@ async fn pass_whole(
     }
     let settled = call.finish(ending).await.map_err(|Unrecorded| Failure::Unrecorded)?;
     if let Some(cost) = settled.cost {
-        respond::put(response.headers_mut(), COST, &cost.total.to_string());
+        respond::put(response.headers_mut(), COST, cost.total.decimal().as_str());
     }
     Ok(response)
 }

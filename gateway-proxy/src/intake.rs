@@ -9,6 +9,9 @@ use http_body::{Body as _, Frame};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use runtime::{InFlight, Room};
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::Poll;
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
@@ -35,6 +38,23 @@ impl ClientBody {
     async fn frame(&mut self) -> Option<Result<Frame<Bytes>, hyper::Error>> {
         self.waits = false;
         self.body.frame().await
+    }
+
+    /// The next piece, if it is here already. The server reads on only once it was asked for more, so it is asked twice; that is less
+    /// work than a timer, which nearly no request needs.
+    async fn frame_at_hand(&mut self) -> Option<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        self.waits = false;
+        let mut has_asked = false;
+        poll_fn(|cx| match Pin::new(&mut self.body).poll_frame(cx) {
+            Poll::Ready(frame) => Poll::Ready(Some(frame)),
+            Poll::Pending if has_asked => Poll::Ready(None),
+            Poll::Pending => {
+                has_asked = true;
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+        })
+        .await
     }
 
     /// Takes what is still on its way, within bounds and beside the answer, which goes out meanwhile.
@@ -83,6 +103,23 @@ impl<'a> Intake<'a> {
         }
     }
 
+    /// The next piece of a body whose first was awaited `since` then, as long as it may take.
+    async fn wait(
+        &self,
+        body: &mut ClientBody,
+        since: Instant,
+    ) -> Result<Option<Result<Frame<Bytes>, hyper::Error>>, Failure> {
+        let until = since + self.total;
+        let by = (Instant::now() + self.pause).min(until);
+        timeout_at(by, body.frame()).await.map_err(|_elapsed| {
+            if by == until {
+                Failure::LongBody { after: self.total }
+            } else {
+                Failure::SlowBody { after: self.pause }
+            }
+        })
+    }
+
     /// Makes room for a body of `bytes`.
     async fn fit(&self, room: &mut Option<Room>, bytes: usize) -> Result<(), Failure> {
         let has_room = match room {
@@ -112,16 +149,17 @@ pub(crate) async fn read_json_body(
     if told > SMALL {
         intake.fit(&mut room, told).await?;
     }
-    let until = Instant::now() + intake.total;
+    let since = Instant::now();
     let mut gathered = Gathered::default();
     loop {
-        let by = (Instant::now() + intake.pause).min(until);
-        let frame = match timeout_at(by, body.frame()).await {
-            Err(_elapsed) if by == until => return Err(Failure::LongBody { after: intake.total }),
-            Err(_elapsed) => return Err(Failure::SlowBody { after: intake.pause }),
-            Ok(Some(Err(_broken))) => return Err(Failure::BrokenBody),
-            Ok(Some(Ok(frame))) => frame,
-            Ok(None) => break,
+        let frame = match body.frame_at_hand().await {
+            Some(frame) => frame,
+            None => intake.wait(body, since).await?,
+        };
+        let frame = match frame {
+            Some(Err(_broken)) => return Err(Failure::BrokenBody),
+            Some(Ok(frame)) => frame,
+            None => break,
         };
         let Ok(data) = frame.into_data() else { continue };
         let length = gathered.len() + data.len();

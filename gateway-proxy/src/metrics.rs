@@ -1,5 +1,6 @@
 //! What the gateway counts about itself.
 
+use crate::endpoints::{self, Endpoint};
 use contracts::{TokenUsage, UsageSource, Usd};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -28,6 +29,13 @@ pub(crate) struct Request {
     pub(crate) fault: &'static str,
 }
 
+impl Request {
+    /// One that brought what was asked for.
+    const fn answered(route: &'static str) -> Self {
+        Self { route, status: 200, fault: "" }
+    }
+}
+
 /// A stable class of something.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct Class {
@@ -50,14 +58,25 @@ struct Tokens {
     reasoning: Counter,
 }
 
+/// What every call of an endpoint counts: looked up once, not at each of them.
+#[derive(Debug, Clone)]
+struct OfEndpoint {
+    path: &'static str,
+    /// Requests answered with 200.
+    answered: Counter,
+    first_token: Histogram,
+    duration: Histogram,
+}
+
 /// Handles on all metrics of the gateway.
 #[derive(Debug, Clone)]
 pub(crate) struct GatewayMetrics {
-    pub(crate) requests: ByLabel<Request>,
+    requests: ByLabel<Request>,
+    endpoints: Vec<OfEndpoint>,
     pub(crate) refusals: ByLabel<Class>,
     pub(crate) upstream_errors: ByLabel<Class>,
     tokens: Tokens,
-    usage: ByLabel<Class>,
+    usage: [(UsageSource, Counter); 3],
     cost_picodollars: Counter,
     pub(crate) unpriced: Counter,
     pub(crate) disconnects: Counter,
@@ -66,8 +85,6 @@ pub(crate) struct GatewayMetrics {
     pub(crate) names_cut: Counter,
     pub(crate) malformed_events: Counter,
     pub(crate) active_streams: Gauge,
-    pub(crate) first_token: Timing,
-    pub(crate) duration: Timing,
     pub(crate) shipped_records: Counter,
     pub(crate) shipper_failures: ByLabel<Class>,
     pub(crate) shipper_rejected: Counter,
@@ -76,13 +93,29 @@ pub(crate) struct GatewayMetrics {
 impl GatewayMetrics {
     /// Registers everything once.
     pub(crate) fn register(registry: &mut Registry) -> Self {
-        let timing = |buckets: fn() -> Histogram| Family::new_with_constructor(buckets);
+        let timing = |buckets: fn() -> Histogram| -> Timing { Family::new_with_constructor(buckets) };
+        let requests: ByLabel<Request> = Family::default();
+        let usage: ByLabel<Class> = Family::default();
+        let first_token = timing(|| Histogram::new(FIRST_TOKEN));
+        let duration = timing(|| Histogram::new(DURATION));
+        let of_endpoint = |endpoint: &Endpoint| {
+            let operation = Operation { operation: endpoint.operation };
+            OfEndpoint {
+                path: endpoint.path,
+                answered: requests.get_or_create(&Request::answered(endpoint.path)).clone(),
+                first_token: first_token.get_or_create(&operation).clone(),
+                duration: duration.get_or_create(&operation).clone(),
+            }
+        };
+        let by_source =
+            |source: UsageSource| (source, usage.get_or_create(&Class { class: source.as_str() }).clone());
         let metrics = Self {
-            requests: Family::default(),
+            endpoints: endpoints::ALL.into_iter().map(of_endpoint).collect(),
+            usage: [UsageSource::Reported, UsageSource::Estimated, UsageSource::Partial].map(by_source),
+            requests,
             refusals: Family::default(),
             upstream_errors: Family::default(),
             tokens: Tokens::default(),
-            usage: Family::default(),
             cost_picodollars: Counter::default(),
             unpriced: Counter::default(),
             disconnects: Counter::default(),
@@ -91,8 +124,6 @@ impl GatewayMetrics {
             names_cut: Counter::default(),
             malformed_events: Counter::default(),
             active_streams: Gauge::default(),
-            first_token: timing(|| Histogram::new(FIRST_TOKEN)),
-            duration: timing(|| Histogram::new(DURATION)),
             shipped_records: Counter::default(),
             shipper_failures: Family::default(),
             shipper_rejected: Counter::default(),
@@ -122,7 +153,7 @@ impl GatewayMetrics {
         ] {
             registry.register(format!("gen_ai_client_inference_usage_{name}"), help, counter);
         }
-        registry.register("gateway_usage", "Calls with usage, by where it comes from", m.usage);
+        registry.register("gateway_usage", "Calls with usage, by where it comes from", usage);
         registry.register("gateway_cost_picodollars", "Cost, 10^-12 USD", m.cost_picodollars);
         registry.register("gateway_unpriced_calls", "Calls whose model has no price", m.unpriced);
         registry.register(
@@ -147,10 +178,9 @@ impl GatewayMetrics {
             m.malformed_events,
         );
         registry.register("gateway_active_streams", "Streams being relayed", m.active_streams);
-        let (first, all) = (m.first_token, m.duration);
         let help = "Time to first token";
-        registry.register_with_unit("gen_ai_server_time_to_first_token", help, Unit::Seconds, first);
-        registry.register_with_unit("gen_ai_server_request_duration", "Whole calls", Unit::Seconds, all);
+        registry.register_with_unit("gen_ai_server_time_to_first_token", help, Unit::Seconds, first_token);
+        registry.register_with_unit("gen_ai_server_request_duration", "Whole calls", Unit::Seconds, duration);
         registry.register("gateway_shipped_records", "Records the collector has accepted", m.shipped_records);
         registry.register(
             "gateway_shipper_failures",
@@ -167,7 +197,9 @@ impl GatewayMetrics {
 
     /// Counts what one call used and cost.
     pub(crate) fn count_usage(&self, usage: &TokenUsage, source: UsageSource, cost: Option<Usd>) {
-        self.usage.get_or_create(&Class { class: source.as_str() }).inc();
+        if let Some((_, calls)) = self.usage.iter().find(|(of, _)| *of == source) {
+            calls.inc();
+        }
         for (counter, tokens) in [
             (&self.tokens.input, usage.input),
             (&self.tokens.output, usage.output),
@@ -184,7 +216,11 @@ impl GatewayMetrics {
 
     /// Counts one answered request.
     pub(crate) fn count_request(&self, route: &'static str, status: u16, fault: &'static str) {
-        self.requests.get_or_create(&Request { route, status, fault }).inc();
+        let request = Request { route, status, fault };
+        match self.of(route).filter(|_| request == Request::answered(route)) {
+            Some(endpoint) => endpoint.answered.inc(),
+            None => self.requests.get_or_create(&request).inc(),
+        };
     }
 
     /// Counts something by class.
@@ -192,8 +228,16 @@ impl GatewayMetrics {
         counters.get_or_create(&Class { class }).inc();
     }
 
-    /// Notes how long something took.
-    pub(crate) fn time(timing: &Timing, operation: &'static str, took: Duration) {
-        timing.get_or_create(&Operation { operation }).observe(took.as_secs_f64());
+    /// Notes how long a call of an endpoint took, and its first content.
+    pub(crate) fn time(&self, endpoint: &Endpoint, whole: Duration, first_token: Option<Duration>) {
+        let Some(of) = self.of(endpoint.path) else { return };
+        of.duration.observe(whole.as_secs_f64());
+        if let Some(first) = first_token {
+            of.first_token.observe(first.as_secs_f64());
+        }
+    }
+
+    fn of(&self, path: &str) -> Option<&OfEndpoint> {
+        self.endpoints.iter().find(|endpoint| endpoint.path == path)
     }
 }

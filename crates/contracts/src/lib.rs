@@ -17,7 +17,7 @@ pub mod verdict;
 
 pub use api_error::{ApiError, Fault};
 pub use ids::{KeyId, ModelName, ProviderId, RequestId, TenantId};
-pub use money::Usd;
+pub use money::{Decimal, Usd};
 pub use time::Timestamp;
 pub use usage::{TokenUsage, UsageSource};
 pub use verdict::{SubjectRef, Verdict};

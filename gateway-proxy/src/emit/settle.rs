@@ -5,7 +5,6 @@ use super::recorder::Unrecorded;
 use super::spans::{self, Priced};
 use crate::app::App;
 use crate::call::{Ending, Facts, Used};
-use crate::metrics::GatewayMetrics;
 use contracts::price::Cost;
 
 /// What the client may be told about the cost of its call.
@@ -42,11 +41,7 @@ fn prepare(app: &App, mut facts: Box<Facts>, ending: Ending, used: Used) -> (Set
         }
         cost
     });
-    let operation = facts.endpoint.operation;
-    GatewayMetrics::time(&app.metrics.duration, operation, facts.identity.at.elapsed());
-    if let Some(first) = facts.time_to_first_token() {
-        GatewayMetrics::time(&app.metrics.first_token, operation, first);
-    }
+    app.metrics.time(facts.endpoint, facts.identity.at.elapsed(), facts.time_to_first_token());
     // Once its head was sent, the request was counted with that; a client that leaves later is counted as such.
     if ending.disconnected && facts.status.is_none() {
         app.metrics.count_request(facts.endpoint.path, ending.status, "client");

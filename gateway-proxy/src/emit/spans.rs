@@ -4,6 +4,7 @@ use super::otlp::{Attributes, Head, Kind, Spans};
 use crate::call::{Attempt, Ending, Facts, Used};
 use crate::metrics::GatewayMetrics;
 use crate::request::context_json;
+use contracts::Decimal;
 use contracts::attributes::{control_tower as ct, gen_ai, otel};
 use contracts::price::Cost;
 use opentelemetry::trace::{SpanId, TraceState};
@@ -30,10 +31,10 @@ pub(super) struct Priced {
 
 /// The amounts of a cost, as they are written.
 struct Amounts {
-    input: String,
-    output: String,
-    cache: String,
-    total: String,
+    input: Decimal,
+    output: Decimal,
+    cache: Decimal,
+    total: Decimal,
 }
 
 /// Writes all spans of a call. Content is cut at `capture_bytes` an attribute, names at sane lengths, and both are counted.
@@ -47,10 +48,10 @@ pub(super) fn write(
 ) {
     let names = Names::of(facts, metrics);
     let amounts = priced.cost.map(|cost| Amounts {
-        input: cost.input.to_string(),
-        output: cost.output.to_string(),
-        cache: cost.cache.to_string(),
-        total: cost.total.to_string(),
+        input: cost.input.decimal(),
+        output: cost.output.decimal(),
+        cache: cost.cache.decimal(),
+        total: cost.total.decimal(),
     });
     let spent = Spent { used: priced.used, amounts: amounts.as_ref() };
     to.span(&server_head(facts, &names, ending), |put| {
@@ -232,10 +233,10 @@ fn usage_and_cost(put: &mut impl Attributes, facts: &Facts, spent: Spent<'_>) {
         }
     }
     if let Some(amounts) = spent.amounts {
-        put.text(ct::COST_INPUT, &amounts.input);
-        put.text(ct::COST_OUTPUT, &amounts.output);
-        put.text(ct::COST_CACHE, &amounts.cache);
-        put.text(ct::COST_TOTAL, &amounts.total);
+        put.text(ct::COST_INPUT, amounts.input.as_str());
+        put.text(ct::COST_OUTPUT, amounts.output.as_str());
+        put.text(ct::COST_CACHE, amounts.cache.as_str());
+        put.text(ct::COST_TOTAL, amounts.total.as_str());
         put.text(ct::PRICE_BOOK_VERSION, facts.snapshot.prices.version.as_str());
     }
 }

@@ -1,6 +1,6 @@
 //! `POST /v1/chat/completions`.
 
-use super::{Endpoint, EventKind, chunk, done_style_error};
+use super::{Endpoint, EventKind, chunk, done_style_error, whole};
 use crate::meter::{Answer, Text, finish, usage};
 use crate::request::{Field, Kind};
 use crate::sse::Event;
@@ -78,7 +78,7 @@ struct Choice<'a> {
 }
 
 fn read_answer(body: &Bytes) -> Option<Answer> {
-    let completion: Completion<'_> = serde_json::from_slice(body).ok()?;
+    let completion: Completion<'_> = whole(body)?;
     let mut answer = Answer::named(completion.id, completion.model, completion.service_tier.as_ref());
     answer.usage = completion.usage.and_then(usage);
     for (index, choice) in completion.choices.into_iter().enumerate() {

@@ -1,6 +1,6 @@
 //! `POST /v1/completions`.
 
-use super::{Endpoint, EventKind, chunk, done_style_error};
+use super::{Endpoint, EventKind, chunk, done_style_error, whole};
 use crate::meter::{Answer, Text, finish, usage};
 use crate::request::{Field, Kind};
 use crate::sse::Event;
@@ -73,7 +73,7 @@ struct Choice<'a> {
 }
 
 fn read_answer(body: &Bytes) -> Option<Answer> {
-    let completion: Completion<'_> = serde_json::from_slice(body).ok()?;
+    let completion: Completion<'_> = whole(body)?;
     completion.choices.as_ref()?;
     let mut answer = Answer::default();
     take(&mut answer, completion);

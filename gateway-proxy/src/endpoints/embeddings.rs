@@ -1,6 +1,6 @@
 //! `POST /v1/embeddings`. The vectors themselves are never read: only the model and the usage around them.
 
-use super::{Endpoint, EventKind, done_style_error};
+use super::{Endpoint, EventKind, done_style_error, whole};
 use crate::meter::{Answer, Text, usage};
 use crate::request::{Field, Kind};
 use crate::sse::Event;
@@ -42,7 +42,7 @@ struct Embeddings<'a> {
 }
 
 fn read_answer(body: &Bytes) -> Option<Answer> {
-    let embeddings: Embeddings<'_> = serde_json::from_slice(body).ok()?;
+    let embeddings: Embeddings<'_> = whole(body)?;
     let mut answer = Answer::named(None, embeddings.model, None);
     answer.usage = embeddings.usage.and_then(usage);
     Some(answer)

@@ -12,7 +12,7 @@ pub(crate) use embeddings::EMBEDDINGS;
 pub(crate) use responses::RESPONSES;
 
 use crate::meter::Answer;
-use crate::request::Field;
+use crate::request::{Field, utf8};
 use crate::sse::Event;
 use bytes::Bytes;
 use contracts::ApiError;
@@ -62,15 +62,21 @@ pub(crate) enum EventKind {
     Malformed,
 }
 
+/// Every endpoint that a model answers.
+pub(crate) const ALL: [&Endpoint; 4] = [&CHAT_COMPLETIONS, &COMPLETIONS, &EMBEDDINGS, &RESPONSES];
+
 /// Endpoints by path.
 pub(crate) fn find(path: &str) -> Option<&'static Endpoint> {
-    Some(match path {
-        "/v1/chat/completions" => &CHAT_COMPLETIONS,
-        "/v1/completions" => &COMPLETIONS,
-        "/v1/embeddings" => &EMBEDDINGS,
-        "/v1/responses" => &RESPONSES,
-        _ => return None,
-    })
+    ALL.into_iter().find(|endpoint| endpoint.path == path)
+}
+
+/// An answer that was not streamed. All of it is looked at for UTF-8 once, which is faster than text by text; one with other bytes
+/// where nobody reads is an answer nevertheless.
+fn whole<'a, T: Deserialize<'a>>(body: &'a Bytes) -> Option<T> {
+    match utf8(body) {
+        Ok(text) => serde_json::from_str(text).ok(),
+        Err(_) => serde_json::from_slice(body).ok(),
+    }
 }
 
 /// The chunk that an event brings, or what it is when it brings none.

@@ -1,7 +1,7 @@
 //! `POST /v1/responses`. Its streams are typed events; the last one carries the whole response, usage included.
 
-use super::{Endpoint, EventKind, chunk};
-use crate::meter::{Answer, Text, usage};
+use super::{Endpoint, EventKind, chunk, whole};
+use crate::meter::{Answer, Logprobs, Text, usage};
 use crate::request::{Field, Kind};
 use crate::sse::Event;
 use bytes::Bytes;
@@ -77,8 +77,21 @@ struct Incomplete<'a> {
     reason: Option<Text<'a>>,
 }
 
+/// An item of the output, as far as its texts' tokens are concerned; items of other kinds say nothing of them.
+#[derive(Deserialize)]
+struct Item<'a> {
+    #[serde(borrow, default)]
+    content: Vec<Part<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Part<'a> {
+    #[serde(borrow, default)]
+    logprobs: Option<&'a RawValue>,
+}
+
 fn read_answer(body: &Bytes) -> Option<Answer> {
-    let response: Response<'_> = serde_json::from_slice(body).ok()?;
+    let response: Response<'_> = whole(body)?;
     response.output.as_ref()?;
     let mut answer = Answer::default();
     take(&mut answer, response);
@@ -98,8 +111,16 @@ fn take(answer: &mut Answer, response: Response<'_>) {
     let items = response.output.unwrap_or_default();
     if !items.is_empty() {
         answer.output.clear();
+        let mut logprobs = Logprobs::default();
         for item in items {
+            if let Ok(item) = serde_json::from_str::<Item<'_>>(item.get()) {
+                item.content.iter().for_each(|part| logprobs.learn_list(part.logprobs));
+            }
             answer.output.push_raw(Some(Bytes::copy_from_slice(item.get().as_bytes())));
+        }
+        // A server may give them with the pieces of the text alone.
+        if !logprobs.is_empty() {
+            answer.logprobs = logprobs;
         }
     }
 }
@@ -117,6 +138,8 @@ struct Streamed<'a> {
     /// Text for the text events, something else for others.
     #[serde(borrow, default)]
     delta: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    logprobs: Option<&'a RawValue>,
 }
 
 fn read_event(answer: &mut Answer, event: &Event<'_>) -> EventKind {
@@ -159,6 +182,9 @@ fn read_event(answer: &mut Answer, event: &Event<'_>) -> EventKind {
             let said = answer.output.choice(streamed.output_index);
             let into =
                 if kind.starts_with("response.reasoning") { &mut said.reasoning } else { &mut said.content };
+            if kind == "response.output_text.delta" {
+                answer.logprobs.learn_list(streamed.logprobs);
+            }
             answer.kept.push(into, &text.unwrap_or_default().0);
             EventKind::Content
         }
@@ -209,5 +235,31 @@ mod tests {
             answer.output.to_json(),
             r#"[{"type":"message","content":[{"type":"output_text","text":"Hi"}]}]"#
         );
+    }
+
+    #[test]
+    fn the_probabilities_of_tokens_are_those_of_all_texts() {
+        let body = |first: &str| {
+            format!(
+                r#"{{"id":"r1","status":"completed","output":[{{"type":"reasoning","summary":[]}},
+                {{"type":"message","content":[{{"type":"output_text","text":"a","logprobs":{first}}},
+                    {{"type":"output_text","text":"b","logprobs":[{{"token":"b","logprob":-1.25,"top_logprobs":[]}}]}}]}},
+                {{"type":"function_call","name":"f","arguments":"{{}}"}}]}}"#
+            )
+        };
+        let of = |first: &str| read_answer(&Bytes::from(body(first))).unwrap().logprobs.to_json();
+        assert_eq!(of(r#"[{"token":"a","logprob":-0.5}]"#).as_deref(), Some("[-0.5,-1.25]"));
+        // What is in no known form says nothing, and the rest counts.
+        assert_eq!(of(r#"{"content":1}"#).as_deref(), Some("[-1.25]"));
+
+        // A stream that breaks off has those of its pieces; one that ends, those of the whole.
+        let mut answer = Answer::default();
+        let delta =
+            r#"{"type":"response.output_text.delta","delta":"a","logprobs":[{"token":"a","logprob":-0.5}]}"#;
+        assert_eq!(read_event(&mut answer, &Event::from_data(delta)), EventKind::Content);
+        assert_eq!(answer.logprobs.to_json().as_deref(), Some("[-0.5]"));
+        let done = format!(r#"{{"type":"response.completed","response":{}}}"#, body("[]"));
+        assert_eq!(read_event(&mut answer, &Event::from_data(&done)), EventKind::End);
+        assert_eq!(answer.logprobs.to_json().as_deref(), Some("[-1.25]"));
     }
 }

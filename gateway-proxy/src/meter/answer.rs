@@ -107,14 +107,28 @@ impl Logprobs {
         let Some(raw) = raw.filter(|_| index == 0) else { return };
         let Ok(of) = serde_json::from_str::<LogprobsOf>(raw.get()) else { return };
         let chat = of.content.into_iter().flatten().map(|token| token.logprob);
-        let text = of.token_logprobs.into_iter().flatten().flatten();
+        self.extend(chat.chain(of.token_logprobs.into_iter().flatten().flatten()));
+    }
+
+    /// Takes over those of a text of a response: the list alone.
+    pub(crate) fn learn_list(&mut self, raw: Option<&RawValue>) {
+        let tokens = raw.and_then(|raw| serde_json::from_str::<Vec<LogprobOf>>(raw.get()).ok());
+        self.extend(tokens.into_iter().flatten().map(|token| token.logprob));
+    }
+
+    fn extend(&mut self, logprobs: impl Iterator<Item = f32>) {
         let room = MOST_LOGPROBS.saturating_sub(self.0.len());
-        self.0.extend(chat.chain(text).take(room));
+        self.0.extend(logprobs.take(room));
+    }
+
+    /// Whether there are none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// A JSON array of numbers; none when there are none.
     pub(crate) fn to_json(&self) -> Option<String> {
-        if self.0.is_empty() { None } else { serde_json::to_string(&self.0).ok() }
+        if self.is_empty() { None } else { serde_json::to_string(&self.0).ok() }
     }
 }
 

@@ -5,7 +5,7 @@ mod estimate;
 mod kept;
 mod usage;
 
-pub(crate) use answer::{Answer, Text};
+pub(crate) use answer::{Answer, Logprobs, Text};
 pub(crate) use estimate::{Estimator, Prompt};
 pub(crate) use kept::{Kept, finish};
 pub(crate) use usage::{tier, usage};

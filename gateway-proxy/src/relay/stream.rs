@@ -11,18 +11,16 @@ use crate::errors::Failure;
 use crate::meter::Answer;
 use crate::respond::COST;
 use crate::sse::{Event, Relay, Relayed, Verdict};
-use crate::upstream::Lease;
+use crate::upstream::{AnswerBody, Late};
 use bytes::{Bytes, BytesMut};
 use contracts::TokenUsage;
 use http::{HeaderMap, HeaderValue};
-use http_body::{Body as _, Frame};
-use http_body_util::BodyExt;
-use hyper::body::Incoming;
+use http_body::Frame;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
+use tokio::time::Instant;
 
 /// How long an upstream may keep the line after its last event.
 const LINGER: Duration = Duration::from_secs(5);
@@ -30,30 +28,23 @@ const LINGER: Duration = Duration::from_secs(5);
 /// A stream up to its first bytes: until here a failure still has a status of its own.
 #[derive(Debug)]
 pub(crate) struct Opening {
-    upstream: Upstream,
+    upstream: AnswerBody,
     relay: Relay,
     hide_usage: bool,
     first: Taken,
-}
-
-#[derive(Debug)]
-struct Upstream {
-    body: Incoming,
-    lease: Lease,
 }
 
 /// A stream on its way to the client.
 #[derive(Debug)]
 pub(crate) struct Stream {
     call: Call,
-    upstream: Option<Upstream>,
+    upstream: Option<AnswerBody>,
     relay: Relay,
     hide_usage: bool,
     phase: Phase,
-    /// When the last piece came; the timer is moved only when it fires.
+    /// When the last piece came.
     last_piece: Instant,
     deadline: Instant,
-    timer: Pin<Box<Sleep>>,
     /// Whether the client takes trailers.
     trailers: bool,
     settled: Settled,
@@ -97,8 +88,7 @@ impl Opening {
     /// Waits for the first whole event, until `until`.
     pub(crate) async fn wait(
         call: &mut Call,
-        mut body: Incoming,
-        lease: Lease,
+        mut body: AnswerBody,
         hide_usage: bool,
         until: Instant,
     ) -> Result<Self, Failure> {
@@ -107,9 +97,8 @@ impl Opening {
         let (mut understood, mut malformed) = (0, 0);
         loop {
             let after = app.timeouts.first_byte().min(app.timeouts.total());
-            let frame = timeout_at(until, body.frame())
-                .await
-                .map_err(|_| Failure::Timeout { what: "first event", after })?;
+            let frame =
+                body.frame_by(until).await.map_err(|Late| Failure::Timeout { what: "first event", after })?;
             let Some(facts) = call.facts() else { return Err(Failure::Closed) };
             let mut taken = match frame {
                 Some(Err(_broken)) => return Err(Failure::Closed),
@@ -132,7 +121,7 @@ impl Opening {
             }
             if !taken.bytes.is_empty() || taken.end.is_some() {
                 taken.understood = understood;
-                return Ok(Self { upstream: Upstream { body, lease }, relay, hide_usage, first: taken });
+                return Ok(Self { upstream: body, relay, hide_usage, first: taken });
             }
         }
     }
@@ -142,7 +131,6 @@ impl Opening {
         let now = Instant::now();
         let app = call.app();
         let active = Active::new(app);
-        let timer = Box::pin(sleep_until((now + app.timeouts.idle()).min(deadline)));
         Stream {
             upstream: Some(self.upstream),
             relay: self.relay,
@@ -150,7 +138,6 @@ impl Opening {
             phase: Phase::First(self.first),
             last_piece: now,
             deadline,
-            timer,
             trailers,
             settled: Settled::default(),
             _active: active,
@@ -226,34 +213,26 @@ impl Stream {
 
     /// The next piece from the upstream, or that it takes too long.
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Piece> {
+        let timeouts = &self.call.app().timeouts;
+        let total = timeouts.total();
+        let idle = if matches!(self.phase, Phase::Lingering) { LINGER } else { timeouts.idle() };
+        let due = (self.last_piece + idle).min(self.deadline);
         let Some(upstream) = &mut self.upstream else { return Poll::Ready(Piece::End) };
         loop {
-            match Pin::new(&mut upstream.body).poll_frame(cx) {
-                Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
-                    Ok(data) => return Poll::Ready(Piece::Data(data)),
-                    Err(_trailers) => {}
+            return Poll::Ready(match ready!(upstream.poll_frame_by(cx, due)) {
+                Ok(Some(Ok(frame))) => match frame.into_data() {
+                    Ok(data) => Piece::Data(data),
+                    Err(_trailers) => continue,
                 },
-                Poll::Ready(Some(Err(_broken))) => return Poll::Ready(Piece::Failed(Failure::Cut)),
-                Poll::Ready(None) => return Poll::Ready(Piece::End),
-                Poll::Pending => break,
-            }
-        }
-        let timeouts = &self.call.app().timeouts;
-        let idle = if matches!(self.phase, Phase::Lingering) { LINGER } else { timeouts.idle() };
-        let total = timeouts.total();
-        loop {
-            ready!(self.timer.as_mut().poll(cx));
-            let now = Instant::now();
-            if now >= self.deadline {
-                let what = "end of its answer";
-                return Poll::Ready(Piece::Failed(Failure::Timeout { what, after: total }));
-            }
-            let due = (self.last_piece + idle).min(self.deadline);
-            if now >= due {
-                let what = "further piece of its answer";
-                return Poll::Ready(Piece::Failed(Failure::Timeout { what, after: idle }));
-            }
-            self.timer.as_mut().reset(due);
+                Ok(Some(Err(_broken))) => Piece::Failed(Failure::Cut),
+                Ok(None) => Piece::End,
+                Err(Late) if due == self.deadline => {
+                    Piece::Failed(Failure::Timeout { what: "end of its answer", after: total })
+                }
+                Err(Late) => {
+                    Piece::Failed(Failure::Timeout { what: "further piece of its answer", after: idle })
+                }
+            });
         }
     }
 
@@ -344,16 +323,14 @@ impl Stream {
             (Err(Unrecorded), _) => (last, more),
         };
         self.phase = if more { Phase::Lingering } else { Phase::Trailers };
-        let now = Instant::now();
-        self.last_piece = now;
-        self.timer.as_mut().reset((now + LINGER).min(self.deadline));
+        self.last_piece = Instant::now();
         last
     }
 
     /// The upstream's connection may serve another call.
     fn give_back(&mut self) {
         if let Some(upstream) = self.upstream.take() {
-            upstream.lease.give_back();
+            upstream.give_back();
         }
     }
 

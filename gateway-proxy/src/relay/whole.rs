@@ -3,12 +3,11 @@
 use crate::config::Timeouts;
 use crate::errors::{Failure, class_of_status};
 use crate::gather::Gathered;
+use crate::upstream::{AnswerBody, Late};
 use bytes::Bytes;
 use contracts::{ApiError, Fault};
 use http_body::Body as _;
-use http_body_util::BodyExt;
-use hyper::body::Incoming;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 /// Text of a foreign error that is passed on within ours, characters.
 const EXCERPT: usize = 300;
@@ -16,7 +15,7 @@ const EXCERPT: usize = 300;
 /// Reads an answer to its end. `until` ends the wait for all of it, which is `total` after the call's start; `idle` the wait for each
 /// piece.
 pub(crate) async fn collect(
-    body: &mut Incoming,
+    body: &mut AnswerBody,
     limit: usize,
     timeouts: &Timeouts,
     until: Instant,
@@ -29,11 +28,11 @@ pub(crate) async fn collect(
     let mut gathered = Gathered::default();
     loop {
         let wait = (Instant::now() + idle).min(until);
-        let frame = match timeout_at(wait, body.frame()).await {
-            Err(_elapsed) if wait == until => {
+        let frame = match body.frame_by(wait).await {
+            Err(Late) if wait == until => {
                 return Err(Failure::Timeout { what: "end of its answer", after: total });
             }
-            Err(_elapsed) => {
+            Err(Late) => {
                 return Err(Failure::Timeout { what: "further piece of its answer", after: idle });
             }
             Ok(Some(Err(_broken))) => return Err(Failure::Cut),

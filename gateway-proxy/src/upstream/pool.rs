@@ -7,24 +7,22 @@
 //! HTTP/1.1 and nothing else, one call a connection: over HTTP/2 all calls would share one, with its limit of streams, its
 //! window that a stalled reader fills for everybody, and its silent death (docs/decisions, 7).
 
-use super::connection::{Connection, Lease};
+use super::connection::{AnswerBody, Connection, Unanswered};
 use super::headers::number;
-use super::target::{BadProvider, Origin, Target, authorization, split};
+use super::target::{BadProvider, Origin, Target, authorization, split, uris};
 use crate::config::{Timeouts, UpstreamConfig};
 use bytes::Bytes;
 use contracts::ProviderId;
 use contracts::policy::Provider;
-use http::uri::{PathAndQuery, Uri};
+use http::uri::Uri;
 use http::{HeaderMap, Method, Request, Response, header};
 use http_body_util::Full;
-use hyper::body::Incoming;
-use hyper::client::conn::http1;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 use tower::Service;
 
 /// All upstreams.
@@ -73,6 +71,9 @@ pub(crate) enum SendError {
     /// The request was on its way.
     #[error("the connection broke before an answer came")]
     Broken(#[source] hyper::Error),
+    /// The request may have been on its way.
+    #[error("no answer in time")]
+    Late,
 }
 
 /// What becomes of a request on its way, told as it happens: the caller may stop waiting at any moment.
@@ -120,7 +121,7 @@ impl Upstreams {
         let target = Arc::new(Target {
             provider: provider.clone(),
             pool: self.pool(&origin),
-            base_path,
+            uris: uris(&base_path),
             host,
             authorization: authorization(provider)?,
         });
@@ -142,29 +143,33 @@ impl Upstreams {
         pools.entry(origin.clone()).or_insert_with(make).clone()
     }
 
-    /// Sends a request and returns the answer's head; `tell` hears how it goes.
+    /// Sends a request and returns the answer's head, if it comes in time; `tell` hears how it goes.
     pub(crate) async fn send(
         &self,
         target: &Target,
-        outgoing: &Outgoing,
+        outgoing: Outgoing,
+        by: Instant,
         mut tell: impl FnMut(Progress<'_>),
-    ) -> Result<(Response<Incoming>, Lease), SendError> {
+    ) -> Result<Response<AnswerBody>, SendError> {
         let pool = &target.pool;
+        let mut request = request(target, outgoing);
         while let Some(connection) = pool.take() {
-            match self.send_on(connection, target, outgoing, &mut tell).await {
-                Ok(answer) => return Ok(answer),
+            match send_on(connection, pool, request, by, &mut tell).await? {
+                Sent::Answered(answer) => return Ok(answer),
                 // A kept connection was closed before anything was sent on it: try another.
-                Err((_, true)) => {}
-                Err((error, false)) => return Err(SendError::Broken(error)),
+                Sent::Not(unsent, _) => request = unsent,
             }
         }
         let mut tries_left = self.config.connect_retries;
         loop {
-            let error = match self.connect(pool).await {
-                Ok(connection) => match self.send_on(connection, target, outgoing, &mut tell).await {
-                    Ok(answer) => return Ok(answer),
-                    Err((error, true)) => SendError::Connect(error.into()),
-                    Err((error, false)) => return Err(SendError::Broken(error)),
+            let connected = timeout_at(by, self.connect(pool)).await.map_err(|_elapsed| SendError::Late)?;
+            let error = match connected {
+                Ok(connection) => match send_on(connection, pool, request, by, &mut tell).await? {
+                    Sent::Answered(answer) => return Ok(answer),
+                    Sent::Not(unsent, error) => {
+                        request = unsent;
+                        SendError::Connect(error.into())
+                    }
                 },
                 Err(error) => error,
             };
@@ -173,28 +178,6 @@ impl Upstreams {
             }
             tell(Progress::NotConnected(&error));
             tries_left -= 1;
-        }
-    }
-
-    /// The error says whether nothing was sent.
-    async fn send_on(
-        &self,
-        mut connection: Connection,
-        target: &Target,
-        outgoing: &Outgoing,
-        tell: &mut impl FnMut(Progress<'_>),
-    ) -> Result<(Response<Incoming>, Lease), (hyper::Error, bool)> {
-        connection.ready().await.map_err(|error| (error, true))?;
-        tell(Progress::HandedOver);
-        match connection.try_send_request(request(target, outgoing)).await {
-            Ok(response) => Ok((response, Lease { connection, pool: target.pool.clone() })),
-            Err(mut failed) => {
-                let nothing_sent = failed.take_message().is_some();
-                if nothing_sent {
-                    tell(Progress::HandedBack);
-                }
-                Err((failed.into_error(), nothing_sent))
-            }
         }
     }
 
@@ -207,10 +190,7 @@ impl Upstreams {
                 .build()
                 .map_err(|error| SendError::Connect(error.into()))?;
             let stream = self.connector.clone().call(uri).await.map_err(SendError::Connect)?;
-            let (sender, connection) =
-                http1::handshake(stream).await.map_err(|error| SendError::Connect(error.into()))?;
-            tokio::spawn(connection);
-            Ok(sender)
+            Connection::new(stream).await.map_err(|error| SendError::Connect(error.into()))
         };
         match tokio::time::timeout(self.connect_timeout, connect).await {
             Ok(result) => result,
@@ -225,17 +205,17 @@ impl Upstreams {
         let now = Instant::now();
         for pool in pools {
             let mut idle = pool.idle.lock().unwrap_or_else(PoisonError::into_inner);
-            idle.retain(|one| !one.connection.is_closed() && now.duration_since(one.since) < pool.keep_for);
+            idle.retain_mut(|one| now.duration_since(one.since) < pool.keep_for && one.connection.is_ready());
         }
     }
 }
 
 impl Pool {
-    /// A kept connection, the most recently used first.
+    /// A kept connection, the most recently used first. Whether it has been closed meanwhile shows when it is used.
     fn take(&self) -> Option<Connection> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         while let Some(one) = idle.pop() {
-            if !one.connection.is_closed() && one.since.elapsed() < self.keep_for {
+            if one.since.elapsed() < self.keep_for {
                 return Some(one.connection);
             }
         }
@@ -251,21 +231,44 @@ impl Pool {
     }
 }
 
+/// What became of a request on a connection.
+enum Sent {
+    Answered(Response<AnswerBody>),
+    /// Nothing of it was sent.
+    Not(Request<Full<Bytes>>, hyper::Error),
+}
+
+async fn send_on(
+    mut connection: Connection,
+    pool: &Arc<Pool>,
+    request: Request<Full<Bytes>>,
+    by: Instant,
+    tell: &mut impl FnMut(Progress<'_>),
+) -> Result<Sent, SendError> {
+    tell(Progress::HandedOver);
+    match connection.send(request, by).await {
+        Ok(answer) => Ok(Sent::Answered(answer.map(|body| AnswerBody::new(body, connection, pool.clone())))),
+        Err(Unanswered::Late) => Err(SendError::Late),
+        Err(Unanswered::Broken(error)) => Err(SendError::Broken(error)),
+        Err(Unanswered::Unsent(request, error)) => {
+            tell(Progress::HandedBack);
+            Ok(Sent::Not(*request, error))
+        }
+    }
+}
+
 /// The request as a connection wants it.
-fn request(target: &Target, outgoing: &Outgoing) -> Request<Full<Bytes>> {
-    let mut request = Request::new(Full::new(outgoing.body.clone()));
+fn request(target: &Target, outgoing: Outgoing) -> Request<Full<Bytes>> {
+    let length = outgoing.body.len();
+    let mut request = Request::new(Full::new(outgoing.body));
     *request.method_mut() = Method::POST;
-    *request.headers_mut() = outgoing.headers.clone();
-    let path = format!("{}{}", target.base_path, outgoing.path);
-    let path = PathAndQuery::try_from(path).unwrap_or_else(|_| PathAndQuery::from_static("/"));
+    *request.headers_mut() = outgoing.headers;
+    *request.uri_mut() = target.uri(outgoing.path);
     let headers = request.headers_mut();
-    headers.insert(header::CONTENT_LENGTH, number(outgoing.body.len()));
+    headers.insert(header::CONTENT_LENGTH, number(length));
     if let Some(authorization) = &target.authorization {
         headers.insert(header::AUTHORIZATION, authorization.clone());
     }
-    let mut parts = http::uri::Parts::default();
-    parts.path_and_query = Some(path);
     headers.insert(header::HOST, target.host.clone());
-    *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
     request
 }

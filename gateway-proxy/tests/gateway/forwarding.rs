@@ -116,6 +116,41 @@ async fn a_connection_is_kept_and_a_dead_one_replaced() {
     assert_eq!(connections, [0, 0, 1]);
 }
 
+/// Calls drive their connections themselves: a wake-up that got lost between threads would leave an answer lying.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn answers_in_pieces_arrive_on_every_thread() {
+    let upstream = Upstream::start(|request| {
+        let Some(Step::Send(whole)) = json(200, ANSWER).pop() else { panic!("an answer in one piece") };
+        let cut = 1 + request.body.len() * 7 % (whole.len() - 2);
+        let (first, rest) = whole.split_at(cut);
+        let mut steps = vec![Step::Send(first.to_vec())];
+        for piece in rest.chunks(1 + rest.len() / 3) {
+            // Now and then a piece waits for the wheel of a timer, and else for the other thread alone.
+            if piece.len() % 3 == 0 {
+                steps.push(Step::Wait(Duration::from_millis(1)));
+            }
+            steps.push(Step::Send(piece.to_vec()));
+        }
+        steps
+    })
+    .await;
+    let (gateway, _collector) = Gateway::simple(&upstream).await;
+    let gateway = std::sync::Arc::new(gateway);
+    let callers = (0..32).map(|caller: usize| {
+        let gateway = gateway.clone();
+        tokio::spawn(async move {
+            for call in 0..40 {
+                let prompt = "a".repeat(caller * 11 + call);
+                let answer =
+                    gateway.post("/v1/chat/completions", chat(false).replace("Say hi", &prompt)).await;
+                assert_eq!(answer.text(), ANSWER);
+            }
+        })
+    });
+    let all = futures_util::future::try_join_all(callers);
+    tokio::time::timeout(Duration::from_secs(30), all).await.expect("a call was forgotten").unwrap();
+}
+
 #[tokio::test]
 async fn errors_of_the_upstream_pass_when_they_have_openais_shape() {
     for status in [400, 404, 409, 422, 429, 500, 503] {
