@@ -55,6 +55,23 @@ async fn a_call_gets_its_verdicts_and_judges_answer_when_asked() {
         tower.wait_for(&scored, 1, Duration::from_mins(1)).await;
     }
 
+    // Responses carry probabilities with their texts, whole or as they stream.
+    for (stream, judged) in [(false, 2), (true, 3)] {
+        let asked = json!({
+            "model": "sim-small", "input": "What is the capital of Italy?", "stream": stream,
+            "include": ["message.output_text.logprobs"],
+        });
+        let answer = tower.http.call(&tower.gateway("/v1/responses"), &key, &asked).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        tower
+            .wait_for(
+                "SELECT count() AS n FROM evaluations WHERE judge = 'uncertainty' AND score > 0",
+                judged,
+                Duration::from_mins(1),
+            )
+            .await;
+    }
+
     let evaluator = |path: &str| format!("{}{path}", tower.text("/evaluator_url"));
     let subject = json!({
         "question": "What is the capital of Italy?",
@@ -106,7 +123,7 @@ async fn a_call_gets_its_verdicts_and_judges_answer_when_asked() {
 /// The queue: a judged call is sampled, labelled, and compared.
 async fn annotate(tower: &Tower, key: &str) {
     let evaluator = |path: &str| format!("{}{path}", tower.text("/evaluator_url"));
-    let sample = json!({"from_ms": 0, "to_ms": 4_000_000_000_000_u64, "calls": 5, "judge": "refusal"});
+    let sample = json!({"from_ms": 0, "to_ms": 4_000_000_000_000_u64, "calls": 1, "judge": "refusal"});
     let queued = tower.http.call(&evaluator("/v1/annotations/sample"), key, &sample).await.json();
     assert_eq!(queued.as_array().map(Vec::len), Some(1), "{queued}");
     let id = queued[0]["id"].as_str().unwrap();
