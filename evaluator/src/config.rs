@@ -1,5 +1,6 @@
 //! The section `[evaluator]` of `control-tower.toml`.
 
+use crate::hub::{self, HubId};
 use crate::judges::JudgesConfig;
 use contracts::TenantId;
 use runtime::config::duration;
@@ -48,6 +49,12 @@ pub struct Config {
     /// `inference.model_dir`: directory of the embedder's weights, when they are not in one of the usual places.
     #[serde(skip)]
     pub model_dir: Option<PathBuf>,
+    /// `inference.hub_model`: a model of a hub, fetched into the data directory, instead.
+    #[serde(skip)]
+    pub hub_model: Option<HubId>,
+    /// The hub that it is fetched from, a base URL.
+    #[serde(skip)]
+    pub hub_endpoint: String,
     /// The judges.
     pub judges: JudgesConfig,
     /// How long requests may take at shutdown.
@@ -85,6 +92,8 @@ impl Default for Config {
             gateway_key: None,
             deadline: Duration::from_secs(30),
             model_dir: None,
+            hub_model: None,
+            hub_endpoint: hub::PUBLIC.to_owned(),
             judges: JudgesConfig::default(),
             drain_deadline: Duration::from_secs(10),
         }

@@ -9,6 +9,8 @@
 //! [`experiments`] compares arms in production, and [`stats`] is the arithmetic under both. [`outcomes`] ties verdicts and
 //! costs to what calls were good for.
 //!
+//! [`hub`] fetches the embedder's weights where the configuration names a model of a hub.
+//!
 //! It meets the other roles in databases and on the wire only.
 
 mod api;
@@ -16,6 +18,8 @@ mod config;
 pub mod datasets;
 mod drift;
 pub mod experiments;
+mod https;
+pub mod hub;
 pub mod judges;
 mod online;
 pub mod outcomes;

@@ -3,13 +3,14 @@
 use crate::api::{self, Api};
 use crate::config::Config;
 use crate::drift::{Drift, DriftMetrics};
+use crate::hub;
 use crate::judges::{Ledger, Registry};
 use crate::online::{OnlineMetrics, Planner, Shared, Worker, generation};
 use anyhow::Context;
 use control::{Judging, Snapshots};
 use inference::{Embedder, EmbedderOptions};
 use runtime::{Clock, Health, HealthHandle, Metrics, ServeOptions, Shutdown};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
@@ -35,6 +36,8 @@ pub async fn run(
     let snapshots = Snapshots::open(control_url, POLICY_POLL, shutdown.token());
     let snapshots = snapshots.await.context("open the control database")?;
     let judging = Judging::open(control_url).await.context("open the control database")?;
+    // Before anybody can connect: who takes connections and answers nothing is taken for one that hangs.
+    let model_dir = model_dir(&config, data_dir.as_deref()).await;
     let listener = runtime::listen("evaluator.listen", config.listen)?;
     let health = Health::new();
     let metrics = Metrics::new();
@@ -42,7 +45,7 @@ pub async fn run(
         snapshots.register(registry);
         (OnlineMetrics::new(registry), DriftMetrics::new(registry))
     });
-    let embedder = embedder(config.clone(), data_dir, &health.component("embedder")).await;
+    let embedder = embedder(model_dir, data_dir, &health.component("embedder")).await;
     let gateway = config.gateway_url.as_deref().zip(config.gateway_key.as_deref());
     let registry =
         Registry::configured(&config.judges, gateway, embedder.as_ref(), &Ledger::Shared(judging.clone()))?;
@@ -93,15 +96,22 @@ fn start(shared: &Shared, shutdown: &Shutdown) -> Vec<JoinHandle<()>> {
     tasks
 }
 
+/// The directory of weights that the configuration names, if any; a model of a hub is fetched first.
+async fn model_dir(config: &Config, data_dir: Option<&Path>) -> anyhow::Result<Option<PathBuf>> {
+    let Some(id) = &config.hub_model else { return Ok(config.model_dir.clone()) };
+    let data_dir = data_dir.context("inference.hub_model needs a data directory to keep the model in")?;
+    Ok(Some(hub::model(id, &config.hub_endpoint, data_dir).await?))
+}
+
 /// The embedder, where there are weights. Without them the evaluator works, with fewer judges, and says so.
 async fn embedder(
-    config: Arc<Config>,
+    model_dir: anyhow::Result<Option<PathBuf>>,
     data_dir: Option<PathBuf>,
     health: &HealthHandle,
 ) -> Option<Arc<Embedder>> {
     let loaded = tokio::task::spawn_blocking(move || {
-        let dir = inference::models::find(config.model_dir.as_deref(), data_dir.as_deref())?;
-        Embedder::load(&dir, &EmbedderOptions::default())
+        let dir = inference::models::find(model_dir?.as_deref(), data_dir.as_deref())?;
+        Ok::<_, anyhow::Error>(Embedder::load(&dir, &EmbedderOptions::default())?)
     });
     match loaded.await {
         Ok(Ok(embedder)) => {
@@ -109,7 +119,7 @@ async fn embedder(
             Some(Arc::new(embedder))
         }
         Ok(Err(error)) => {
-            health.set_degraded(format!("the judges of relevance are left out: {error}"));
+            health.set_degraded(format!("the judges of relevance are left out: {error:#}"));
             None
         }
         Err(error) => {

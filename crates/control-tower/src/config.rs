@@ -1,8 +1,10 @@
 //! `control-tower.toml`: a section for each role, every key with a default, unknown keys refused.
 
+use evaluator::hub::{self, HubId};
 use runtime::config::ByteSize;
 use runtime::telemetry::LogConfig;
 use serde::Deserialize;
+use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use warehouse::WarehouseConfig;
@@ -84,6 +86,21 @@ pub(crate) struct ControlConfig {
 pub(crate) struct InferenceConfig {
     /// Directory of the embedder's weights, when they are not in one of the usual places.
     pub(crate) model_dir: Option<PathBuf>,
+    /// A model of a hub, `owner/name` or `owner/name@revision`, fetched into the data directory; instead of a directory.
+    pub(crate) hub_model: Option<HubId>,
+}
+
+impl InferenceConfig {
+    /// Checks what types cannot say.
+    fn validate(&self) -> Result<(), String> {
+        match (&self.model_dir, &self.hub_model) {
+            (Some(dir), Some(id)) => Err(format!(
+                "inference.hub_model: {id} is not valid beside inference.model_dir = {}: expected one of the two",
+                dir.display()
+            )),
+            _ => Ok(()),
+        }
+    }
 }
 
 impl ControlConfig {
@@ -131,14 +148,23 @@ impl StoreConfig {
 
 /// `$XDG_CACHE_HOME`, else `$HOME/.cache`.
 fn cache_home() -> Option<PathBuf> {
-    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    set("XDG_CACHE_HOME").or_else(|| Some(set("HOME")?.join(".cache")))
+    let dir = |name| set(name).map(PathBuf::from);
+    dir("XDG_CACHE_HOME").or_else(|| Some(dir("HOME")?.join(".cache")))
+}
+
+/// A variable of the environment that is none of ours.
+fn set(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
 }
 
 impl TowerConfig {
     /// The evaluator's part, with what it takes from other sections.
     pub(crate) fn evaluator(self) -> evaluator::Config {
-        evaluator::Config { model_dir: self.inference.model_dir, ..self.evaluator }
+        let InferenceConfig { model_dir, hub_model } = self.inference;
+        // As the Hub's own tools have it.
+        let hub_endpoint = set(hub::ENDPOINT).and_then(|url| url.into_string().ok());
+        let hub_endpoint = hub_endpoint.unwrap_or_else(|| hub::PUBLIC.to_owned());
+        evaluator::Config { model_dir, hub_model, hub_endpoint, ..self.evaluator }
     }
 
     /// Everything that is wrong beyond types, one sentence each; empty when all is well.
@@ -148,6 +174,7 @@ impl TowerConfig {
         note(self.gateway.validate().map_err(|e| e.to_string()));
         note(self.collector.validate().map_err(|e| e.to_string()));
         note(self.evaluator.validate().map_err(|e| e.to_string()));
+        note(self.inference.validate());
         note(self.web.validate());
         note(self.sim.validate().map_err(|e| e.to_string()));
         note(self.store.warehouse().validate().map_err(|e| e.to_string()));
@@ -179,6 +206,12 @@ mod tests {
         assert_eq!(dir("[inference]\nmodel_dir = \"/a\""), Some(PathBuf::from("/a")));
         assert_eq!(dir(""), None);
         assert!(load("[evaluator]\nmodel_dir = \"/b\"").unwrap_err().contains("model_dir"));
+        let hub = |toml| load(toml).map(|config| config.evaluator().hub_model.map(|id| id.to_string()));
+        assert_eq!(hub("[inference]\nhub_model = \"a/b\"").unwrap().as_deref(), Some("a/b@main"));
+        let error = hub("[inference]\nhub_model = \"../b\"").unwrap_err();
+        assert!(error.contains("inference.hub_model") && error.contains("owner/name"), "{error}");
+        let both = load("[inference]\nmodel_dir = \"/a\"\nhub_model = \"a/b\"").unwrap().problems();
+        assert!(both.len() == 1 && both[0].contains("inference.hub_model"), "{both:?}");
     }
 
     #[test]

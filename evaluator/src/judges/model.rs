@@ -14,7 +14,6 @@ use inference::Embedder;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -139,7 +138,7 @@ impl ModelJudge {
         let rubric = known.map_or(config.rubric.clone(), |(_, text)| (*text).to_owned());
         // Another rubric, model, kind or number of samples is another judge.
         let what = format!("{:?}\n{}\n{}\n{rubric}", config.kind, config.model, config.samples);
-        let version = short_digest(&what);
+        let version = hex::encode(&Sha256::digest(what.as_bytes())[..5]);
         let budget = Budget::new(&config.name, config.budget_usd, config.reserve_usd, ledger);
         Self { config, rubric, version, gateway, embedder, budget }
     }
@@ -321,15 +320,6 @@ impl Judge for ModelJudge {
     fn is_remote(&self) -> bool {
         true
     }
-}
-
-/// Ten hex digits that name a text.
-fn short_digest(text: &str) -> String {
-    Sha256::digest(text.as_bytes()).iter().take(5).fold(String::with_capacity(10), |mut digest, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(digest, "{byte:02x}");
-        digest
-    })
 }
 
 fn cut(text: &str) -> &str {

@@ -1,22 +1,16 @@
 //! A small HTTP client for judges that ask somebody: JSON out, JSON in, bounded in time and size.
 
 use super::JudgeError;
+use crate::https::{self, HttpsClient};
 use contracts::Usd;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 use std::time::Duration;
 
-/// How long a connection may take.
-const CONNECT: Duration = Duration::from_secs(5);
-
 /// The client. Cloning shares its connections.
 #[derive(Debug, Clone)]
-pub struct Wire(Client<HttpsConnector<HttpConnector>, Full<bytes::Bytes>>);
+pub struct Wire(HttpsClient);
 
 /// Why nothing came back.
 #[derive(Debug, thiserror::Error)]
@@ -97,16 +91,7 @@ impl WireError {
 impl Wire {
     /// A client; nothing is sent yet.
     pub fn new() -> Result<Self, rustls::Error> {
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
-        connector.enforce_http(false);
-        connector.set_connect_timeout(Some(CONNECT));
-        let connector = HttpsConnectorBuilder::new()
-            .with_provider_and_webpki_roots(rustls::crypto::ring::default_provider())?
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(connector);
-        Ok(Self(Client::builder(TokioExecutor::new()).build(connector)))
+        https::client().map(Self)
     }
 
     /// Posts JSON. `max` bounds the answer's bytes.

@@ -129,12 +129,7 @@ pub fn generation(registry: &Registry) -> String {
     let mut versions = registry.versions();
     versions.sort();
     let digest = Sha256::digest(versions.join("\n").as_bytes());
-    digest.iter().take(8).fold(String::with_capacity(16), |mut text, byte| {
-        use std::fmt::Write as _;
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    hex::encode(&digest[..8])
 }
 
 /// What the online evaluation counts.

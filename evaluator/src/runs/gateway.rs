@@ -1,14 +1,11 @@
 //! One call through the gateway, with its cost as the gateway tells it.
 
 use super::{CallCost, RunError};
+use crate::https::{self, HttpsClient, chain};
 use bytes::Bytes;
 use contracts::Usd;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use serde_json::Value;
 use std::time::Duration;
 
@@ -33,7 +30,7 @@ pub struct GatewayConfig {
 /// A client of the gateway; cloning is cheap.
 #[derive(Clone)]
 pub struct Gateway {
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    client: HttpsClient,
     uri: http::Uri,
     key: HeaderValue,
     timeout: Duration,
@@ -63,16 +60,6 @@ impl Gateway {
             value: value.to_owned(),
             expected: expected.to_owned(),
         };
-        let mut http = HttpConnector::new();
-        http.set_nodelay(true);
-        http.enforce_http(false);
-        http.set_connect_timeout(Some(Duration::from_secs(5)));
-        let connector = HttpsConnectorBuilder::new()
-            .with_provider_and_webpki_roots(rustls::crypto::ring::default_provider())
-            .map_err(|error| RunError::Broken(error.to_string()))?
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(http);
         let uri = format!("{}/v1/chat/completions", config.url.trim_end_matches('/'));
         let uri = uri
             .parse()
@@ -80,7 +67,7 @@ impl Gateway {
         let mut key = HeaderValue::try_from(format!("Bearer {}", config.key))
             .map_err(|_| invalid("--key", "…", "an API key without control characters"))?;
         key.set_sensitive(true);
-        let client = Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connector);
+        let client = https::client().map_err(|error| RunError::Broken(error.to_string()))?;
         Ok(Self { client, uri, key, timeout: config.timeout, retries: config.retries })
     }
 
@@ -165,9 +152,4 @@ fn call_cost(status: StatusCode, headers: &HeaderMap) -> Option<CallCost> {
 fn retry_after(headers: &HeaderMap) -> Duration {
     let seconds = headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
     Duration::from_secs(seconds.unwrap_or(0))
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
