@@ -20,6 +20,8 @@ pub struct Config {
     pub collector_url: String,
     /// Shared secret that lets the gateway speak for every tenant at the collector (`[collector] service_key`).
     pub collector_key: String,
+    /// PEM file of authorities that providers' and the collector's certificates may come from, besides the public ones.
+    pub ca_file: Option<PathBuf>,
     /// `service.instance.id` of the spans.
     pub instance: String,
     /// How often the control database is asked whether something changed.
@@ -150,6 +152,7 @@ impl Default for Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             collector_url: "http://127.0.0.1:4318".into(),
             collector_key: String::new(),
+            ca_file: None,
             instance: "gateway-1".into(),
             control_poll_ms: 500,
             drain_ms: 30_000,

@@ -79,8 +79,10 @@ impl Server {
         });
         let options =
             ShipperOptions { collector_url: config.collector_url.clone(), key: config.collector_key.clone() };
-        let shipper = Shipper::new(&options, reader, metrics.clone(), health.component("shipper"))?;
-        let app = Arc::new(app(&config, policy.clone(), writer.clone(), metrics, clock)?);
+        let tls = runtime::tls::client_config("gateway.ca_file", config.ca_file.as_deref())?;
+        let shipper =
+            Shipper::new(&options, tls.clone(), reader, metrics.clone(), health.component("shipper"))?;
+        let app = Arc::new(app(&config, tls, policy.clone(), writer.clone(), metrics, clock));
 
         // The shipper outlives the server, so that it also takes what the last calls leave behind.
         let stop_shipping = CancellationToken::new();
@@ -116,15 +118,16 @@ impl Server {
 /// What all requests share, at the start.
 fn app(
     config: &Config,
+    tls: rustls::ClientConfig,
     policy: Policy,
     spool: spool::Writer,
     metrics: GatewayMetrics,
     clock: Clock,
-) -> anyhow::Result<App> {
+) -> App {
     let processors = std::thread::available_parallelism().map_or(2, usize::from);
-    Ok(App {
+    App {
         policy,
-        upstreams: Upstreams::new(&config.upstream, &config.timeouts)?,
+        upstreams: Upstreams::new(&config.upstream, &config.timeouts, tls),
         recorder: Recorder::new(spool, &config.instance, config.spool.when_full == WhenFull::Refuse),
         estimator: Estimator::default(),
         watchman: Watchman::default(),
@@ -138,7 +141,7 @@ fn app(
         counters: Arc::new(Semaphore::new(processors)),
         hurry: AtomicBool::new(false),
         bodies: InFlight::new(config.limits.bodies_in_work_bytes as u64),
-    })
+    }
 }
 
 /// Waits for the records of calls that were cut: for `counts` as long as they are counted, and then estimated.

@@ -1,4 +1,5 @@
-//! TLS for a listener, with or without certificates of clients: rustls with ring, TLS 1.2 and 1.3, ALPN `h2` and `http/1.1`.
+//! TLS for a listener, with or without certificates of clients, and for connections to others: rustls with ring, TLS 1.2 and 1.3. A
+//! listener's ALPN has `h2` and `http/1.1`.
 //!
 //! The files are read once, at start: new certificates take a restart, which drains like any other. Where clients show
 //! certificates, sessions are not resumed, so that each connection proves its own, valid at that time.
@@ -13,7 +14,7 @@ use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, VerifierBuilderError, WebPkiClientVerifier};
-use rustls::{RootCertStore, ServerConfig};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use serde::{Deserialize, Serialize};
 use std::error::Error as StdError;
 use std::io;
@@ -194,6 +195,34 @@ fn read(file: &Path) -> Result<Vec<u8>, Fault> {
     std::fs::read(file).map_err(|error| Fault::new("cannot be read: expected a PEM file", error))
 }
 
+/// What connections to others trust: the public authorities, and those in a PEM file where there is one; `key` is the setting that
+/// names it.
+pub fn client_config(key: &str, ca_file: Option<&Path>) -> Result<ClientConfig, TlsError> {
+    let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    if let Some(file) = ca_file {
+        let fault =
+            |problem, source| TlsError { key: key.to_owned(), file: file.to_owned(), problem, source };
+        add_roots(&mut roots, file).map_err(|f| f.at(fault))?;
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    // ring has suites for both versions, so this cannot fail.
+    let config = config.map_err(|error| TlsError {
+        key: key.to_owned(),
+        file: PathBuf::new(),
+        problem: "TLS cannot be set up",
+        source: Some(error.into()),
+    })?;
+    Ok(config.with_root_certificates(roots).with_no_client_auth())
+}
+
+fn add_roots(roots: &mut RootCertStore, file: &Path) -> Result<(), Fault> {
+    for certificate in certificates(file)? {
+        roots.add(certificate).map_err(|error| Fault::new("a certificate in it cannot be used", error))?;
+    }
+    Ok(())
+}
+
 fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, Fault> {
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&read(file)?).collect();
     let found = found.map_err(|error| Fault::new("not valid PEM: expected certificates in PEM", error))?;
@@ -218,9 +247,7 @@ fn client_verifier(
     provider: Arc<rustls::crypto::CryptoProvider>,
 ) -> Result<Arc<dyn ClientCertVerifier>, Fault> {
     let mut roots = RootCertStore::empty();
-    for certificate in certificates(file)? {
-        roots.add(certificate).map_err(|error| Fault::new("a certificate in it cannot be used", error))?;
-    }
+    add_roots(&mut roots, file)?;
     let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
     let verifier = if optional { verifier.allow_unauthenticated() } else { verifier };
     verifier.build().map_err(|error: VerifierBuilderError| {

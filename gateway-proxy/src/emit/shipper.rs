@@ -95,6 +95,7 @@ struct Partly {
 impl Shipper {
     pub(crate) fn new(
         options: &ShipperOptions,
+        tls: rustls::ClientConfig,
         reader: Reader,
         metrics: GatewayMetrics,
         health: HealthHandle,
@@ -104,7 +105,7 @@ impl Shipper {
         http.enforce_http(false);
         http.set_connect_timeout(Some(Duration::from_secs(5)));
         let connector = HttpsConnectorBuilder::new()
-            .with_provider_and_webpki_roots(rustls::crypto::ring::default_provider())?
+            .with_tls_config(tls)
             .https_or_http()
             .enable_http1()
             .wrap_connector(http);

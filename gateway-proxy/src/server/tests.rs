@@ -63,7 +63,8 @@ async fn calls_that_cannot_be_counted_in_time_are_estimated_by_their_length_and_
     let dir = tempfile::tempdir().unwrap();
     let (writer, mut reader) = Spool::open(spool::Options::new(dir.path().join("spool"))).unwrap();
     let metrics = Metrics::new().with_registry(GatewayMetrics::register);
-    let app = app(&Config::default(), Policy::default(), writer.clone(), metrics, Clock::system()).unwrap();
+    let tls = runtime::tls::client_config("gateway.ca_file", None).unwrap();
+    let app = app(&Config::default(), tls, Policy::default(), writer.clone(), metrics, Clock::system());
     let app = Arc::new(app);
     // Every processor is busy counting.
     let all = u32::try_from(app.counters.available_permits()).unwrap();

@@ -88,23 +88,24 @@ pub(crate) enum Progress<'a> {
 }
 
 impl Upstreams {
-    pub(crate) fn new(config: &UpstreamConfig, timeouts: &Timeouts) -> Result<Self, rustls::Error> {
+    /// `tls` says whom to trust.
+    pub(crate) fn new(config: &UpstreamConfig, timeouts: &Timeouts, tls: rustls::ClientConfig) -> Self {
         let mut http = HttpConnector::new();
         http.set_nodelay(true);
         http.enforce_http(false);
         http.set_keepalive(Some(Duration::from_mins(1)));
         let connector = HttpsConnectorBuilder::new()
-            .with_provider_and_webpki_roots(rustls::crypto::ring::default_provider())?
+            .with_tls_config(tls)
             .https_or_http()
             .enable_http1()
             .wrap_connector(http);
-        Ok(Self {
+        Self {
             targets: RwLock::default(),
             pools: Mutex::default(),
             connector,
             config: config.clone(),
             connect_timeout: timeouts.connect(),
-        })
+        }
     }
 
     /// Where `provider` is; read from its settings when it is new or has changed.

@@ -22,3 +22,5 @@ mod streams;
 mod support;
 #[cfg(test)]
 mod timeouts;
+#[cfg(test)]
+mod tls;

@@ -226,6 +226,11 @@ impl Gateway {
         })
     }
 
+    /// Waits until it ends by itself, and says how.
+    pub async fn ended(self) -> anyhow::Result<()> {
+        self.task.await.unwrap()
+    }
+
     /// Stops it in order.
     pub async fn stop(self) {
         self.shutdown.trigger();
