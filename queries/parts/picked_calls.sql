@@ -1,16 +1,16 @@
--- The calls that the filter of a page picks, as `picked`. Without a filter it is empty, and nothing is read:
--- whoever begins with it asks `filtered` first.
--- Parameters: tenants; from_ms <= start < to_ms (milliseconds since the epoch) and picked_days around them; filtered (whether there is a
--- filter); routes, models, keys (empty: any); outcome ('' any, 'ok', 'error'); min_cost (US dollars); min_duration_ns; text ('' any;
--- contained in a prompt or an answer, or a trace, request or response id).
+-- The calls that the filter of a page picks, as `picked`: what every list, sum and signal over single calls begins with, so that they cannot
+-- part. Where `filtered` is false it is empty, and nothing is read.
+-- Parameters: tenants; picked_from_ms <= start < picked_to_ms (milliseconds since the epoch); filtered (whether calls are wanted at all);
+-- routes, models, keys (empty: any); outcome ('' any, 'ok', 'error'); min_cost (US dollars); min_duration_ns; text ('' any;
+-- as it stands in JSON, case-insensitive, contained in a prompt or an answer, or a trace, request or response id).
 picked AS
 (
-    SELECT tenant_id, trace_id, span_id
+    SELECT *
     FROM calls
     WHERE {filtered:Bool}
       AND tenant_id IN {tenants:Array(String)}
-      AND start_time >= fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC') - toIntervalDay({picked_days:UInt32})
-      AND start_time < fromUnixTimestamp64Milli({to_ms:Int64}, 'UTC') + toIntervalDay({picked_days:UInt32})
+      AND start_time >= fromUnixTimestamp64Milli({picked_from_ms:Int64}, 'UTC')
+      AND start_time < fromUnixTimestamp64Milli({picked_to_ms:Int64}, 'UTC')
       AND (empty({routes:Array(String)}) OR route IN {routes:Array(String)})
       AND (empty({models:Array(String)}) OR request_model IN {models:Array(String)})
       AND (empty({keys:Array(String)}) OR key_id IN {keys:Array(String)})
@@ -24,8 +24,8 @@ picked AS
                FROM spans
                WHERE {text:String} != ''
                  AND tenant_id IN {tenants:Array(String)}
-                 AND start_time >= fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC') - toIntervalDay({picked_days:UInt32})
-                 AND start_time < fromUnixTimestamp64Milli({to_ms:Int64}, 'UTC') + toIntervalDay({picked_days:UInt32})
+                 AND start_time >= fromUnixTimestamp64Milli({picked_from_ms:Int64}, 'UTC')
+                 AND start_time < fromUnixTimestamp64Milli({picked_to_ms:Int64}, 'UTC')
                  AND record IN ('call', 'attempt')
                  AND (positionCaseInsensitiveUTF8(input_messages, {text:String}) > 0
                       OR positionCaseInsensitiveUTF8(output_messages, {text:String}) > 0)))

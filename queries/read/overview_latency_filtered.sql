@@ -1,7 +1,7 @@
 -- Quantiles as in overview_latency.sql, but over single calls: for filters that the rollups cannot answer.
--- Parameters: tenants; routes, models, keys (empty: any); outcome ('' any, 'ok', 'error'); min_cost (US dollars); min_duration_ns;
--- text ('' any; contained in a prompt or an answer, or a trace, request or response id); bucket_s (width of a bucket, seconds);
--- previous_ms, from_ms, to_ms (the two ranges, milliseconds since the epoch).
+-- It begins with parts/picked_calls.sql.
+-- Parameters: the filter of picked_calls.sql, and its range, which holds both ranges; from_ms (where the second one begins, milliseconds
+-- since the epoch); bucket_s (width of a bucket, seconds).
 -- Units: as in overview_latency.sql.
 SELECT
     key.1 AS kind,
@@ -26,28 +26,7 @@ FROM
             SELECT tenant_id, request_model, duration_ns, ttft_ns,
                    start_time < fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC') AS previous,
                    intDiv(toUnixTimestamp(start_time), {bucket_s:UInt32}) * {bucket_s:UInt32} AS start_bucket
-            FROM calls
-            WHERE tenant_id IN {tenants:Array(String)}
-              AND start_time >= fromUnixTimestamp64Milli({previous_ms:Int64}, 'UTC')
-              AND start_time < fromUnixTimestamp64Milli({to_ms:Int64}, 'UTC')
-              AND (empty({routes:Array(String)}) OR route IN {routes:Array(String)})
-              AND (empty({models:Array(String)}) OR request_model IN {models:Array(String)})
-              AND (empty({keys:Array(String)}) OR key_id IN {keys:Array(String)})
-              AND ({outcome:String} = '' OR (error_type = '') = ({outcome:String} = 'ok'))
-              AND ({min_cost:Decimal(38, 12)} <= 0 OR cost_total >= {min_cost:Decimal(38, 12)})
-              AND duration_ns >= {min_duration_ns:UInt64}
-              AND ({text:String} = ''
-                   OR trace_id = {text:String} OR request_id = {text:String} OR response_id = {text:String}
-                   OR (tenant_id, span_id) IN (
-                       SELECT tenant_id, if(record = 'attempt', parent_span_id, span_id)
-                       FROM spans
-                       WHERE {text:String} != ''
-                         AND tenant_id IN {tenants:Array(String)}
-                         AND start_time >= fromUnixTimestamp64Milli({previous_ms:Int64}, 'UTC')
-                         AND start_time < fromUnixTimestamp64Milli({to_ms:Int64}, 'UTC')
-                         AND record IN ('call', 'attempt')
-                         AND (positionCaseInsensitiveUTF8(input_messages, {text:String}) > 0
-                              OR positionCaseInsensitiveUTF8(output_messages, {text:String}) > 0)))
+            FROM picked
         )
         GROUP BY tenant_id, request_model, previous, start_bucket
     ) AS state

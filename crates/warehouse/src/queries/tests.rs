@@ -29,8 +29,12 @@ fn bind(query: Query, sql: &str) -> Query {
         ("usage" | "latency", _) => query.param(name, format!("{name}_hour")),
         ("sampled", _) => query.param(name, vec![("", "", 1_000_000_u32)]),
         (_, "Array(String)") => query.param(name, Vec::<String>::new()),
-        ("previous_ms" | "from_ms" | "hours_from_ms" | "days_from_ms", _) => query.param(name, FROM_MS),
-        ("to_ms" | "days_to_ms" | "hours_to_ms", _) => query.param(name, FROM_MS + 3_600_000),
+        ("previous_ms" | "from_ms" | "picked_from_ms" | "hours_from_ms" | "days_from_ms", _) => {
+            query.param(name, FROM_MS)
+        }
+        ("to_ms" | "picked_to_ms" | "days_to_ms" | "hours_to_ms", _) => {
+            query.param(name, FROM_MS + 3_600_000)
+        }
         ("from_ns" | "after_ns" | "start_from_ns" | "judged_ns" | "errors_since_ns", _) => {
             query.param(name, FROM_MS * 1_000_000)
         }
@@ -140,7 +144,6 @@ async fn the_engine_understands_every_file_and_lists_use_the_primary_key() {
     }
     for (name, sql) in [
         ("calls", read::CALLS),
-        ("calls_text", read::CALLS_TEXT),
         ("existing_spans", read::EXISTING_SPANS),
         ("overview_usage_filtered", read::OVERVIEW_USAGE_FILTERED),
         ("overview_latency", read::OVERVIEW_LATENCY),

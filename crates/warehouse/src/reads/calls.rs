@@ -58,18 +58,14 @@ impl Warehouse {
         cursor: Option<&CallCursor>,
         rows: usize,
     ) -> Result<Vec<CallColumns>, WarehouseError> {
-        let (sql, limits) = match searched_text(filter) {
-            Some(_) => (read::CALLS_TEXT, Limits::TEXT),
-            None => (read::CALLS, Limits::NARROW),
-        };
+        let limits = if searched_text(filter).is_some() { Limits::TEXT } else { Limits::NARROW };
         // `g` is greater than every hex digit.
         let (before_ns, before_trace, before_span) =
             cursor.map_or((i64::MAX, "g", "g"), |c| (c.start_ns, c.trace_id.as_str(), c.span_id.as_str()));
         let query = self
-            .read(sql, limits)
+            .read(read::CALLS, limits)
             .tenants(scope)
-            .range(range)
-            .filter(filter)
+            .picked(range, filter, true)
             .param("before_ns", before_ns)
             .param("before_trace", before_trace)
             .param("before_span", before_span)

@@ -28,7 +28,8 @@ const DAY_MS: i64 = 24 * HOUR_MS;
 trait Bind {
     fn tenants(self, scope: &TenantScope) -> Self;
     fn range(self, range: TimeRange) -> Self;
-    fn filter(self, filter: &CallFilter) -> Self;
+    /// The filter of `parts/picked_calls.sql` over calls that started in `range`; `wanted` is false where nobody asks for them.
+    fn picked(self, range: TimeRange, filter: &CallFilter, wanted: bool) -> Self;
 }
 
 impl Bind for Query {
@@ -41,23 +42,22 @@ impl Bind for Query {
         self.param("from_ms", range.from_ms).param("to_ms", range.to_ms)
     }
 
-    fn filter(self, filter: &CallFilter) -> Self {
+    fn picked(self, range: TimeRange, filter: &CallFilter, wanted: bool) -> Self {
         let outcome = match filter.outcome {
             None => "",
             Some(Outcome::Ok) => "ok",
             Some(Outcome::Error) => "error",
         };
-        let query = self
+        self.param("filtered", wanted)
+            .param("picked_from_ms", range.from_ms)
+            .param("picked_to_ms", range.to_ms)
             .param("routes", &filter.routes)
             .param("models", &filter.models)
             .param("keys", &filter.keys)
             .param("outcome", outcome)
             .param("min_cost", filter.min_cost.unwrap_or(Usd::ZERO).to_string())
-            .param("min_duration_ns", filter.min_duration_ms.unwrap_or(0).saturating_mul(1_000_000));
-        match searched_text(filter) {
-            Some(text) => query.param("text", text),
-            None => query.param("text", ""),
-        }
+            .param("min_duration_ns", filter.min_duration_ms.unwrap_or(0).saturating_mul(1_000_000))
+            .param("text", searched_text(filter).unwrap_or_default())
     }
 }
 

@@ -88,10 +88,11 @@ impl Question<'_> {
     }
 
     fn bind(&self, query: Query) -> Query {
+        let both = TimeRange { from_ms: self.previous_ms(), to_ms: self.range.to_ms };
         let query = query
             .tenants(self.scope)
             .range(self.range)
-            .filter(self.filter)
+            .picked(both, self.filter, true)
             .param("bucket_s", self.bucket_s)
             .param("previous_ms", self.previous_ms());
         let Some(unit) = self.unit() else { return query };

@@ -1,6 +1,6 @@
 //! The golden signals, each from its own named query.
 
-use super::{Bind, check_range, searched_text};
+use super::{Bind, DAY_MS, check_range, searched_text};
 use crate::client::{Limits, Warehouse, within};
 use crate::error::{WarehouseError, failed};
 use crate::queries::read;
@@ -46,8 +46,8 @@ struct Dollars {
 }
 
 /// Spans of a call's trace start within a day of it, and calls that served an action within 31: a filter looks that far around the range.
-const AROUND_CALLS_DAYS: u32 = 1;
-const AROUND_ACTIONS_DAYS: u32 = 31;
+const AROUND_CALLS_MS: i64 = DAY_MS;
+const AROUND_ACTIONS_MS: i64 = 31 * DAY_MS;
 
 /// What the signals are asked for.
 #[derive(Clone, Copy)]
@@ -67,12 +67,12 @@ impl Warehouse {
     ) -> Result<Signals, WarehouseError> {
         let asked = Question { scope, range: check_range(range)?, filter };
         let (retrieval, tools, hallucination, grounding, first, dollars) = tokio::try_join!(
-            self.signal::<Retrievals>(read::SIGNAL_RETRIEVAL, asked, AROUND_CALLS_DAYS),
-            self.signal::<Share>(read::SIGNAL_TOOLS, asked, AROUND_CALLS_DAYS),
-            self.signal::<Mean>(read::SIGNAL_HALLUCINATION, asked, AROUND_CALLS_DAYS),
-            self.signal::<Mean>(read::SIGNAL_GROUNDING, asked, AROUND_CALLS_DAYS),
-            self.signal::<FirstToken>(read::SIGNAL_TTFT, asked, AROUND_CALLS_DAYS),
-            self.signal::<Dollars>(read::SIGNAL_DOLLARS, asked, AROUND_ACTIONS_DAYS),
+            self.signal::<Retrievals>(read::SIGNAL_RETRIEVAL, asked, AROUND_CALLS_MS),
+            self.signal::<Share>(read::SIGNAL_TOOLS, asked, AROUND_CALLS_MS),
+            self.signal::<Mean>(read::SIGNAL_HALLUCINATION, asked, AROUND_CALLS_MS),
+            self.signal::<Mean>(read::SIGNAL_GROUNDING, asked, AROUND_CALLS_MS),
+            self.signal::<FirstToken>(read::SIGNAL_TTFT, asked, AROUND_CALLS_MS),
+            self.signal::<Dollars>(read::SIGNAL_DOLLARS, asked, AROUND_ACTIONS_MS),
         )?;
         let per = |scope: &str| {
             let row = first.iter().find(|row| row.scope == scope)?;
@@ -103,17 +103,17 @@ impl Warehouse {
         &self,
         sql: &'static str,
         asked: Question<'_>,
-        around_days: u32,
+        around_ms: i64,
     ) -> Result<Vec<R>, WarehouseError> {
         // A text is looked for in the messages themselves.
         let limits = if searched_text(asked.filter).is_some() { Limits::TEXT } else { Limits::NARROW };
+        let TimeRange { from_ms, to_ms } = asked.range;
+        let around = TimeRange { from_ms: (from_ms - around_ms).max(0), to_ms: to_ms + around_ms };
         let query = self
             .read(sql, Limits { memory_bytes: 1 << 30, ..limits })
             .tenants(asked.scope)
             .range(asked.range)
-            .filter(asked.filter)
-            .param("filtered", *asked.filter != CallFilter::default())
-            .param("picked_days", around_days);
+            .picked(around, asked.filter, *asked.filter != CallFilter::default());
         within(query.fetch_all()).await.map_err(failed("read a golden signal"))
     }
 }
