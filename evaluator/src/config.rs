@@ -3,11 +3,13 @@
 use crate::hub::{self, HubId};
 use crate::judges::JudgesConfig;
 use contracts::TenantId;
-use runtime::config::duration;
+use runtime::config::{InvalidSetting, Section, duration};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
+
+pub(crate) const SECTION: Section = Section("evaluator");
 
 /// Where the evaluator listens, which calls it judges, and by whom.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -100,54 +102,48 @@ impl Default for Config {
     }
 }
 
-/// A setting that cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("evaluator.{key}: {value} is not valid: expected {expected}")]
-pub struct InvalidConfig {
-    /// Which key of the section.
-    pub key: &'static str,
-    /// Its value; secrets are not repeated.
-    pub value: String,
-    /// What it should be.
-    pub expected: &'static str,
-}
-
 impl Config {
     /// Checks what types cannot say.
-    pub fn validate(&self) -> Result<(), InvalidConfig> {
-        check((1..=64).contains(&self.workers), "workers", self.workers, "1 to 64")?;
-        check((1..=2000).contains(&self.chunk_calls), "chunk_calls", self.chunk_calls, "1 to 2000 calls")?;
-        check((1..=1000).contains(&self.open_chunks), "open_chunks", self.open_chunks, "1 to 1000 chunks")?;
+    pub fn validate(&self) -> Result<(), InvalidSetting> {
+        SECTION.check((1..=64).contains(&self.workers), "workers", self.workers, "1 to 64")?;
+        SECTION.check(
+            (1..=2000).contains(&self.chunk_calls),
+            "chunk_calls",
+            self.chunk_calls,
+            "1 to 2000 calls",
+        )?;
+        SECTION.check(
+            (1..=1000).contains(&self.open_chunks),
+            "open_chunks",
+            self.open_chunks,
+            "1 to 1000 chunks",
+        )?;
         let seconds = |time: Duration| format!("{} ms", time.as_millis());
         let lease = Duration::from_secs(3)..=Duration::from_hours(1);
-        check(lease.contains(&self.lease), "lease", seconds(self.lease), "3s to 1h")?;
+        SECTION.check(lease.contains(&self.lease), "lease", seconds(self.lease), "3s to 1h")?;
         let poll = Duration::from_millis(50)..=Duration::from_hours(1);
-        check(poll.contains(&self.poll), "poll", seconds(self.poll), "50ms to 1h")?;
-        check(
+        SECTION.check(poll.contains(&self.poll), "poll", seconds(self.poll), "50ms to 1h")?;
+        SECTION.check(
             self.lookback > self.settle && self.lookback <= Duration::from_hours(24 * 31),
             "lookback",
             seconds(self.lookback),
             "longer than evaluator.settle, 31 days at most",
         )?;
-        check((0.0..=1.0).contains(&self.sample), "sample", self.sample, "0 to 1")?;
+        SECTION.check((0.0..=1.0).contains(&self.sample), "sample", self.sample, "0 to 1")?;
         for rule in &self.sampling {
-            check((0.0..=1.0).contains(&rule.share), "sampling.share", rule.share, "0 to 1")?;
+            SECTION.check((0.0..=1.0).contains(&rule.share), "sampling.share", rule.share, "0 to 1")?;
         }
         let deadline = Duration::from_millis(100)..=Duration::from_mins(10);
-        check(deadline.contains(&self.deadline), "deadline", seconds(self.deadline), "100ms to 10min")?;
+        SECTION.check(
+            deadline.contains(&self.deadline),
+            "deadline",
+            seconds(self.deadline),
+            "100ms to 10min",
+        )?;
         if let Some(url) = &self.gateway_url {
             let is_http = url.starts_with("http://") || url.starts_with("https://");
-            check(is_http, "gateway_url", url, "a URL such as http://127.0.0.1:8080")?;
+            SECTION.check(is_http, "gateway_url", url, "a URL such as http://127.0.0.1:8080")?;
         }
         self.judges.validate()
     }
-}
-
-pub(crate) fn check(
-    holds: bool,
-    key: &'static str,
-    value: impl std::fmt::Display,
-    expected: &'static str,
-) -> Result<(), InvalidConfig> {
-    if holds { Ok(()) } else { Err(InvalidConfig { key, value: value.to_string(), expected }) }
 }

@@ -27,5 +27,5 @@ mod run;
 pub mod runs;
 pub mod stats;
 
-pub use config::{Config, InvalidConfig};
+pub use config::Config;
 pub use run::run;

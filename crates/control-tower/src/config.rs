@@ -175,7 +175,7 @@ impl TowerConfig {
         note(self.collector.validate().map_err(|e| e.to_string()));
         note(self.evaluator.validate().map_err(|e| e.to_string()));
         note(self.inference.validate());
-        note(self.web.validate());
+        note(self.web.validate().map_err(|e| e.to_string()));
         note(self.sim.validate().map_err(|e| e.to_string()));
         note(self.store.warehouse().validate().map_err(|e| e.to_string()));
         if self.store.clickhouse_url.is_none() {

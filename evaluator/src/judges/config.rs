@@ -1,7 +1,8 @@
 //! The section `[evaluator.judges]`.
 
 use super::{CustomConfig, ModelConfig};
-use crate::config::{InvalidConfig, check};
+use crate::config::SECTION;
+use runtime::config::InvalidSetting;
 use serde::{Deserialize, Serialize};
 
 /// The judges that work without being configured further. Those of relevance need the embedder's weights and are left out
@@ -45,9 +46,9 @@ impl Default for JudgesConfig {
 
 impl JudgesConfig {
     /// Checks what types cannot say.
-    pub fn validate(&self) -> Result<(), InvalidConfig> {
+    pub fn validate(&self) -> Result<(), InvalidSetting> {
         for name in &self.enabled {
-            check(
+            SECTION.check(
                 BUILT_IN.contains(&name.as_str()),
                 "judges.enabled",
                 name,

@@ -6,10 +6,10 @@
 
 use super::wire::Wire;
 use super::{Judge, JudgeError, Judging, Subject};
-use crate::config::{InvalidConfig, check};
+use crate::config::SECTION;
 use contracts::{Usd, Verdict};
 use http::Uri;
-use runtime::config::duration;
+use runtime::config::{InvalidSetting, duration};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::process::Stdio;
@@ -45,19 +45,24 @@ fn ten_seconds() -> Duration {
 
 impl CustomConfig {
     /// Checks what types cannot say.
-    pub fn validate(&self) -> Result<(), InvalidConfig> {
+    pub fn validate(&self) -> Result<(), InvalidSetting> {
         let is_name = |text: &str| {
             (1..=64).contains(&text.len())
                 && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'))
         };
-        check(is_name(&self.name), "judges.custom.name", &self.name, "1 to 64 of A-Z a-z 0-9 . _ -")?;
-        check(
+        SECTION.check(
+            is_name(&self.name),
+            "judges.custom.name",
+            &self.name,
+            "1 to 64 of A-Z a-z 0-9 . _ -",
+        )?;
+        SECTION.check(
             is_name(&self.version),
             "judges.custom.version",
             &self.version,
             "1 to 64 of A-Z a-z 0-9 . _ -",
         )?;
-        check(
+        SECTION.check(
             self.url.is_some() == self.command.is_empty(),
             "judges.custom",
             &self.name,
@@ -66,7 +71,7 @@ impl CustomConfig {
         let url = self.url.as_deref().unwrap_or("http://unused");
         let is_url =
             url.parse::<Uri>().is_ok() && (url.starts_with("http://") || url.starts_with("https://"));
-        check(is_url, "judges.custom.url", url, "a URL such as http://127.0.0.1:9000/judge")
+        SECTION.check(is_url, "judges.custom.url", url, "a URL such as http://127.0.0.1:9000/judge")
     }
 }
 

@@ -7,10 +7,11 @@
 use super::budget::{Budget, Ledger};
 use super::wire::{Answer, Wire, WireError};
 use super::{Judge, JudgeError, Judging, Subject};
-use crate::config::{InvalidConfig, check};
+use crate::config::SECTION;
 use contracts::{Timestamp, Usd, Verdict};
 use http::{HeaderName, HeaderValue, Uri, header};
 use inference::Embedder;
+use runtime::config::InvalidSetting;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -74,20 +75,30 @@ fn a_cent() -> Usd {
 
 impl ModelConfig {
     /// Checks what types cannot say.
-    pub fn validate(&self) -> Result<(), InvalidConfig> {
+    pub fn validate(&self) -> Result<(), InvalidSetting> {
         let is_name = (1..=64).contains(&self.name.len())
             && self.name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'));
-        check(is_name, "judges.models.name", &self.name, "1 to 64 of A-Z a-z 0-9 _ -")?;
-        check(!self.model.is_empty(), "judges.models.model", &self.model, "the name of a model or route")?;
-        check((2..=10).contains(&self.samples), "judges.models.samples", self.samples, "2 to 10")?;
-        check(
+        SECTION.check(is_name, "judges.models.name", &self.name, "1 to 64 of A-Z a-z 0-9 _ -")?;
+        SECTION.check(
+            !self.model.is_empty(),
+            "judges.models.model",
+            &self.model,
+            "the name of a model or route",
+        )?;
+        SECTION.check((2..=10).contains(&self.samples), "judges.models.samples", self.samples, "2 to 10")?;
+        SECTION.check(
             self.kind != Kind::Rubric || !self.rubric.trim().is_empty(),
             "judges.models.rubric",
             &self.name,
             "faithfulness, helpfulness or a text",
         )?;
-        check(self.reserve_usd > Usd::ZERO, "judges.models.reserve_usd", self.reserve_usd, "more than 0")?;
-        check(
+        SECTION.check(
+            self.reserve_usd > Usd::ZERO,
+            "judges.models.reserve_usd",
+            self.reserve_usd,
+            "more than 0",
+        )?;
+        SECTION.check(
             self.budget_usd >= self.reserve_usd,
             "judges.models.budget_usd",
             self.budget_usd,

@@ -123,7 +123,7 @@ fn take_items(items: &[Value], text: &mut String) -> u64 {
 }
 
 fn count_text(encoding: &CoreBPE, text: &str) -> u64 {
-    let counted = floor_char(text, COUNTED.min(text.len()));
+    let counted = text.floor_char_boundary(COUNTED);
     let mut tokens = 0_u64;
     let mut rest = &text[..counted];
     while !rest.is_empty() {
@@ -143,19 +143,11 @@ fn piece_end(text: &str) -> usize {
     if text.len() <= PIECE {
         return text.len();
     }
-    let end = floor_char(text, PIECE);
+    let end = text.floor_char_boundary(PIECE);
     match text[..end].rfind(' ') {
         Some(space) if space > PIECE / 2 => space,
         _ => end,
     }
-}
-
-/// The nearest character boundary at or before `at`.
-fn floor_char(text: &str, mut at: usize) -> usize {
-    while !text.is_char_boundary(at) {
-        at -= 1;
-    }
-    at
 }
 
 #[cfg(test)]

@@ -38,6 +38,42 @@ pub(crate) fn router(state: &AppState) -> Router<AppState> {
 
 type Answer<T> = Result<Json<T>, Refusal>;
 
+/// What [`crate::query`] reads of every read's URL: which stretch of time, and whose calls.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "tells the document what crate::query reads")]
+pub(crate) struct SpanParams {
+    /// 15m, 1h, 6h, 24h (default), 7d or 30d
+    range: Option<String>,
+    /// Start, RFC 3339 or milliseconds since the epoch; with `to`
+    from: Option<String>,
+    /// End, exclusive; with `from`
+    to: Option<String>,
+    /// Tenant ids; all visible ones when absent
+    tenant: Option<Vec<String>>,
+}
+
+/// And of those that look at single calls: which.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "tells the document what crate::query reads")]
+pub(crate) struct FilterParams {
+    /// Routes
+    route: Option<Vec<String>>,
+    /// Models, as asked for
+    model: Option<Vec<String>>,
+    /// Key ids
+    key: Option<Vec<String>>,
+    /// ok or error
+    status: Option<String>,
+    /// Least total cost, USD
+    min_cost: Option<String>,
+    /// Least duration, milliseconds
+    min_ms: Option<u64>,
+    /// Text in prompt or answer, or an exact request, trace or response id
+    q: Option<String>,
+}
+
 /// A viewer is put into the request by [`identity`]; without one nobody gets here.
 impl<S: Sync> FromRequestParts<S> for Viewer {
     type Rejection = Refusal;
@@ -56,19 +92,7 @@ pub(crate) async fn me(viewer: Viewer) -> Answer<Me> {
 }
 
 /// Totals, the range before, series and groups.
-#[utoipa::path(get, path = "/overview", params(
-        ("range" = Option<String>, Query, description = "15m, 1h, 6h, 24h (default), 7d or 30d"),
-        ("from" = Option<String>, Query, description = "Start, RFC 3339 or milliseconds since the epoch; with `to`"),
-        ("to" = Option<String>, Query, description = "End, exclusive; with `from`"),
-        ("tenant" = Option<Vec<String>>, Query, description = "Tenant ids; all visible ones when absent"),
-        ("route" = Option<Vec<String>>, Query, description = "Routes"),
-        ("model" = Option<Vec<String>>, Query, description = "Models, as asked for"),
-        ("key" = Option<Vec<String>>, Query, description = "Key ids"),
-        ("status" = Option<String>, Query, description = "ok or error"),
-        ("min_cost" = Option<String>, Query, description = "Least total cost, USD"),
-        ("min_ms" = Option<u64>, Query, description = "Least duration, milliseconds"),
-        ("q" = Option<String>, Query, description = "Text in prompt or answer, or an exact request, trace or response id"),
-    ),
+#[utoipa::path(get, path = "/overview", params(SpanParams, FilterParams),
     responses((status = 200, description = "Totals, the range before, series and groups.", body = OverviewAnswer), (status = "4XX", description = "The request is at fault", body = ErrorAnswer),
         (status = "5XX", description = "A store is at fault; try again", body = ErrorAnswer)))]
 pub(crate) async fn overview(viewer: Viewer, RawQuery(search): RawQuery) -> Answer<OverviewAnswer> {
@@ -77,10 +101,7 @@ pub(crate) async fn overview(viewer: Viewer, RawQuery(search): RawQuery) -> Answ
 
 /// Dollars per useful action, overhead and idle time apart.
 #[utoipa::path(get, path = "/outcomes", params(
-        ("range" = Option<String>, Query, description = "15m, 1h, 6h, 24h (default), 7d or 30d"),
-        ("from" = Option<String>, Query, description = "Start, RFC 3339 or milliseconds since the epoch; with `to`"),
-        ("to" = Option<String>, Query, description = "End, exclusive; with `from`"),
-        ("tenant" = Option<Vec<String>>, Query, description = "Tenant ids; all visible ones when absent"),
+        SpanParams,
         ("attribution" = Option<String>, Query, description = "Which calls pay for an action: last, trace (default) or weighted"),
     ),
     responses((status = 200, description = "Dollars per useful action, overhead and idle time apart.", body = OutcomesAnswer), (status = "4XX", description = "The request is at fault", body = ErrorAnswer),
@@ -90,19 +111,7 @@ pub(crate) async fn outcomes(viewer: Viewer, RawQuery(search): RawQuery) -> Answ
 }
 
 /// The golden signals of a range.
-#[utoipa::path(get, path = "/signals", params(
-        ("range" = Option<String>, Query, description = "15m, 1h, 6h, 24h (default), 7d or 30d"),
-        ("from" = Option<String>, Query, description = "Start, RFC 3339 or milliseconds since the epoch; with `to`"),
-        ("to" = Option<String>, Query, description = "End, exclusive; with `from`"),
-        ("tenant" = Option<Vec<String>>, Query, description = "Tenant ids; all visible ones when absent"),
-        ("route" = Option<Vec<String>>, Query, description = "Routes"),
-        ("model" = Option<Vec<String>>, Query, description = "Models, as asked for"),
-        ("key" = Option<Vec<String>>, Query, description = "Key ids"),
-        ("status" = Option<String>, Query, description = "ok or error"),
-        ("min_cost" = Option<String>, Query, description = "Least total cost, USD"),
-        ("min_ms" = Option<u64>, Query, description = "Least duration, milliseconds"),
-        ("q" = Option<String>, Query, description = "Text in prompt or answer, or an exact request, trace or response id"),
-    ),
+#[utoipa::path(get, path = "/signals", params(SpanParams, FilterParams),
     responses((status = 200, description = "The golden signals of a range.", body = SignalsAnswer), (status = "4XX", description = "The request is at fault", body = ErrorAnswer),
         (status = "5XX", description = "A store is at fault; try again", body = ErrorAnswer)))]
 pub(crate) async fn signals(viewer: Viewer, RawQuery(search): RawQuery) -> Answer<SignalsAnswer> {
@@ -111,17 +120,7 @@ pub(crate) async fn signals(viewer: Viewer, RawQuery(search): RawQuery) -> Answe
 
 /// A page of calls, newest first.
 #[utoipa::path(get, path = "/calls", params(
-        ("range" = Option<String>, Query, description = "15m, 1h, 6h, 24h (default), 7d or 30d"),
-        ("from" = Option<String>, Query, description = "Start, RFC 3339 or milliseconds since the epoch; with `to`"),
-        ("to" = Option<String>, Query, description = "End, exclusive; with `from`"),
-        ("tenant" = Option<Vec<String>>, Query, description = "Tenant ids; all visible ones when absent"),
-        ("route" = Option<Vec<String>>, Query, description = "Routes"),
-        ("model" = Option<Vec<String>>, Query, description = "Models, as asked for"),
-        ("key" = Option<Vec<String>>, Query, description = "Key ids"),
-        ("status" = Option<String>, Query, description = "ok or error"),
-        ("min_cost" = Option<String>, Query, description = "Least total cost, USD"),
-        ("min_ms" = Option<u64>, Query, description = "Least duration, milliseconds"),
-        ("q" = Option<String>, Query, description = "Text in prompt or answer, or an exact request, trace or response id"),
+        SpanParams, FilterParams,
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),
         ("limit" = Option<u16>, Query, description = "Rows, 1 to 500; 50 when absent"),
     ),
@@ -150,19 +149,7 @@ pub(crate) async fn call(
 }
 
 /// Values that filters can take within the range.
-#[utoipa::path(get, path = "/facets", params(
-        ("range" = Option<String>, Query, description = "15m, 1h, 6h, 24h (default), 7d or 30d"),
-        ("from" = Option<String>, Query, description = "Start, RFC 3339 or milliseconds since the epoch; with `to`"),
-        ("to" = Option<String>, Query, description = "End, exclusive; with `from`"),
-        ("tenant" = Option<Vec<String>>, Query, description = "Tenant ids; all visible ones when absent"),
-        ("route" = Option<Vec<String>>, Query, description = "Routes"),
-        ("model" = Option<Vec<String>>, Query, description = "Models, as asked for"),
-        ("key" = Option<Vec<String>>, Query, description = "Key ids"),
-        ("status" = Option<String>, Query, description = "ok or error"),
-        ("min_cost" = Option<String>, Query, description = "Least total cost, USD"),
-        ("min_ms" = Option<u64>, Query, description = "Least duration, milliseconds"),
-        ("q" = Option<String>, Query, description = "Text in prompt or answer, or an exact request, trace or response id"),
-    ),
+#[utoipa::path(get, path = "/facets", params(SpanParams, FilterParams),
     responses((status = 200, description = "Values that filters can take within the range.", body = FacetsAnswer), (status = "4XX", description = "The request is at fault", body = ErrorAnswer),
         (status = "5XX", description = "A store is at fault; try again", body = ErrorAnswer)))]
 pub(crate) async fn facets(viewer: Viewer, RawQuery(search): RawQuery) -> Answer<FacetsAnswer> {

@@ -1,7 +1,10 @@
 //! Section `[web]` of the configuration.
 
+use runtime::config::{InvalidSetting, Section};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
+
+const SECTION: Section = Section("web");
 
 /// Settings of the console.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,18 +37,19 @@ impl Default for Config {
 
 impl Config {
     /// Refuses what cannot work; the error names key, value and what is expected.
-    pub fn validate(&self) -> Result<(), String> {
+    pub fn validate(&self) -> Result<(), InvalidSetting> {
         if let Some(url) = &self.public_url {
-            check_url("web.public_url", url)?;
-            if url.trim_end_matches('/').matches('/').count() > 2 {
-                return Err(format!("web.public_url {url:?} is not valid: expected no path after the host"));
-            }
+            check_url("public_url", url)?;
+            let has_path = url.trim_end_matches('/').matches('/').count() > 2;
+            SECTION.check(!has_path, "public_url", url, "no path after the host")?;
         }
-        check_url("web.gateway_url", &self.gateway_url)?;
-        if !(1..=720).contains(&self.session_hours) {
-            return Err(format!("web.session_hours {} is not valid: expected 1 to 720", self.session_hours));
-        }
-        Ok(())
+        check_url("gateway_url", &self.gateway_url)?;
+        SECTION.check(
+            (1..=720).contains(&self.session_hours),
+            "session_hours",
+            self.session_hours,
+            "1 to 720",
+        )
     }
 
     /// Whether browsers reach us over TLS.
@@ -54,14 +58,10 @@ impl Config {
     }
 }
 
-fn check_url(key: &str, url: &str) -> Result<(), String> {
-    let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
-    match rest {
-        Some(rest) if !rest.is_empty() && !rest.starts_with('/') && !rest.contains(char::is_whitespace) => {
-            Ok(())
-        }
-        _ => Err(format!("{key} {url:?} is not valid: expected http://host or https://host")),
-    }
+fn check_url(key: &'static str, url: &str) -> Result<(), InvalidSetting> {
+    let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://")).unwrap_or_default();
+    let has_host = !rest.is_empty() && !rest.starts_with('/') && !rest.contains(char::is_whitespace);
+    SECTION.check(has_host, key, url, "http://host or https://host")
 }
 
 #[cfg(test)]
@@ -78,9 +78,11 @@ mod tests {
         let bad = |change: fn(&mut Config)| {
             let mut config = Config::default();
             change(&mut config);
-            config.validate().unwrap_err()
+            config.validate().unwrap_err().to_string()
         };
-        assert!(bad(|c| c.public_url = Some("console".into())).contains("web.public_url \"console\""));
+        assert!(
+            bad(|c| c.public_url = Some("console".into())).contains("web.public_url: console is not valid")
+        );
         assert!(bad(|c| c.public_url = Some("https://a/b".into())).contains("no path"));
         assert!(bad(|c| c.gateway_url = "ftp://x".into()).contains("web.gateway_url"));
         assert!(bad(|c| c.session_hours = 0).contains("expected 1 to 720"));

@@ -88,18 +88,9 @@ impl Annotations {
         queue: &str,
         since: Timestamp,
     ) -> Result<Vec<Annotation>, ControlError> {
-        let rows = sqlx::query(
-            "SELECT * FROM annotations WHERE tenant_id = $1 AND queue = $2 AND labelled_at >= $3
-             ORDER BY labelled_at DESC, id LIMIT $4",
-        )
-        .bind(tenant.as_str())
-        .bind(queue)
-        .bind(since.unix_nanos())
-        .bind(MOST)
-        .fetch_all(self.db.pool())
-        .await
-        .map_err(failed("list annotations"))?;
-        rows.iter().map(annotation).collect()
+        let sql = "SELECT * FROM annotations WHERE tenant_id = $1 AND queue = $2 AND labelled_at >= $3
+             ORDER BY labelled_at DESC, id LIMIT $4";
+        self.since(sql, tenant, queue, since).await?.iter().map(annotation).collect()
     }
 
     /// Every queue with a label since `since`: whose, how many labels, and when the last was given.
@@ -130,17 +121,9 @@ impl Annotations {
         queue: &str,
         since: Timestamp,
     ) -> Result<Vec<Said>, ControlError> {
-        let rows = sqlx::query(
-            "SELECT id, label, verdicts FROM annotations WHERE tenant_id = $1 AND queue = $2 AND labelled_at >= $3
-             ORDER BY labelled_at DESC, id LIMIT $4",
-        )
-        .bind(tenant.as_str())
-        .bind(queue)
-        .bind(since.unix_nanos())
-        .bind(MOST)
-        .fetch_all(self.db.pool())
-        .await
-        .map_err(failed("list labels"))?;
+        let sql = "SELECT id, label, verdicts FROM annotations WHERE tenant_id = $1 AND queue = $2 AND labelled_at >= $3
+             ORDER BY labelled_at DESC, id LIMIT $4";
+        let rows = self.since(sql, tenant, queue, since).await?;
         let said = |row| {
             let (id, verdicts) = (row::text(row, "id")?, row::text(row, "verdicts")?);
             let verdicts = serde_json::from_str(&verdicts)
@@ -148,6 +131,17 @@ impl Annotations {
             Ok(Said { label: row::text(row, "label")?, verdicts })
         };
         rows.iter().map(said).collect()
+    }
+
+    async fn since(
+        &self,
+        sql: &'static str,
+        tenant: &TenantId,
+        queue: &str,
+        since: Timestamp,
+    ) -> Result<Vec<AnyRow>, ControlError> {
+        let query = sqlx::query(sql).bind(tenant.as_str()).bind(queue).bind(since.unix_nanos()).bind(MOST);
+        query.fetch_all(self.db.pool()).await.map_err(failed("list labelled calls"))
     }
 
     /// Labels a call, over what was said before.

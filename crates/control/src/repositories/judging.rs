@@ -219,18 +219,9 @@ impl Judging {
         fence: i64,
         until: Timestamp,
     ) -> Result<bool, ControlError> {
-        let held = sqlx::query(
-            "UPDATE judging_chunks SET expires_at = $1
-             WHERE id = $2 AND holder = $3 AND fence = $4 AND finished_at IS NULL",
-        )
-        .bind(until.unix_nanos())
-        .bind(id)
-        .bind(holder)
-        .bind(fence)
-        .execute(self.db.pool())
-        .await
-        .map_err(failed("hold a chunk"))?;
-        Ok(held.rows_affected() > 0)
+        let sql = "UPDATE judging_chunks SET expires_at = $1
+             WHERE id = $2 AND holder = $3 AND fence = $4 AND finished_at IS NULL";
+        self.while_held(sql, "hold a chunk", (id, holder, fence), until).await
     }
 
     /// The chunk is written: nobody takes it any more. `false` when somebody else has taken it.
@@ -241,18 +232,9 @@ impl Judging {
         fence: i64,
         now: Timestamp,
     ) -> Result<bool, ControlError> {
-        let done = sqlx::query(
-            "UPDATE judging_chunks SET finished_at = $1
-             WHERE id = $2 AND holder = $3 AND fence = $4 AND finished_at IS NULL",
-        )
-        .bind(now.unix_nanos())
-        .bind(id)
-        .bind(holder)
-        .bind(fence)
-        .execute(self.db.pool())
-        .await
-        .map_err(failed("finish a chunk"))?;
-        Ok(done.rows_affected() > 0)
+        let sql = "UPDATE judging_chunks SET finished_at = $1
+             WHERE id = $2 AND holder = $3 AND fence = $4 AND finished_at IS NULL";
+        self.while_held(sql, "finish a chunk", (id, holder, fence), now).await
     }
 
     /// The chunk could not be judged for a reason that lies in its calls: nobody takes it before `until`.
@@ -263,18 +245,22 @@ impl Judging {
         fence: i64,
         until: Timestamp,
     ) -> Result<(), ControlError> {
-        sqlx::query(
-            "UPDATE judging_chunks SET failures = failures + 1, expires_at = $1
-             WHERE id = $2 AND holder = $3 AND fence = $4 AND finished_at IS NULL",
-        )
-        .bind(until.unix_nanos())
-        .bind(id)
-        .bind(holder)
-        .bind(fence)
-        .execute(self.db.pool())
-        .await
-        .map_err(failed("put a chunk back"))?;
-        Ok(())
+        let sql = "UPDATE judging_chunks SET failures = failures + 1, expires_at = $1
+             WHERE id = $2 AND holder = $3 AND fence = $4 AND finished_at IS NULL";
+        self.while_held(sql, "put a chunk back", (id, holder, fence), until).await.map(|_| ())
+    }
+
+    /// Writes a time into a chunk, if its holder still has it; whether it had.
+    async fn while_held(
+        &self,
+        sql: &'static str,
+        doing: &'static str,
+        (id, holder, fence): (&str, &str, i64),
+        at: Timestamp,
+    ) -> Result<bool, ControlError> {
+        let query = sqlx::query(sql).bind(at.unix_nanos()).bind(id).bind(holder).bind(fence);
+        let done = query.execute(self.db.pool()).await.map_err(failed(doing))?;
+        Ok(done.rows_affected() > 0)
     }
 
     /// How many chunks of a generation are not finished.
