@@ -8,7 +8,7 @@ use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use warehouse::WarehouseConfig;
-use warehouse::engine::EngineConfig;
+use warehouse::engine::{EngineConfig, Reader};
 
 /// The whole file.
 #[derive(Debug, Default, Deserialize)]
@@ -35,6 +35,10 @@ pub(crate) struct StoreConfig {
     pub(crate) user: String,
     /// Password; `up` makes one for the embedded engine.
     pub(crate) password: String,
+    /// User that may only read, for the console and dashboards; without one the console reads as `user`.
+    pub(crate) reader_user: Option<String>,
+    /// Its password; `up` makes one for the embedded engine.
+    pub(crate) reader_password: String,
     /// Database.
     pub(crate) database: String,
     /// Name of the cluster whose every node gets the schema.
@@ -60,6 +64,8 @@ impl Default for StoreConfig {
             clickhouse_url: None,
             user: warehouse.user,
             password: String::new(),
+            reader_user: None,
+            reader_password: String::new(),
             database: warehouse.database,
             cluster: None,
             engine_library: None,
@@ -123,6 +129,17 @@ impl StoreConfig {
         }
     }
 
+    /// How who only reads reaches ClickHouse.
+    pub(crate) fn reader(&self) -> WarehouseConfig {
+        let warehouse = self.warehouse();
+        match &self.reader_user {
+            None => warehouse,
+            Some(user) => {
+                WarehouseConfig { user: user.clone(), password: self.reader_password.clone(), ..warehouse }
+            }
+        }
+    }
+
     /// How the embedded engine is started. Its library is looked for in `data_dir/engine` among other places.
     pub(crate) fn engine(&self, data_dir: Option<&Path>) -> EngineConfig {
         let binary = std::env::current_exe().ok();
@@ -142,6 +159,10 @@ impl StoreConfig {
             user: self.user.clone(),
             password: self.password.clone(),
             database: self.database.clone(),
+            reader: self
+                .reader_user
+                .clone()
+                .map(|user| Reader { user, password: self.reader_password.clone() }),
         }
     }
 }
@@ -179,10 +200,13 @@ impl TowerConfig {
         note(self.sim.validate().map_err(|e| e.to_string()));
         note(self.store.warehouse().validate().map_err(|e| e.to_string()));
         if self.store.clickhouse_url.is_none() {
-            // The password is made by `up`; any other is checked.
+            // The passwords are made by `up`; any other is checked.
             let mut engine = self.store.engine(None);
-            if engine.password.is_empty() {
-                engine.password = "0".repeat(64);
+            let reader = engine.reader.as_mut().map(|reader| &mut reader.password);
+            for password in [Some(&mut engine.password), reader].into_iter().flatten() {
+                if password.is_empty() {
+                    *password = "0".repeat(64);
+                }
             }
             note(engine.validate().map_err(|e| e.to_string()));
         }
@@ -212,6 +236,20 @@ mod tests {
         assert!(error.contains("inference.hub_model") && error.contains("owner/name"), "{error}");
         let both = load("[inference]\nmodel_dir = \"/a\"\nhub_model = \"a/b\"").unwrap().problems();
         assert!(both.len() == 1 && both[0].contains("inference.hub_model"), "{both:?}");
+    }
+
+    #[test]
+    fn the_console_reads_as_the_reader_where_there_is_one() {
+        let store = |toml: &str| load(&format!("[store]\npassword = \"secret\"\n{toml}")).unwrap().store;
+        assert_eq!(store("").reader(), store("").warehouse());
+        let with = store("reader_user = \"looks\"\nreader_password = \"only\"");
+        assert_eq!((with.reader().user.as_str(), with.reader().password.as_str()), ("looks", "only"));
+        assert_eq!(
+            (with.warehouse().user.as_str(), with.warehouse().password.as_str()),
+            ("control_tower", "secret")
+        );
+        let problems = load("[store]\nreader_user = \"control_tower\"").unwrap().problems();
+        assert!(problems.len() == 1 && problems[0].contains("store.reader_user"), "{problems:?}");
     }
 
     #[test]

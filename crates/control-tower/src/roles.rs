@@ -33,7 +33,7 @@ pub(crate) fn run(role: Role, file: Option<&Path>) -> anyhow::Result<()> {
         }
         Role::Web(args) => {
             runtime::telemetry::init_with("web", &config.log)?;
-            let warehouse = config.store.warehouse();
+            let warehouse = config.store.reader();
             block_on(async {
                 web::server::run(config.web, warehouse, config.control.url(), shutdown(args)).await
             })

@@ -10,7 +10,7 @@
 #![expect(clippy::expect_used, clippy::panic, reason = "in a test, what cannot be set up must end it")]
 
 use crate::client::{Warehouse, WarehouseConfig};
-use crate::engine::{EngineConfig, find_library, searched_places};
+use crate::engine::{EngineConfig, Reader, find_library, searched_places};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -18,6 +18,8 @@ use std::time::{Duration, Instant};
 
 const USER: &str = "control_tower";
 const PASSWORD: &str = "a-password-for-tests-only";
+const READER: &str = "control_tower_reader";
+const READER_PASSWORD: &str = "another-password-for-tests";
 const MEMORY_BYTES: u64 = 3 << 30;
 const START_TIMEOUT: Duration = Duration::from_mins(1);
 
@@ -71,6 +73,12 @@ impl Engine {
             database: database.to_owned(),
             cluster: None,
         }
+    }
+
+    /// As [`Engine::client_config`], of the user that may only read.
+    pub fn reader_config(&self, database: &str) -> WarehouseConfig {
+        let (user, password) = (READER.to_owned(), READER_PASSWORD.to_owned());
+        WarehouseConfig { user, password, ..self.client_config(database) }
     }
 
     /// A client in `database` (`control_tower` or a name that starts so), migrated.
@@ -196,6 +204,7 @@ fn config(path: &Path, memory_bytes: u64) -> EngineConfig {
         user: USER.to_owned(),
         password: PASSWORD.to_owned(),
         database: "control_tower".to_owned(),
+        reader: Some(Reader { user: READER.to_owned(), password: READER_PASSWORD.to_owned() }),
     }
 }
 

@@ -9,6 +9,7 @@ use contracts::reads::{CallFilter, TimeRange};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::{Command, Stdio};
+use warehouse::Warehouse;
 use warehouse::testing::Engine;
 
 /// Sends one statement over plain HTTP and returns the whole answer.
@@ -66,6 +67,49 @@ async fn nothing_but_our_databases_can_be_reached_through_it() {
         "SELECT count() FROM system.tables WHERE database = 'system' AND name LIKE '%_log' AND engine LIKE '%MergeTree'",
     );
     assert!(logs.ends_with("\r\n0\n"), "{logs}");
+}
+
+#[tokio::test]
+async fn the_reader_reads_our_databases_and_does_nothing_else() {
+    let engine = Engine::start().await;
+    let warehouse = engine.warehouse("control_tower").await;
+    let one = call("acme", 1, 0);
+    warehouse.insert_spans(&[attempt(&one), one.clone()], "one").await.unwrap();
+    let reader = engine.config().reader.clone().unwrap();
+    let ask = |statement: &str| post(&engine, &reader.user, &reader.password, statement);
+    assert!(ask("SELECT count() FROM control_tower.calls SETTINGS max_threads = 1").ends_with("\r\n1\n"));
+    assert!(ask("SHOW TABLES FROM control_tower").contains("calls"));
+    for statement in [
+        "INSERT INTO control_tower.spans (tenant_id) VALUES ('acme')",
+        "INSERT INTO control_tower.spans SELECT * FROM control_tower.spans",
+        "INSERT INTO control_tower.events (tenant_id) SETTINGS readonly = 0 VALUES ('acme')",
+        "ALTER TABLE control_tower.spans DELETE WHERE 1",
+        "ALTER TABLE control_tower.spans DROP COLUMN tenant_id",
+        "DELETE FROM control_tower.spans WHERE 1",
+        "TRUNCATE TABLE control_tower.spans",
+        "DROP TABLE control_tower.spans",
+        "OPTIMIZE TABLE control_tower.spans",
+        "CREATE TABLE control_tower.mine (x UInt8) ENGINE = MergeTree ORDER BY x",
+        "CREATE TEMPORARY TABLE mine (x UInt8)",
+        "CREATE DATABASE control_tower_mine",
+        "CREATE USER intruder",
+        "SET readonly = 0",
+        "SELECT 1 SETTINGS readonly = 0",
+        "SELECT * FROM file('/etc/passwd', 'LineAsString', 'x String')",
+        "SELECT * FROM url('http://127.0.0.1:1/', 'LineAsString', 'x String')",
+        "SYSTEM SHUTDOWN",
+    ] {
+        let answer = ask(statement);
+        let refused = ["ACCESS_DENIED", "READONLY"].iter().any(|code| answer.contains(code));
+        assert!(refused, "{statement}: {answer}");
+    }
+    let reading = Warehouse::connect(engine.reader_config("control_tower"));
+    let error = reading.insert_spans(std::slice::from_ref(&one), "two").await.unwrap_err().to_string();
+    assert!(error.contains("Not enough privileges"), "{error}");
+    let range = TimeRange { from_ms: T0_MS, to_ms: T0_MS + 1 };
+    let page = reading.calls(&scope("acme"), range, &CallFilter::default(), None, 5).await.unwrap();
+    assert_eq!(page.calls.len(), 1, "what was there is there, and there is no more");
+    assert!(post(&engine, &reader.user, "wrong", "SELECT 1").contains("Code: "));
 }
 
 #[tokio::test]
@@ -130,7 +174,7 @@ async fn bad_rows_and_far_times_do_not_harm_their_neighbours() {
 #[tokio::test]
 async fn it_says_how_it_fares_before_and_after_there_are_tables() {
     let engine = Engine::start().await;
-    let client = warehouse::Warehouse::connect(engine.client_config("control_tower"));
+    let client = Warehouse::connect(engine.client_config("control_tower"));
     let empty = client.vitals().await.unwrap();
     assert_eq!((empty.parts, empty.rows, empty.bytes_on_disk), (0, 0, 0));
     assert!(empty.memory_bytes > 1 << 20 && empty.queries >= 1, "{empty:?}");

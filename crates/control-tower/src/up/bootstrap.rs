@@ -38,7 +38,7 @@ pub(crate) struct Bootstrap {
 }
 
 /// How to reach ClickHouse.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct ClickHouse {
     /// HTTP interface.
     pub(crate) url: String,
@@ -46,6 +46,12 @@ pub(crate) struct ClickHouse {
     pub(crate) user: String,
     /// Password.
     pub(crate) password: String,
+    /// User that may only read, for the console and dashboards; empty where a server of somebody else's has none.
+    #[serde(default)]
+    pub(crate) reader_user: String,
+    /// Its password.
+    #[serde(default)]
+    pub(crate) reader_password: String,
     /// Database.
     pub(crate) database: String,
 }
@@ -76,7 +82,7 @@ impl Bootstrap {
 
     /// How our own roles reach ClickHouse.
     pub(crate) fn warehouse(&self, cluster: Option<String>) -> WarehouseConfig {
-        let ClickHouse { url, user, password, database } = self.clickhouse.clone();
+        let ClickHouse { url, user, password, database, .. } = self.clickhouse.clone();
         WarehouseConfig { url, user, password, database, cluster }
     }
 }

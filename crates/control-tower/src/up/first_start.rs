@@ -17,6 +17,8 @@ use runtime::Clock;
 const TENANT: &str = "default";
 /// Name of the first user.
 const USER: &str = "admin";
+/// Name of the embedded engine's user that may only read.
+const READER: &str = "control_tower_reader";
 /// Id of the simulated provider.
 const SIM: &str = "sim";
 
@@ -46,12 +48,22 @@ pub(crate) async fn prepare(
 
 /// The same credentials at this start's addresses.
 fn addressed(bootstrap: Bootstrap, plan: &Plan, config: &TowerConfig) -> anyhow::Result<Bootstrap> {
-    let kept = bootstrap.clickhouse.password.clone();
-    let password = match (&plan.clickhouse_url, config.store.password.is_empty()) {
-        (Some(_), _) | (None, false) => config.store.password.clone(),
-        (None, true) if kept.is_empty() => control::secrets::random_hex::<24>()?,
-        (None, true) => kept,
+    // Of the embedded engine a password is made once; a server of somebody else's has those of the configuration.
+    let password = |configured: &str, kept: &str| match (&plan.clickhouse_url, configured, kept) {
+        (None, "", "") => control::secrets::random_hex::<24>(),
+        (None, "", kept) => Ok(kept.to_owned()),
+        (_, configured, _) => Ok(configured.to_owned()),
     };
+    let (kept, store) = (&bootstrap.clickhouse, &config.store);
+    let reader_user = match (&plan.clickhouse_url, &store.reader_user) {
+        (_, Some(user)) => user.clone(),
+        (None, None) => READER.to_owned(),
+        (Some(_), None) => String::new(),
+    };
+    let (password, reader_password) = (
+        password(&store.password, &kept.password)?,
+        password(&store.reader_password, &kept.reader_password)?,
+    );
     let embedded = || format!("http://127.0.0.1:{}", plan.clickhouse_http);
     Ok(Bootstrap {
         gateway_url: Plan::url(plan.gateway),
@@ -61,9 +73,11 @@ fn addressed(bootstrap: Bootstrap, plan: &Plan, config: &TowerConfig) -> anyhow:
         evaluator_url: Plan::url(plan.evaluator),
         clickhouse: ClickHouse {
             url: plan.clickhouse_url.clone().unwrap_or_else(embedded),
-            user: config.store.user.clone(),
+            user: store.user.clone(),
             password,
-            database: config.store.database.clone(),
+            reader_user,
+            reader_password,
+            database: store.database.clone(),
         },
         ..bootstrap
     })
@@ -102,7 +116,7 @@ async fn credentials(control: &Control, now: Timestamp) -> anyhow::Result<Bootst
         otlp_http_url: nowhere(),
         evaluator_url: nowhere(),
         evaluator_key: nowhere(),
-        clickhouse: ClickHouse { url: nowhere(), user: nowhere(), password: nowhere(), database: nowhere() },
+        clickhouse: ClickHouse::default(),
         admin_key: admin.secret,
         tenant_id: TENANT.to_owned(),
         tenant_key: key.secret,

@@ -1,5 +1,6 @@
 //! Which processes make up the tower, with which addresses, directories and secrets.
 
+use super::bootstrap::ClickHouse;
 use super::place::Place;
 use super::{Bootstrap, Pool};
 use crate::cli::UpArgs;
@@ -130,10 +131,18 @@ impl Plan {
         let service_key = control::secrets::generate("ct-service-")?.secret;
         let path = |sub: &str| self.dir.join(sub).display().to_string();
         let store = self.store_env(config, bootstrap);
+        let ClickHouse { user, password, reader_user, reader_password, .. } = bootstrap.clickhouse.clone();
+        let writer = vec![("CONTROL_TOWER__STORE__USER", user), ("CONTROL_TOWER__STORE__PASSWORD", password)];
+        let reader = vec![
+            ("CONTROL_TOWER__STORE__READER_USER", reader_user),
+            ("CONTROL_TOWER__STORE__READER_PASSWORD", reader_password),
+        ];
         let mut specs = Vec::new();
         if self.clickhouse_url.is_none() {
             let mut spec = self.spec("store", Vec::new(), self.store_health);
             spec.env.extend(store.clone());
+            spec.env.extend(writer.clone());
+            spec.env.extend(reader.clone());
             spec.env.push(("CONTROL_TOWER__STORE__HEALTH_LISTEN", self.store_health.to_string()));
             (spec.stop_order, spec.before_schema) = (5, true);
             specs.push(spec);
@@ -159,6 +168,7 @@ impl Plan {
         specs.push(gateway);
         let mut collector = self.spec("collector", vec!["--stop-on-stdin-end"], self.otlp_http);
         collector.env.extend(store.clone());
+        collector.env.extend(writer.clone());
         collector.env.extend([
             ("CONTROL_TOWER__COLLECTOR__GRPC_LISTEN", self.otlp_grpc.to_string()),
             ("CONTROL_TOWER__COLLECTOR__HTTP_LISTEN", self.otlp_http.to_string()),
@@ -170,6 +180,7 @@ impl Plan {
         specs.push(collector);
         let mut evaluator = self.spec("evaluator", vec!["--stop-on-stdin-end"], self.evaluator);
         evaluator.env.extend(store.clone());
+        evaluator.env.extend(writer.clone());
         evaluator.env.extend([
             ("CONTROL_TOWER__EVALUATOR__LISTEN", self.evaluator.to_string()),
             ("CONTROL_TOWER__EVALUATOR__GATEWAY_URL", bootstrap.gateway_url.clone()),
@@ -180,6 +191,8 @@ impl Plan {
         specs.push(evaluator);
         let mut web = self.spec("web", vec!["--stop-on-stdin-end"], self.console);
         web.env.extend(store);
+        // Where there is a reader the console never hears of the password with which one could write.
+        web.env.extend(if bootstrap.clickhouse.reader_user.is_empty() { writer } else { reader });
         web.env.extend([
             ("CONTROL_TOWER__WEB__LISTEN", self.console.to_string()),
             ("CONTROL_TOWER__WEB__GATEWAY_URL", format!("{}/v1", bootstrap.gateway_url)),
@@ -211,8 +224,6 @@ impl Plan {
 
     fn store_env(&self, config: &TowerConfig, bootstrap: &Bootstrap) -> Vec<(&'static str, String)> {
         let mut env = vec![
-            ("CONTROL_TOWER__STORE__USER", bootstrap.clickhouse.user.clone()),
-            ("CONTROL_TOWER__STORE__PASSWORD", bootstrap.clickhouse.password.clone()),
             ("CONTROL_TOWER__STORE__DATABASE", bootstrap.clickhouse.database.clone()),
             ("CONTROL_TOWER__STORE__HTTP_PORT", self.clickhouse_http.to_string()),
             ("CONTROL_TOWER__STORE__TCP_PORT", self.clickhouse_tcp.to_string()),

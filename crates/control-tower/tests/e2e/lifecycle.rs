@@ -48,6 +48,39 @@ async fn a_second_start_keeps_everything_and_a_second_tower_is_refused() {
 }
 
 #[tokio::test]
+async fn the_console_reads_clickhouse_and_could_not_write_it() {
+    let tower = Tower::start().await;
+    let asked = json!({"model": "sim-small", "messages": [{"role": "user", "content": "Who is looking?"}]});
+    let key = tower.text("/tenant_key").to_owned();
+    assert_eq!(tower.http.call(&tower.gateway("/v1/chat/completions"), &key, &asked).await.status, 200);
+    tower.wait_for("SELECT count() AS n FROM calls", 1, Duration::from_secs(30)).await;
+    let overview = tower.api("/api/v1/overview?range=1h").await;
+    assert_eq!(number(&overview["totals"]["calls"]), 1, "{overview:#}");
+
+    let url = format!("{}/?database={}", tower.text("/clickhouse/url"), tower.text("/clickhouse/database"));
+    let (user, password) = (tower.text("/clickhouse/reader_user"), tower.text("/clickhouse/reader_password"));
+    let headers = [("x-clickhouse-user", user), ("x-clickhouse-key", password)];
+    let count = tower.http.post(&url, &headers, "SELECT count() FROM calls".to_owned()).await;
+    assert_eq!((count.status, count.text().trim()), (200, "1"));
+    for statement in ["INSERT INTO spans (tenant_id) VALUES ('default')", "TRUNCATE TABLE calls"] {
+        let refused = tower.http.post(&url, &headers, statement.to_owned()).await;
+        let text = refused.text();
+        assert!(refused.status >= 400, "{statement}: {} {text}", refused.status);
+        assert!(text.contains("ACCESS_DENIED") || text.contains("READONLY"), "{statement}: {text}");
+    }
+
+    // Nor does its process know how one could.
+    let knows = |role: &str, secret: &str| {
+        let environment = std::fs::read(format!("/proc/{}/environ", tower.pids()[role])).unwrap();
+        String::from_utf8_lossy(&environment).contains(secret)
+    };
+    let writing = tower.text("/clickhouse/password");
+    assert!(knows("web", password) && !knows("web", writing));
+    assert!(knows("collector", writing) && knows("evaluator", writing) && !knows("collector", password));
+    tower.stop().await;
+}
+
+#[tokio::test]
 async fn what_dies_is_started_again_and_nothing_outlives_up() {
     let tower = Tower::start().await;
     let before = tower.pids();

@@ -14,10 +14,13 @@ async fn a_tower_on_a_clickhouse_and_a_postgresql_of_somebody_else() {
     let config = tempfile::NamedTempFile::new().unwrap();
     let database = format!("{}_outside", engine.text("/clickhouse/database"));
     let text = format!(
-        "[control]\nurl = {control:?}\n\n[store]\nclickhouse_url = {:?}\nuser = {:?}\npassword = {:?}\ndatabase = {database:?}\n",
+        "[control]\nurl = {control:?}\n\n[store]\nclickhouse_url = {:?}\nuser = {:?}\npassword = {:?}\n\
+         reader_user = {:?}\nreader_password = {:?}\ndatabase = {database:?}\n",
         engine.text("/clickhouse/url"),
         engine.text("/clickhouse/user"),
         engine.text("/clickhouse/password"),
+        engine.text("/clickhouse/reader_user"),
+        engine.text("/clickhouse/reader_password"),
     );
     std::fs::write(config.path(), text).unwrap();
 

@@ -1,7 +1,7 @@
 //! The engine's configuration, written beside its data at each start: limits, users and the catalogue entry of the `system`
 //! database. Nothing in it is meant to be edited.
 
-use super::{EngineConfig, EngineError};
+use super::{EngineConfig, EngineError, Reader};
 use sha2::{Digest, Sha256};
 use std::fs;
 use std::io::{self, Write};
@@ -95,11 +95,13 @@ fn config_xml(config: &EngineConfig, data: &Path, users: &Path) -> String {
 
 /// Users. `default` needs no password, so its one allowed session is the engine's own: nobody else gets in as it. Our user
 /// may do anything to our databases and read `system`, but nothing that reaches files, URLs or other servers: those table
-/// functions need grants of their own, which it lacks.
+/// functions need grants of their own, which it lacks. The reader may read our databases: it has no grant to write, and could not use one,
+/// for it may change its settings but not that it only reads.
 fn users_xml(config: &EngineConfig) -> String {
     let (user, database) = (&config.user, &config.database);
     let password = hex::encode(Sha256::digest(config.password.as_bytes()));
     let query_memory = config.memory_bytes / 2 / 10 * 8;
+    let reader = config.reader.as_ref().map(|reader| reader_xml(reader, database)).unwrap_or_default();
     format!(
         "<clickhouse>
   <!-- Written by control-tower at each start; changes are lost. -->
@@ -110,6 +112,10 @@ fn users_xml(config: &EngineConfig) -> String {
       <log_queries>0</log_queries>
       <max_sessions_for_user>0</max_sessions_for_user>
     </control_tower>
+    <reader>
+      <profile>control_tower</profile>
+      <readonly>2</readonly>
+    </reader>
   </profiles>
   <quotas><default/></quotas>
   <users>
@@ -130,10 +136,27 @@ fn users_xml(config: &EngineConfig) -> String {
         <query>GRANT SELECT, SHOW ON system.*</query>
         <query>GRANT SELECT, SHOW ON INFORMATION_SCHEMA.*</query>
       </grants>
-    </{user}>
+    </{user}>{reader}
   </users>
 </clickhouse>
 "
+    )
+}
+
+fn reader_xml(reader: &Reader, database: &str) -> String {
+    let user = &reader.user;
+    let password = hex::encode(Sha256::digest(reader.password.as_bytes()));
+    format!(
+        "
+    <{user}>
+      <password_sha256_hex>{password}</password_sha256_hex>
+      <networks><ip>127.0.0.1</ip></networks>
+      <profile>reader</profile>
+      <quota>default</quota>
+      <grants>
+        <query>GRANT SELECT, SHOW ON {database}*.*</query>
+      </grants>
+    </{user}>"
     )
 }
 

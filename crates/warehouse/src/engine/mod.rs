@@ -40,6 +40,25 @@ pub struct EngineConfig {
     pub password: String,
     /// Database that the user may create and use, together with any whose name starts with it.
     pub database: String,
+    /// Who may only read these databases: the console, dashboards.
+    pub reader: Option<Reader>,
+}
+
+/// A user that may read and nothing else.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reader {
+    /// Its name.
+    pub user: String,
+    /// Its password.
+    pub password: String,
+}
+
+impl fmt::Debug for Reader {
+    /// Everything but the password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reader").field("user", &self.user).finish_non_exhaustive()
+    }
 }
 
 impl fmt::Debug for EngineConfig {
@@ -53,6 +72,7 @@ impl fmt::Debug for EngineConfig {
             .field("memory_bytes", &self.memory_bytes)
             .field("user", &self.user)
             .field("database", &self.database)
+            .field("reader", &self.reader)
             .finish_non_exhaustive()
     }
 }
@@ -161,26 +181,19 @@ fn list(paths: &[PathBuf]) -> String {
 impl EngineConfig {
     /// Checks what can be checked without touching the machine.
     pub fn validate(&self) -> Result<(), EngineError> {
-        let name = |field, value: &str| {
-            let valid = (1..=64).contains(&value.len())
-                && value.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
-                && value != "default";
-            let expected = "1 to 64 of A-Z a-z 0-9 and _, and not default";
-            if valid {
-                Ok(())
-            } else {
-                Err(EngineError::Invalid { field, value: value.to_owned(), expected })
+        check_name("user", &self.user)?;
+        check_name("database", &self.database)?;
+        check_password("password", &self.password)?;
+        if let Some(reader) = &self.reader {
+            check_name("reader_user", &reader.user)?;
+            check_password("reader_password", &reader.password)?;
+            if reader.user == self.user {
+                return Err(EngineError::Invalid {
+                    field: "reader_user",
+                    value: reader.user.clone(),
+                    expected: "another name than store.user",
+                });
             }
-        };
-        name("user", &self.user)?;
-        name("database", &self.database)?;
-        if self.password.len() < 16 {
-            let value = format!("({} characters)", self.password.chars().count());
-            return Err(EngineError::Invalid {
-                field: "password",
-                value,
-                expected: "at least 16 characters",
-            });
         }
         if self.memory_bytes < MEMORY_MIN {
             let value = self.memory_bytes.to_string();
@@ -201,6 +214,23 @@ impl EngineConfig {
         }
         Ok(())
     }
+}
+
+fn check_name(field: &'static str, value: &str) -> Result<(), EngineError> {
+    let valid = (1..=64).contains(&value.len())
+        && value.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+        && value != "default";
+    let expected = "1 to 64 of A-Z a-z 0-9 and _, and not default";
+    if valid { Ok(()) } else { Err(EngineError::Invalid { field, value: value.to_owned(), expected }) }
+}
+
+fn check_password(field: &'static str, value: &str) -> Result<(), EngineError> {
+    let characters = value.chars().count();
+    if value.len() >= 16 {
+        return Ok(());
+    }
+    let value = format!("({characters} characters)");
+    Err(EngineError::Invalid { field, value, expected: "at least 16 characters" })
 }
 
 /// Runs the engine in this process until standard input ends. Call it on the main thread, once.

@@ -13,7 +13,12 @@ fn config(dir: &Path) -> EngineConfig {
         user: "control_tower".to_owned(),
         password: "0123456789abcdef".to_owned(),
         database: "control_tower".to_owned(),
+        reader: Some(reader("reader", "fedcba9876543210")),
     }
+}
+
+fn reader(user: &str, password: &str) -> Reader {
+    Reader { user: user.to_owned(), password: password.to_owned() }
 }
 
 #[test]
@@ -83,6 +88,15 @@ fn bad_values_name_themselves() {
         (EngineConfig { user: "default".to_owned(), ..good.clone() }, "store.user \"default\""),
         (EngineConfig { database: "a-b".to_owned(), ..good.clone() }, "store.database \"a-b\""),
         (EngineConfig { password: "short".to_owned(), ..good.clone() }, "store.password"),
+        (
+            EngineConfig { reader: Some(reader("control_tower", "fedcba9876543210")), ..good.clone() },
+            "store.reader_user \"control_tower\"",
+        ),
+        (
+            EngineConfig { reader: Some(reader("a b", "fedcba9876543210")), ..good.clone() },
+            "store.reader_user",
+        ),
+        (EngineConfig { reader: Some(reader("r", "short")), ..good.clone() }, "store.reader_password"),
         (EngineConfig { memory_bytes: 1, ..good.clone() }, "store.memory \"1\""),
         (EngineConfig { tcp_port: 0, ..good.clone() }, "store.tcp_port \"0\""),
     ] {
@@ -90,7 +104,8 @@ fn bad_values_name_themselves() {
         assert!(error.contains(field) && error.contains("expected"), "{error}");
         assert!(!error.contains("short"), "{error}");
     }
-    assert!(!format!("{good:?}").contains("0123456789abcdef"));
+    let shown = format!("{good:?}");
+    assert!(!shown.contains("0123456789abcdef") && !shown.contains("fedcba9876543210"), "{shown}");
 }
 
 #[test]
@@ -100,7 +115,8 @@ fn the_password_is_not_written_down_and_the_files_are_private() {
     let config_file = files::prepare(&config(dir.path())).unwrap();
     for path in [config_file.clone(), config_file.with_file_name("users.xml")] {
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        assert!(!std::fs::read_to_string(&path).unwrap().contains("0123456789abcdef"));
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(!text.contains("0123456789abcdef") && !text.contains("fedcba9876543210"));
     }
     assert!(dir.path().join("store/metadata/system.sql").is_file());
 }

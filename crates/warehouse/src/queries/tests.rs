@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "in a test, what cannot be had must end it")]
 
 use super::{LOAD_CALLS, MIGRATIONS, MIGRATIONS_TABLE, engine, read};
-use crate::client::{Warehouse, WarehouseConfig};
+use crate::client::{Limits, Warehouse, WarehouseConfig};
 use crate::migrate::{render, statements};
 use crate::testing::{Engine, Load};
 use crate::{EventRow, SpanRow};
@@ -130,10 +130,12 @@ async fn the_engine_understands_every_file_and_lists_use_the_primary_key() {
     warehouse.insert_events(&[event], "event").await.unwrap();
     crate::reads::runs::put_samples(&warehouse, "tenant-1").await;
 
+    let reader = Warehouse::connect(engine.reader_config("control_tower"));
     for (name, sql) in read::ALL {
         let plan = explain(&warehouse, "indexes = 1", sql).await.unwrap_or_else(|e| panic!("{name}: {e}"));
-        let rows =
-            bind(warehouse.database().query_raw(sql), sql).fetch_bytes("Null").unwrap().collect().await;
+        // The console asks as somebody who may only read our databases; how the engine fares is asked by its own role.
+        let who = if *name == "vitals.sql" { &warehouse } else { &reader };
+        let rows = bind(who.read(sql, Limits::TEXT), sql).fetch_bytes("Null").unwrap().collect().await;
         rows.unwrap_or_else(|e| panic!("{name}: {e}"));
         if parameters(sql).iter().any(|(parameter, _)| *parameter == "tenants") {
             assert!(
