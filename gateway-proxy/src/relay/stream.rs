@@ -214,25 +214,32 @@ impl Stream {
     /// The next piece from the upstream, or that it takes too long.
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Piece> {
         let timeouts = &self.call.app().timeouts;
-        let total = timeouts.total();
         let idle = if matches!(self.phase, Phase::Lingering) { LINGER } else { timeouts.idle() };
         let due = (self.last_piece + idle).min(self.deadline);
         let Some(upstream) = &mut self.upstream else { return Poll::Ready(Piece::End) };
         loop {
-            return Poll::Ready(match ready!(upstream.poll_frame_by(cx, due)) {
+            let piece = match ready!(upstream.poll_frame_by(cx, due)) {
                 Ok(Some(Ok(frame))) => match frame.into_data() {
+                    // An upstream whose pieces always lie ready is never waited for: its time ends all the same.
+                    Ok(_late) if Instant::now() >= due => Piece::Failed(self.too_long(due)),
                     Ok(data) => Piece::Data(data),
                     Err(_trailers) => continue,
                 },
                 Ok(Some(Err(_broken))) => Piece::Failed(Failure::Cut),
                 Ok(None) => Piece::End,
-                Err(Late) if due == self.deadline => {
-                    Piece::Failed(Failure::Timeout { what: "end of its answer", after: total })
-                }
-                Err(Late) => {
-                    Piece::Failed(Failure::Timeout { what: "further piece of its answer", after: idle })
-                }
-            });
+                Err(Late) => Piece::Failed(self.too_long(due)),
+            };
+            return Poll::Ready(piece);
+        }
+    }
+
+    /// Nothing came until `due`, or too much.
+    fn too_long(&self, due: Instant) -> Failure {
+        let timeouts = &self.call.app().timeouts;
+        if due == self.deadline {
+            Failure::Timeout { what: "end of its answer", after: timeouts.total() }
+        } else {
+            Failure::Timeout { what: "further piece of its answer", after: timeouts.idle() }
         }
     }
 

@@ -1,7 +1,8 @@
 //! A timer for waits that nearly always end early.
 
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker};
+use tokio::task::coop;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 /// Set anew for every wait on a connection, it is moved only when it goes off too early, or would go off too late: a wait that ends
@@ -21,12 +22,24 @@ impl Alarm {
             sleep.as_mut().reset(at);
         }
         loop {
-            ready!(sleep.as_mut().poll(cx));
+            let has_gone_off = sleep.as_mut().poll(cx).is_ready();
+            // A task that has used up its turn hears of no timer: it would never end a wait in which something always happens.
+            if !has_gone_off && coop::has_budget_remaining() {
+                return Poll::Pending;
+            }
             if Instant::now() >= at {
                 return Poll::Ready(());
             }
+            if !has_gone_off {
+                return Poll::Pending;
+            }
             sleep.as_mut().reset(at);
         }
+    }
+
+    /// Wakes nobody any more, until it is polled again.
+    pub(super) fn forget(&mut self) {
+        let _gone_off = self.0.as_mut().poll(&mut Context::from_waker(Waker::noop()));
     }
 }
 
@@ -48,5 +61,20 @@ mod tests {
             assert!(Instant::now() >= at(then), "it went off too early");
             assert!(start.elapsed() < Duration::from_secs(9), "it went off as it was set at first");
         }
+    }
+
+    #[tokio::test]
+    async fn a_task_that_has_used_up_its_turn_hears_of_it_too() {
+        let past = Instant::now();
+        let mut alarm = Alarm::new();
+        poll_fn(|cx| {
+            while let Poll::Ready(turn) = coop::poll_proceed(cx) {
+                turn.made_progress();
+            }
+            assert!(alarm.poll(cx, past).is_ready());
+            assert!(alarm.poll(cx, past + Duration::from_mins(1)).is_pending());
+            Poll::Ready(())
+        })
+        .await;
     }
 }

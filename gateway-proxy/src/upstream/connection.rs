@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll, Wake, Waker, ready};
 use tokio::net::TcpStream;
+use tokio::task::coop;
 use tokio::time::Instant;
 
 /// What connections are made of.
@@ -124,6 +125,10 @@ impl Connection {
             self.drive();
             polled = part();
             if polled.is_pending() && self.bell.leave() {
+                if !coop::has_budget_remaining() {
+                    // What `part` waits for may be here already: a task that has used up its turn finds nothing ready.
+                    cx.waker().wake_by_ref();
+                }
                 return Poll::Pending;
             }
         }
@@ -166,6 +171,7 @@ impl AnswerBody {
         if self.connection.is_ready() {
             // The call's task is not to be kept with it.
             drop(self.connection.bell.call.take());
+            self.connection.alarm.forget();
             self.pool.keep(self.connection, Instant::now());
         }
     }
@@ -180,7 +186,11 @@ impl Body for AnswerBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let Self { body, connection, .. } = self.get_mut();
-        connection.poll(cx, |cx| Pin::new(&mut *body).poll_frame(cx))
+        // Pieces that lie ready cost nothing of a task's turn by themselves, and there may be tens of thousands of them.
+        let turn = ready!(coop::poll_proceed(cx));
+        let frame = ready!(connection.poll(cx, |cx| Pin::new(&mut *body).poll_frame(cx)));
+        turn.made_progress();
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
@@ -209,7 +219,7 @@ const RUNG: u8 = 2;
 impl Bell {
     /// From now on a ring wakes nobody.
     fn attend(&self, cx: &Context<'_>) {
-        self.state.store(ATTENDED, Ordering::Release);
+        self.state.swap(ATTENDED, Ordering::AcqRel);
         self.call.register(cx.waker());
     }
 

@@ -20,7 +20,7 @@ use http_body_util::Full;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 use tower::Service;
@@ -203,10 +203,17 @@ impl Upstreams {
     pub(crate) fn sweep(&self) {
         let pools: Vec<_> =
             self.pools.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
-        let now = Instant::now();
         for pool in pools {
-            let mut idle = pool.idle.lock().unwrap_or_else(PoisonError::into_inner);
-            idle.retain_mut(|one| now.duration_since(one.since) < pool.keep_for && one.connection.is_ready());
+            // To close a connection takes a while: not under the lock.
+            let idle = std::mem::take(&mut *pool.idle());
+            let now = Instant::now();
+            let alive =
+                |one: &mut Idle| now.duration_since(one.since) < pool.keep_for && one.connection.is_ready();
+            let (kept, gone): (Vec<_>, Vec<_>) =
+                idle.into_iter().map(|mut one| (alive(&mut one), one)).partition(|(is_alive, _)| *is_alive);
+            // What came back meanwhile was used last.
+            pool.idle().splice(0..0, kept.into_iter().map(|(_, one)| one));
+            drop(gone);
         }
     }
 }
@@ -214,21 +221,25 @@ impl Upstreams {
 impl Pool {
     /// A kept connection, the most recently used first. Whether it has been closed meanwhile shows when it is used.
     fn take(&self) -> Option<Connection> {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        while let Some(one) = idle.pop() {
+        loop {
+            // One at a time, so that none is closed under the lock.
+            let one = self.idle().pop()?;
             if one.since.elapsed() < self.keep_for {
                 return Some(one.connection);
             }
         }
-        None
     }
 
     /// Keeps a connection for another call.
     pub(super) fn keep(&self, connection: Connection, since: Instant) {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut idle = self.idle();
         if idle.len() < self.most_idle {
             idle.push(Idle { connection, since });
         }
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Idle>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
