@@ -3,7 +3,8 @@
 -- Of the statements of one outcome the last received counts; those up to 31 days around the range are looked at, and calls that
 -- started up to 31 days around it. A call is direct when the action names it or its trace; the other calls of the traces of named
 -- answers are not.
--- The ids are gathered once, as arrays: an expression that is named in WITH is worked out again wherever it is asked.
+-- The ids are gathered once, as arrays: an expression that is named in WITH is worked out again wherever it is asked. That there are
+-- any is known before calls are read, and where there are none, none are.
 -- Parameters: tenants; from_ms <= time < to_ms (milliseconds since the epoch).
 -- Units: money US dollars; weight millionths.
 current AS
@@ -35,6 +36,7 @@ named AS
     WHERE tenant_id IN {tenants:Array(String)}
       AND start_time >= fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC') - INTERVAL 31 DAY
       AND start_time < fromUnixTimestamp64Milli({to_ms:Int64}, 'UTC') + INTERVAL 31 DAY
+      AND notEmpty(response_ids)
       AND (response_id IN (SELECT arrayJoin(response_ids)) OR request_id IN (SELECT arrayJoin(response_ids)))
 ),
 traces AS
@@ -84,6 +86,7 @@ served AS
         WHERE tenant_id IN {tenants:Array(String)}
           AND start_time >= fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC') - INTERVAL 31 DAY
           AND start_time < fromUnixTimestamp64Milli({to_ms:Int64}, 'UTC') + INTERVAL 31 DAY
+          AND notEmpty(trace_ids)
           AND trace_id IN (SELECT arrayJoin(trace_ids))
     ) AS calls ON calls.tenant_id = traces.tenant_id AND calls.trace_id = traces.trace_id
     WHERE traces.span_id IN ('', calls.span_id)
@@ -100,6 +103,7 @@ judged AS
         WHERE tenant_id IN {tenants:Array(String)} AND source = ''
           AND call_time >= fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC') - INTERVAL 31 DAY
           AND call_time < fromUnixTimestamp64Milli({to_ms:Int64}, 'UTC') + INTERVAL 31 DAY
+          AND notEmpty(trace_ids)
           AND trace_id IN (SELECT arrayJoin(trace_ids))
         GROUP BY tenant_id, trace_id, span_id, judge, version, judged_at
     )

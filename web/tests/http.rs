@@ -369,9 +369,11 @@ async fn golden_signals_say_what_they_rest_on_and_follow_the_filters() {
     // What was judged has its value and how many; what was not says so and shows no number.
     assert!(page.contains("87.5%") && page.contains(&format!("{some} judged calls")), "{page}");
     assert_eq!(page.matches("no judged calls yet").count(), 1, "{page}");
-    for words in ["no retrievals yet", "no tool executions yet", "none of", "none measured yet"] {
+    for words in ["no retrievals yet", "no tool executions yet", "none of", "median of requests"] {
         assert!(page.contains(words), "{words}: {page}");
     }
+    let odd = get(&stage, "/api/v1/signals?range=7d&first_token=maybe", &cookie).await;
+    assert_eq!((odd.status.as_u16(), odd.json()["error"]["param"].as_str()), (400, Some("first_token")));
     assert!(
         page.contains("Share of an answer&#x27;s claims") || page.contains("Share of an answer's claims")
     );

@@ -31,6 +31,7 @@ pub(crate) mod read {
     }
 
     reads! {
+        ANY_ACTION = "any_action.sql",
         APPLIED_MIGRATIONS = "applied_migrations.sql",
         CALL = "call.sql",
         CALL_SPANS = "call_spans.sql",

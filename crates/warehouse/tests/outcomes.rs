@@ -321,7 +321,7 @@ async fn a_simulated_month_gives_the_figure_that_is_known() {
         report.total.interval,
         report.total.overhead
     );
-    let signals = warehouse.golden_signals(&scope, RANGE, &CallFilter::default()).await.unwrap();
+    let signals = warehouse.golden_signals(&scope, RANGE, &CallFilter::default(), true).await.unwrap();
     assert_eq!(signals.dollars_per_useful_action.map(Usd::picos), Some(by_hand), "the named query agrees");
     let one = TenantScope::one("acme".parse().unwrap());
     let other = warehouse.outcomes(&one, RANGE, Attribution::Trace, &prices, &[]).await.unwrap();

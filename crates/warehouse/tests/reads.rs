@@ -327,7 +327,7 @@ async fn a_call_comes_with_its_trace_and_its_text_is_found() {
         assert!(page.calls.iter().all(|call| call.request_id == "req-1"));
     }
     let signals =
-        warehouse.golden_signals(&scope("acme"), two_hours(), &CallFilter::default()).await.unwrap();
+        warehouse.golden_signals(&scope("acme"), two_hours(), &CallFilter::default(), true).await.unwrap();
     assert_eq!((signals.tool_error_rate, signals.tools), (Some(1.0), 1));
     // That documents came back does not say that they were used.
     assert_eq!((signals.retrievals, signals.retrievals_known), (2, 0));

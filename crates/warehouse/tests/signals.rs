@@ -61,7 +61,10 @@ async fn each_signal_is_what_its_definition_says() {
     let engine = Engine::start().await;
     let warehouse = engine.warehouse("control_tower").await;
     let any = CallFilter::default();
-    assert_eq!(warehouse.golden_signals(&scope("acme"), RANGE, &any).await.unwrap(), Signals::default());
+    assert_eq!(
+        warehouse.golden_signals(&scope("acme"), RANGE, &any, true).await.unwrap(),
+        Signals::default()
+    );
 
     let ttft = |number: u64, ms: u64| {
         let model = if number == 1 { "gpt-large" } else { "gpt-small" };
@@ -118,7 +121,11 @@ async fn each_signal_is_what_its_definition_says() {
     ];
     warehouse.insert_events(&events, "events").await.unwrap();
 
-    let signals = warehouse.golden_signals(&scope("acme"), RANGE, &any).await.unwrap();
+    let signals = warehouse.golden_signals(&scope("acme"), RANGE, &any, true).await.unwrap();
+    assert!(signals.ttft_per_request.is_some());
+    let quicker = warehouse.golden_signals(&scope("acme"), RANGE, &any, false).await.unwrap();
+    let without = Signals { ttft_per_request: None, ttft_per_attempt: None, ..signals.clone() };
+    assert_eq!(quicker, without, "the rest is the same without the time to the first token");
     near(signals.tool_error_rate, 2.0 / 4.0);
     near(signals.retrieval_hit_rate, 2.0 / 5.0);
     assert_eq!((signals.retrievals, signals.retrievals_known, signals.tools), (5, 4, 4));
@@ -136,7 +143,7 @@ async fn each_signal_is_what_its_definition_says() {
 
     // The same over calls of one model: the one with verdicts 0.2 and 0.5, three of four tool executions, and the useful action.
     let first = CallFilter { models: vec!["gpt-large".to_owned()], ..CallFilter::default() };
-    let signals = warehouse.golden_signals(&scope("acme"), RANGE, &first).await.unwrap();
+    let signals = warehouse.golden_signals(&scope("acme"), RANGE, &first, true).await.unwrap();
     near(signals.hallucination_proxy, 0.2);
     near(signals.grounding_coverage, 0.5);
     near(signals.tool_error_rate, 1.0 / 3.0);
@@ -152,7 +159,7 @@ async fn each_signal_is_what_its_definition_says() {
         CallFilter { outcome: Some(Outcome::Error), ..CallFilter::default() },
         CallFilter { keys: vec!["key-z".to_owned()], ..CallFilter::default() },
     ] {
-        let signals = warehouse.golden_signals(&scope("acme"), RANGE, &filter).await.unwrap();
+        let signals = warehouse.golden_signals(&scope("acme"), RANGE, &filter, true).await.unwrap();
         assert_eq!(signals, Signals::default(), "{filter:?}");
     }
 }

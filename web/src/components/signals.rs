@@ -26,12 +26,14 @@ struct Tile {
 pub(crate) fn SignalTiles(
     /// The figures.
     signals: Resource<Result<SignalsAnswer, Problem>>,
+    /// The median time to the first token, milliseconds.
+    first_token_p50_ms: Option<f64>,
 ) -> impl IntoView {
     view! {
         <Transition fallback=|| view! { <dl class="tiles" aria-busy="true" aria-label="Loading"></dl> }>
             {move || Suspend::new(async move {
                 match signals.await {
-                    Ok(answer) => tiles(&answer.signals),
+                    Ok(answer) => tiles(&answer.signals, first_token_p50_ms),
                     Err(problem) => view! {
                         <p class="note bad" role="alert">
                             "The golden signals cannot be read right now: " {problem.message}
@@ -45,14 +47,14 @@ pub(crate) fn SignalTiles(
     .into_any()
 }
 
-fn tiles(signals: &Signals) -> AnyView {
+fn tiles(signals: &Signals, first_token_p50_ms: Option<f64>) -> AnyView {
     let tiles = [
         judged(signals),
         proxy(signals),
         retrieval(signals),
         tools(signals),
         dollars(signals),
-        first_token(signals),
+        first_token(first_token_p50_ms),
     ];
     view! { <dl class="tiles">{tiles.map(tile).collect_view()}</dl> }.into_any()
 }
@@ -153,22 +155,14 @@ fn dollars(signals: &Signals) -> Tile {
     }
 }
 
-fn first_token(signals: &Signals) -> Tile {
-    let quantiles = signals.ttft_per_request;
-    let attempts = signals.ttft_per_attempt.map_or_else(String::new, |of| {
-        let median = format::duration(of.p50_ms);
-        format!("Per attempt: {median}, median of {}", counted(of.measured, "attempt", "attempts"))
-    });
+fn first_token(p50_ms: Option<f64>) -> Tile {
     Tile {
         id: "first-token",
         name: "Time to first token",
-        value: quantiles.map(|of| format::duration(of.p50_ms)),
-        exact: attempts,
-        note: quantiles.map_or_else(
-            || String::from("none measured yet"),
-            |of| format!("median of {}", counted(of.measured, "request", "requests")),
-        ),
-        means: "From the request's last byte in to the first content byte out: the median, exact, over requests with content.",
+        value: p50_ms.map(format::duration),
+        exact: p50_ms.map(|ms| format!("{ms:.3} ms")).unwrap_or_default(),
+        note: String::from(if p50_ms.is_some() { "median of requests" } else { "none measured yet" }),
+        means: "From the request's last byte in to the first content byte out: the median over requests with content, right to 1 %.",
     }
 }
 

@@ -77,7 +77,7 @@ fn content(
     let estimated = format::share(totals.estimated, totals.calls);
     view! {
         {kpis(&totals, &previous, &series)}
-        <SignalTiles signals/>
+        <SignalTiles signals first_token_p50_ms=totals.ttft_p50_ms/>
         <div class="charts">{charts(&series, bucket_seconds)}</div>
         <dl class="shares card">
             {share("Cache reads", shares.cache_read_share, "Input tokens read from a provider's cache, of all input tokens")}

@@ -111,7 +111,10 @@ pub(crate) async fn outcomes(viewer: Viewer, RawQuery(search): RawQuery) -> Answ
 }
 
 /// The golden signals of a range.
-#[utoipa::path(get, path = "/signals", params(SpanParams, FilterParams),
+#[utoipa::path(get, path = "/signals", params(
+        SpanParams, FilterParams,
+        ("first_token" = Option<bool>, Query, description = "Whether the time to the first token is worked out, which reads every call; true when absent"),
+    ),
     responses((status = 200, description = "The golden signals of a range.", body = SignalsAnswer), (status = "4XX", description = "The request is at fault", body = ErrorAnswer),
         (status = "5XX", description = "A store is at fault; try again", body = ErrorAnswer)))]
 pub(crate) async fn signals(viewer: Viewer, RawQuery(search): RawQuery) -> Answer<SignalsAnswer> {

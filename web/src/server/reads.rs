@@ -69,6 +69,7 @@ pub trait Reads: Send + Sync {
         scope: &'a TenantScope,
         range: TimeRange,
         filter: &'a CallFilter,
+        first_token: bool,
     ) -> Reading<'a, Signals>;
     /// Whether the store answers.
     fn ping(&self) -> Reading<'_, ()>;
@@ -144,14 +145,34 @@ fn attribution(search: &str) -> Result<(Attribution, String), ApiError> {
     Ok((rule, rest.join("&")))
 }
 
+/// Takes `first_token` out of a search: whether the time to the first token is asked for.
+fn first_token(search: &str) -> Result<(bool, String), ApiError> {
+    let mut is_asked = true;
+    let mut rest = Vec::new();
+    for pair in search.trim_start_matches('?').split('&') {
+        match pair.strip_prefix("first_token=") {
+            None => rest.push(pair),
+            Some("" | "true") => is_asked = true,
+            Some("false") => is_asked = false,
+            Some(other) => {
+                let other: String = other.chars().take(64).collect();
+                let message = format!("first_token: {other:?} is not valid: expected true or false");
+                return Err(ApiError::invalid("first_token", message));
+            }
+        }
+    }
+    Ok((is_asked, rest.join("&")))
+}
+
 /// The golden signals, over the calls that the filters pick.
 pub async fn signals(viewer: &Viewer, search: &str) -> Result<SignalsAnswer, ApiError> {
-    let query = parse(search)?;
+    let (first_token, search) = first_token(search)?;
+    let query = parse(&search)?;
     let range = query.span.resolve(now(viewer).unix_millis());
     let Some(scope) = scope(viewer, &query).await? else {
         return Ok(SignalsAnswer { range: range.into(), signals: Signals::default() });
     };
-    let read = viewer.state.parts.reads.golden_signals(&scope, range, &query.filter);
+    let read = viewer.state.parts.reads.golden_signals(&scope, range, &query.filter, first_token);
     Ok(SignalsAnswer { range: range.into(), signals: timed(viewer, "signals", read).await? })
 }
 

@@ -74,9 +74,12 @@ impl Reads for Warehouse {
         scope: &'a TenantScope,
         range: TimeRange,
         filter: &'a CallFilter,
+        first_token: bool,
     ) -> Reading<'a, Signals> {
         Box::pin(async move {
-            Self::golden_signals(self, scope, range, filter).await.map_err(|error| read_error(&error))
+            Self::golden_signals(self, scope, range, filter, first_token)
+                .await
+                .map_err(|error| read_error(&error))
         })
     }
 

@@ -203,6 +203,7 @@ impl Reads for Figures {
         scope: &'a TenantScope,
         range: TimeRange,
         filter: &'a CallFilter,
+        _first_token: bool,
     ) -> Reading<'a, Signals> {
         Box::pin(async move {
             self.up()?;

@@ -119,15 +119,16 @@ async fn the_engine_understands_every_file_and_lists_use_the_primary_key() {
     };
     warehouse.insert_spans(&[other("attempt", "chat"), other("", "retrieval")], "others").await.unwrap();
 
-    let event = EventRow {
+    // Events that feed the tables of evaluations and of actions too.
+    let event = |name: &str| EventRow {
         tenant_id: "tenant-1".to_owned(),
         time: FROM_MS * 1_000_000,
-        // Feeds the table of evaluations too.
-        event_name: "gen_ai.evaluation.result".to_owned(),
+        event_name: name.to_owned(),
         retention_days: 3650,
         ..EventRow::default()
     };
-    warehouse.insert_events(&[event], "event").await.unwrap();
+    let events = [event("gen_ai.evaluation.result"), event("control_tower.action")];
+    warehouse.insert_events(&events, "events").await.unwrap();
     crate::reads::runs::put_samples(&warehouse, "tenant-1").await;
 
     let reader = Warehouse::connect(engine.reader_config("control_tower"));
