@@ -3,8 +3,8 @@
 -- Of the statements of one outcome the last received counts; those up to 31 days around the range are looked at, and calls that
 -- started up to 31 days around it. A call is direct when the action names it or its trace; the other calls of the traces of named
 -- answers are not.
--- The ids are gathered once, as arrays: an expression that is named in WITH is worked out again wherever it is asked. That there are
--- any is known before calls are read, and where there are none, none are.
+-- What several expressions ask for is gathered once, as arrays: an expression that is named in WITH is worked out again wherever it is asked.
+-- Calls are read of tenants that have such actions only, once by each kind of id (for either an index exists, for both at once none).
 -- Parameters: tenants; from_ms <= time < to_ms (milliseconds since the epoch).
 -- Units: money US dollars; weight millionths.
 current AS
@@ -28,44 +28,49 @@ links AS
       AND (tenant_id, event_id) IN (SELECT tenant_id, said.1 FROM current)
     GROUP BY tenant_id, event_id, kind, id
 ),
+(SELECT groupUniqArray(tenant_id) FROM links) AS tenant_ids,
 (SELECT groupUniqArray(id) FROM links WHERE kind = 'response') AS response_ids,
 named AS
 (
-    SELECT tenant_id, trace_id, span_id, response_id, request_id
+    SELECT tenant_id, trace_id, span_id, response_id AS id
     FROM calls
-    WHERE tenant_id IN {tenants:Array(String)}
+    WHERE tenant_id IN {tenants:Array(String)} AND tenant_id IN (SELECT arrayJoin(tenant_ids))
       AND start_time >= fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC') - INTERVAL 31 DAY
       AND start_time < fromUnixTimestamp64Milli({to_ms:Int64}, 'UTC') + INTERVAL 31 DAY
-      AND notEmpty(response_ids)
-      AND (response_id IN (SELECT arrayJoin(response_ids)) OR request_id IN (SELECT arrayJoin(response_ids)))
+      AND notEmpty(response_ids) AND response_id IN (SELECT arrayJoin(response_ids))
+    UNION ALL
+    SELECT tenant_id, trace_id, span_id, request_id AS id
+    FROM calls
+    WHERE tenant_id IN {tenants:Array(String)} AND tenant_id IN (SELECT arrayJoin(tenant_ids))
+      AND start_time >= fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC') - INTERVAL 31 DAY
+      AND start_time < fromUnixTimestamp64Milli({to_ms:Int64}, 'UTC') + INTERVAL 31 DAY
+      AND notEmpty(response_ids) AND request_id IN (SELECT arrayJoin(response_ids))
 ),
-traces AS
+-- (tenant, event, trace, span or '' for all of the trace, direct, weight)
 (
-    SELECT tenant_id, event_id, trace_id, span_id, max(direct) AS direct, max(weight) AS weight
+    SELECT groupArray((tenant_id, event_id, trace_id, span_id, direct, weight))
     FROM
     (
-        -- All calls of a trace that is named.
-        SELECT tenant_id, event_id, id AS trace_id, '' AS span_id, 1 AS direct, weight FROM links WHERE kind = 'trace'
-        UNION ALL
-        -- The call that is named, by its answer or its request.
-        SELECT links.tenant_id, links.event_id, by_id.trace_id, by_id.span_id, 1, links.weight
-        FROM links
-        INNER JOIN
+        SELECT tenant_id, event_id, trace_id, span_id, max(direct) AS direct, max(weight) AS weight
+        FROM
         (
-            SELECT DISTINCT tenant_id, trace_id, span_id, arrayJoin([response_id, request_id]) AS id FROM named
-        ) AS by_id ON by_id.tenant_id = links.tenant_id AND by_id.id = links.id
-        WHERE links.kind = 'response'
-        UNION ALL
-        -- The others of its trace.
-        SELECT links.tenant_id, links.event_id, by_id.trace_id, '', 0, 1000000
-        FROM links
-        INNER JOIN
-        (
-            SELECT DISTINCT tenant_id, trace_id, arrayJoin([response_id, request_id]) AS id FROM named
-        ) AS by_id ON by_id.tenant_id = links.tenant_id AND by_id.id = links.id
-        WHERE links.kind = 'response'
+            -- All calls of a trace that is named.
+            SELECT tenant_id, event_id, id AS trace_id, '' AS span_id, 1 AS direct, weight FROM links WHERE kind = 'trace'
+            UNION ALL
+            -- The call that is named, by its answer or its request; and the others of its trace.
+            SELECT links.tenant_id, links.event_id, named.trace_id, way.1, way.2, way.3
+            FROM links
+            INNER JOIN named ON named.tenant_id = links.tenant_id AND named.id = links.id
+            ARRAY JOIN [(named.span_id, 1, links.weight), ('', 0, 1000000)] AS way
+            WHERE links.kind = 'response'
+        )
+        GROUP BY tenant_id, event_id, trace_id, span_id
     )
-    GROUP BY tenant_id, event_id, trace_id, span_id
+) AS tied_traces,
+traces AS
+(
+    SELECT tie.1 AS tenant_id, tie.2 AS event_id, tie.3 AS trace_id, tie.4 AS span_id, tie.5 AS direct, tie.6 AS weight
+    FROM (SELECT arrayJoin(tied_traces) AS tie)
 ),
 (SELECT groupUniqArray(trace_id) FROM traces) AS trace_ids,
 served AS
@@ -83,7 +88,7 @@ served AS
     (
         SELECT *
         FROM calls
-        WHERE tenant_id IN {tenants:Array(String)}
+        WHERE tenant_id IN {tenants:Array(String)} AND tenant_id IN (SELECT arrayJoin(tenant_ids))
           AND start_time >= fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC') - INTERVAL 31 DAY
           AND start_time < fromUnixTimestamp64Milli({to_ms:Int64}, 'UTC') + INTERVAL 31 DAY
           AND notEmpty(trace_ids)
@@ -100,7 +105,7 @@ judged AS
         -- Verdicts of one judge on one call differ by when they were reached; one that was written twice has the same.
         SELECT tenant_id, trace_id, span_id, judge, version, judged_at, max(cost) AS cost
         FROM evaluations
-        WHERE tenant_id IN {tenants:Array(String)} AND source = ''
+        WHERE tenant_id IN {tenants:Array(String)} AND tenant_id IN (SELECT arrayJoin(tenant_ids)) AND source = ''
           AND call_time >= fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC') - INTERVAL 31 DAY
           AND call_time < fromUnixTimestamp64Milli({to_ms:Int64}, 'UTC') + INTERVAL 31 DAY
           AND notEmpty(trace_ids)

@@ -380,6 +380,19 @@ async fn golden_signals_say_what_they_rest_on_and_follow_the_filters() {
 }
 
 #[tokio::test]
+async fn no_page_waits_for_golden_signals() {
+    let stage = stage(Figures::days(NOW_MS, 400).with_endless_signals(), clock()).await;
+    let cookie = session(&stage, "ada").await;
+    let page = get(&stage, "/?range=7d", &cookie).await;
+    assert_eq!(page.status, StatusCode::OK);
+    assert!(
+        page.text.contains("Loading the golden signals") && page.text.contains("Error rate"),
+        "{}",
+        page.text
+    );
+}
+
+#[tokio::test]
 async fn bad_parameters_are_named() {
     let stage = full().await;
     let cookie = session(&stage, "ada").await;

@@ -11,6 +11,7 @@
 
 use crate::client::{Warehouse, WarehouseConfig};
 use crate::engine::{EngineConfig, Reader, find_library, searched_places};
+use std::fs::File;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -28,6 +29,8 @@ const START_TIMEOUT: Duration = Duration::from_mins(1);
 pub struct Engine {
     child: Child,
     config: EngineConfig,
+    /// Its ports are its own as long as it lives, also between a stop and a restart.
+    _ports: Ports,
     /// Dropped after the child was ended.
     dir: Option<tempfile::TempDir>,
 }
@@ -57,9 +60,10 @@ impl Engine {
     /// # Panics
     /// See [`Engine::start`].
     pub async fn start_with(path: &Path, memory_bytes: u64) -> Self {
-        let config = config(path, memory_bytes);
+        let ports = Ports::take();
+        let config = config(path, memory_bytes, &ports);
         let child = spawn(&config);
-        let mut engine = Self { child, config, dir: None };
+        let mut engine = Self { child, config, _ports: ports, dir: None };
         engine.wait_until_ready().await;
         engine
     }
@@ -186,20 +190,17 @@ impl Load {
     }
 }
 
-fn config(path: &Path, memory_bytes: u64) -> EngineConfig {
+fn config(path: &Path, memory_bytes: u64, ports: &Ports) -> EngineConfig {
     let cache = std::env::home_dir().map(|home| home.join(".cache"));
     let library = searched_places(None, None, None, cache.as_deref());
     if let Err(error) = find_library(&library) {
         panic!("{error}");
     }
-    // Both are held until both are known, so that they differ.
-    let (http, tcp) = (free_port(), free_port());
-    let port = |listener: &TcpListener| listener.local_addr().expect("read the port of a listener").port();
     EngineConfig {
         library,
         path: path.to_owned(),
-        http_port: port(&http),
-        tcp_port: port(&tcp),
+        http_port: ports.first,
+        tcp_port: ports.first + 1,
         memory_bytes,
         user: USER.to_owned(),
         password: PASSWORD.to_owned(),
@@ -208,8 +209,29 @@ fn config(path: &Path, memory_bytes: u64) -> EngineConfig {
     }
 }
 
-fn free_port() -> TcpListener {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("find a free port")
+/// Two ports that no other engine takes as long as this is held, in whatever process it runs.
+#[derive(Debug)]
+struct Ports {
+    first: u16,
+    _taken: File,
+}
+
+impl Ports {
+    /// Below the range from which the system takes ports itself, and above those of whole towers under test.
+    const RANGE: std::ops::Range<u16> = 30_800..32_700;
+
+    fn take() -> Self {
+        let locks = std::env::temp_dir().join("control-tower-test-ports");
+        std::fs::create_dir_all(&locks).expect("create the directory of locks of ports");
+        let is_free = |port: u16| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
+        for first in Self::RANGE.step_by(2) {
+            let lock = File::create(locks.join(first.to_string())).expect("create a lock of ports");
+            if lock.try_lock().is_ok() && is_free(first) && is_free(first + 1) {
+                return Self { first, _taken: lock };
+            }
+        }
+        panic!("no ports are free in {:?}", Self::RANGE);
+    }
 }
 
 fn spawn(config: &EngineConfig) -> Child {

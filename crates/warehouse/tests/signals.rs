@@ -124,7 +124,7 @@ async fn each_signal_is_what_its_definition_says() {
     let signals = warehouse.golden_signals(&scope("acme"), RANGE, &any, true).await.unwrap();
     assert!(signals.ttft_per_request.is_some());
     let quicker = warehouse.golden_signals(&scope("acme"), RANGE, &any, false).await.unwrap();
-    let without = Signals { ttft_per_request: None, ttft_per_attempt: None, ..signals.clone() };
+    let without = Signals { ttft_per_request: None, ttft_per_attempt: None, ..signals };
     assert_eq!(quicker, without, "the rest is the same without the time to the first token");
     near(signals.tool_error_rate, 2.0 / 4.0);
     near(signals.retrieval_hit_rate, 2.0 / 5.0);

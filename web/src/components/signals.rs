@@ -21,19 +21,26 @@ struct Tile {
     means: &'static str,
 }
 
-/// The tiles of the Overview. While they are read again, the old ones stay; without them the page is still of use.
+/// The tiles of the Overview. While they are read again, the old ones stay; without them the page is still of use, and where it came without
+/// them the browser asks.
 #[component]
 pub(crate) fn SignalTiles(
     /// The figures.
-    signals: Resource<Result<SignalsAnswer, Problem>>,
+    signals: Resource<Result<Option<SignalsAnswer>, Problem>>,
     /// The median time to the first token, milliseconds.
     first_token_p50_ms: Option<f64>,
 ) -> impl IntoView {
+    Effect::new(move || {
+        if let Some(Ok(None)) = signals.get() {
+            signals.refetch();
+        }
+    });
     view! {
-        <Transition fallback=|| view! { <dl class="tiles" aria-busy="true" aria-label="Loading"></dl> }>
+        <Transition fallback=pending>
             {move || Suspend::new(async move {
                 match signals.await {
-                    Ok(answer) => tiles(&answer.signals, first_token_p50_ms),
+                    Ok(Some(answer)) => tiles(&answer.signals, first_token_p50_ms),
+                    Ok(None) => pending().into_any(),
                     Err(problem) => view! {
                         <p class="note bad" role="alert">
                             "The golden signals cannot be read right now: " {problem.message}
@@ -43,6 +50,15 @@ pub(crate) fn SignalTiles(
                 }
             })}
         </Transition>
+    }
+    .into_any()
+}
+
+fn pending() -> impl IntoView {
+    view! {
+        <div class="tiles" aria-busy="true" aria-label="Loading the golden signals">
+            {[(); 6].map(|()| view! { <div class="card tile"></div> }).collect_view()}
+        </div>
     }
     .into_any()
 }

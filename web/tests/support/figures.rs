@@ -16,17 +16,19 @@ pub struct Figures {
     calls: Vec<CallRow>,
     /// Every read fails, as when the store is down.
     broken: bool,
+    /// Golden signals never come, as when very many calls are to be read.
+    endless_signals: bool,
 }
 
 impl Figures {
     /// None at all.
     pub fn none() -> Self {
-        Self { calls: Vec::new(), broken: false }
+        Self { calls: Vec::new(), broken: false, endless_signals: false }
     }
 
     /// A store that is down.
     pub fn down() -> Self {
-        Self { calls: Vec::new(), broken: true }
+        Self { calls: Vec::new(), broken: true, endless_signals: false }
     }
 
     /// `count` calls over the two days before `now_ms`, more by day than by night, of the tenants `acme` and `globex`.
@@ -40,7 +42,13 @@ impl Figures {
             back += mean * (0.3 + 1.4 * noise(i * 31)) / busy * 0.85;
             call(i, at)
         });
-        Self { calls: calls.collect(), broken: false }
+        Self { calls: calls.collect(), broken: false, endless_signals: false }
+    }
+
+    /// Golden signals never come.
+    pub fn with_endless_signals(mut self) -> Self {
+        self.endless_signals = true;
+        self
     }
 
     /// A call of the tenant, to ask for.
@@ -207,6 +215,9 @@ impl Reads for Figures {
     ) -> Reading<'a, Signals> {
         Box::pin(async move {
             self.up()?;
+            if self.endless_signals {
+                std::future::pending::<()>().await;
+            }
             let calls = self.select(scope, range, filter).len() as u64;
             // Answers are judged, and nothing else was seen: what has nothing behind it must say so.
             Ok(Signals {
