@@ -33,7 +33,7 @@ pub(crate) fn OverviewPage() -> impl IntoView {
     let turn = StoredValue::new(0_u32);
     let refresh = Callback::new(move |()| {
         overview.refetch();
-        if turn.get_value() % SIGNALS_EVERY == 0 {
+        if turn.get_value().is_multiple_of(SIGNALS_EVERY) {
             signals.refetch();
         }
         turn.update_value(|turn| *turn = turn.wrapping_add(1));
