@@ -6,7 +6,9 @@ use clickhouse::Client;
 use clickhouse::query::Query;
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Semaphore;
 
 /// How long a statement may take from our side, sending and waiting included, before it is given up as lost. Longer than
 /// every limit that the engine itself enforces, so that its own, clearer error wins.
@@ -90,6 +92,8 @@ fn check_identifier(field: &'static str, value: &str) -> Result<(), WarehouseErr
 pub struct Warehouse {
     client: Client,
     config: WarehouseConfig,
+    /// Held by a read that may go over single calls at length, so that such reads take turns.
+    turn: Arc<Semaphore>,
 }
 
 impl fmt::Debug for Warehouse {
@@ -107,7 +111,7 @@ impl Warehouse {
             .with_password(&config.password)
             .with_compression(clickhouse::Compression::None)
             .with_setting("wait_end_of_query", "0");
-        Self { client, config }
+        Self { client, config, turn: Arc::new(Semaphore::new(1)) }
     }
 
     /// The configuration.
@@ -137,6 +141,21 @@ impl Warehouse {
         self.client.clone().with_database(&self.config.database)
     }
 
+    /// Makes a call when it is its turn among those that may take seconds and much memory. Whoever gives up waiting leaves the queue.
+    pub(crate) async fn in_turn<T: Send + 'static>(
+        &self,
+        call: impl Future<Output = clickhouse::error::Result<T>> + Send + 'static,
+    ) -> clickhouse::error::Result<T> {
+        let turn = tokio::time::timeout(GIVE_UP, Arc::clone(&self.turn).acquire_owned()).await;
+        let Ok(Ok(turn)) = turn else { return Err(clickhouse::error::Error::TimedOut) };
+        within(async move {
+            let answer = call.await;
+            drop(turn);
+            answer
+        })
+        .await
+    }
+
     /// A read, bounded: an answer that would take more than this is an error, never a slow or dead engine.
     pub(crate) fn read(&self, sql: &'static str, limits: Limits) -> Query {
         bounded(&self.database(), sql, limits)
@@ -152,6 +171,7 @@ fn bounded(client: &Client, sql: &'static str, limits: Limits) -> Query {
     client
         .query_raw(sql)
         .with_setting("readonly", "2")
+        .with_setting("priority", limits.priority.to_string())
         .with_setting("max_execution_time", limits.seconds.to_string())
         .with_setting("max_memory_usage", limits.memory_bytes.to_string())
         .with_setting("max_bytes_before_external_group_by", (limits.memory_bytes / 2).to_string())
@@ -171,30 +191,63 @@ pub(crate) struct Limits {
     pub(crate) result_rows: u64,
     /// Uncompressed bytes that may be read from disk.
     pub(crate) bytes_to_read: u64,
+    /// A read lets those with a smaller number go first.
+    pub(crate) priority: u8,
 }
 
 impl Limits {
     /// For aggregates and lists of narrow rows.
-    pub(crate) const NARROW: Self =
-        Self { seconds: 20, memory_bytes: 512 << 20, result_rows: 100_000, bytes_to_read: 64 << 30 };
+    pub(crate) const NARROW: Self = Self {
+        seconds: 20,
+        memory_bytes: 512 << 20,
+        result_rows: 100_000,
+        bytes_to_read: 64 << 30,
+        priority: 1,
+    };
+    /// For what single calls are read for at length: whoever asks for a page goes first.
+    pub(crate) const LONG: Self = Self { memory_bytes: 1 << 30, priority: 2, ..Self::NARROW };
     /// For reads of message texts.
-    pub(crate) const TEXT: Self =
-        Self { seconds: 30, memory_bytes: 512 << 20, result_rows: 100_000, bytes_to_read: 256 << 30 };
+    pub(crate) const TEXT: Self = Self {
+        seconds: 30,
+        memory_bytes: 512 << 20,
+        result_rows: 100_000,
+        bytes_to_read: 256 << 30,
+        priority: 1,
+    };
 }
 
-/// Bounds a call in time even if ClickHouse never answers.
-pub(crate) async fn within<T>(
-    call: impl Future<Output = clickhouse::error::Result<T>>,
+/// Bounds a call in time even if ClickHouse never answers. It goes on to its end though nobody waits for it any more: an engine that is short
+/// of memory aborts when a client hangs up on it, and it does not stop working on a query for that anyway.
+pub(crate) async fn within<T: Send + 'static>(
+    call: impl Future<Output = clickhouse::error::Result<T>> + Send + 'static,
 ) -> clickhouse::error::Result<T> {
+    let call = tokio::spawn(call);
+    let lost = call.abort_handle();
     match tokio::time::timeout(GIVE_UP, call).await {
-        Ok(answer) => answer,
-        Err(_elapsed) => Err(clickhouse::error::Error::TimedOut),
+        Ok(Ok(answer)) => answer,
+        Ok(Err(ended)) => Err(clickhouse::error::Error::Custom(format!("the call ended early: {ended}"))),
+        Err(_elapsed) => {
+            lost.abort();
+            Err(clickhouse::error::Error::TimedOut)
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_call_goes_on_though_nobody_waits_for_it() {
+        let (send, done) = tokio::sync::oneshot::channel();
+        let call = within(async move {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            send.send("done").unwrap();
+            Ok(())
+        });
+        assert!(tokio::time::timeout(Duration::from_millis(5), call).await.is_err());
+        assert_eq!(done.await, Ok("done"));
+    }
 
     #[test]
     fn a_bad_configuration_names_the_field() {

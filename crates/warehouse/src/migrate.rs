@@ -94,12 +94,14 @@ impl Warehouse {
     }
 
     async fn note(&self, row: Applied) -> Result<(), WarehouseError> {
-        let note = async {
-            let mut insert = self.database().insert::<Applied>("schema_migrations").await?;
+        let failure = failed(format!("note that migration {} is applied", row.name));
+        let database = self.database();
+        let note = async move {
+            let mut insert = database.insert::<Applied>("schema_migrations").await?;
             insert.write(&row).await?;
             insert.end().await
         };
-        within(note).await.map_err(failed(format!("note that migration {} is applied", row.name)))
+        within(note).await.map_err(failure)
     }
 
     async fn run(&self, template: &str, what: &str) -> Result<(), WarehouseError> {

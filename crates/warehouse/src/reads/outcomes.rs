@@ -133,9 +133,9 @@ impl Warehouse {
         scope: &TenantScope,
         range: TimeRange,
     ) -> Result<Vec<ActionCall>, WarehouseError> {
-        let limits = Limits { result_rows: MOST_PAIRS, memory_bytes: 1 << 30, ..Limits::NARROW };
+        let limits = Limits { result_rows: MOST_PAIRS, ..Limits::LONG };
         let query = self.read(read::OUTCOME_ACTIONS, limits).tenants(scope).range(check_range(range)?);
-        within(query.fetch_all()).await.map_err(failed("join actions to calls"))
+        self.in_turn(query.fetch_all()).await.map_err(failed("join actions to calls"))
     }
 
     /// What the calls of a range cost, but for those with `skipped_keys`.
@@ -145,9 +145,9 @@ impl Warehouse {
         range: TimeRange,
         skipped_keys: &[String],
     ) -> Result<Vec<Spend>, WarehouseError> {
-        let query = self.read(read::OUTCOME_SPEND, Limits::NARROW).tenants(scope).range(check_range(range)?);
+        let query = self.read(read::OUTCOME_SPEND, Limits::LONG).tenants(scope).range(check_range(range)?);
         let query = query.param("skipped_keys", skipped_keys);
-        within(query.fetch_all()).await.map_err(failed("sum up what calls cost"))
+        self.in_turn(query.fetch_all()).await.map_err(failed("sum up what calls cost"))
     }
 
     /// What calls of a range cost by who answered.

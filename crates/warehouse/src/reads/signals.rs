@@ -4,6 +4,7 @@ use super::{Bind, DAY_MS, check_range, searched_text};
 use crate::client::{Limits, Warehouse, within};
 use crate::error::{WarehouseError, failed};
 use crate::queries::read;
+use clickhouse::query::Query;
 use clickhouse::{Row, RowOwned, RowRead};
 use contracts::Usd;
 use contracts::outcomes::{Costs, OutcomeGroup};
@@ -75,7 +76,7 @@ impl Warehouse {
             self.signal::<Mean>(read::SIGNAL_GROUNDING, asked, AROUND_CALLS_MS),
             async {
                 if first_token {
-                    self.signal::<FirstToken>(read::SIGNAL_TTFT, asked, AROUND_CALLS_MS).await
+                    self.long_signal::<FirstToken>(read::SIGNAL_TTFT, asked, AROUND_CALLS_MS).await
                 } else {
                     Ok(Vec::new())
                 }
@@ -114,25 +115,40 @@ impl Warehouse {
         if any.is_empty() {
             return Ok(Vec::new());
         }
-        self.signal(read::SIGNAL_DOLLARS, asked, AROUND_ACTIONS_MS).await
+        self.long_signal(read::SIGNAL_DOLLARS, asked, AROUND_ACTIONS_MS).await
     }
 
-    async fn signal<R: RowOwned + RowRead>(
+    async fn signal<R: RowOwned + RowRead + Send>(
         &self,
         sql: &'static str,
         asked: Question<'_>,
         around_ms: i64,
     ) -> Result<Vec<R>, WarehouseError> {
+        let query = self.signal_query(sql, asked, around_ms);
+        within(query.fetch_all()).await.map_err(failed("read a golden signal"))
+    }
+
+    /// A signal that goes over all calls of a range.
+    async fn long_signal<R: RowOwned + RowRead + Send>(
+        &self,
+        sql: &'static str,
+        asked: Question<'_>,
+        around_ms: i64,
+    ) -> Result<Vec<R>, WarehouseError> {
+        let query = self.signal_query(sql, asked, around_ms);
+        self.in_turn(query.fetch_all()).await.map_err(failed("read a golden signal"))
+    }
+
+    fn signal_query(&self, sql: &'static str, asked: Question<'_>, around_ms: i64) -> Query {
         // A text is looked for in the messages themselves.
-        let limits = if searched_text(asked.filter).is_some() { Limits::TEXT } else { Limits::NARROW };
+        let is_text = searched_text(asked.filter).is_some();
+        let limits = if is_text { Limits { priority: 2, ..Limits::TEXT } } else { Limits::LONG };
         let TimeRange { from_ms, to_ms } = asked.range;
         let around = TimeRange { from_ms: (from_ms - around_ms).max(0), to_ms: to_ms + around_ms };
-        let query = self
-            .read(sql, Limits { memory_bytes: 1 << 30, ..limits })
+        self.read(sql, Limits { memory_bytes: 1 << 30, ..limits })
             .tenants(asked.scope)
             .range(asked.range)
-            .picked(around, asked.filter, *asked.filter != CallFilter::default());
-        within(query.fetch_all()).await.map_err(failed("read a golden signal"))
+            .picked(around, asked.filter, *asked.filter != CallFilter::default())
     }
 }
 
