@@ -6,6 +6,9 @@ use crate::format;
 use contracts::reads::Signals;
 use leptos::prelude::*;
 
+/// The tile whose figure the Overview has in any case.
+const FIRST_TOKEN: &str = "first-token";
+
 /// A signal in words.
 struct Tile {
     /// Part of its element's id.
@@ -36,11 +39,11 @@ pub(crate) fn SignalTiles(
         }
     });
     view! {
-        <Transition fallback=pending>
+        <Transition fallback=move || pending(first_token_p50_ms)>
             {move || Suspend::new(async move {
                 match signals.await {
                     Ok(Some(answer)) => tiles(&answer.signals, first_token_p50_ms),
-                    Ok(None) => pending().into_any(),
+                    Ok(None) => pending(first_token_p50_ms),
                     Err(problem) => view! {
                         <p class="note bad" role="alert">
                             "The golden signals cannot be read right now: " {problem.message}
@@ -54,25 +57,36 @@ pub(crate) fn SignalTiles(
     .into_any()
 }
 
-fn pending() -> impl IntoView {
+/// The tiles before the figures are there: each in its place with its name, so that nothing moves when they come.
+fn pending(first_token_p50_ms: Option<f64>) -> AnyView {
+    let unknown = Signals::default();
+    let waiting =
+        |tile: Tile| Tile {
+            value: Some(String::from("…")), note: String::from("being worked out"), ..tile
+        };
+    let tiles = all(&unknown, first_token_p50_ms)
+        .map(|tile| if tile.id == FIRST_TOKEN { tile } else { waiting(tile) });
     view! {
-        <div class="tiles" aria-busy="true" aria-label="Loading the golden signals">
-            {[(); 6].map(|()| view! { <div class="card tile"></div> }).collect_view()}
-        </div>
+        <dl class="tiles" aria-busy="true" aria-label="Loading the golden signals">
+            {tiles.map(tile).collect_view()}
+        </dl>
     }
     .into_any()
 }
 
 fn tiles(signals: &Signals, first_token_p50_ms: Option<f64>) -> AnyView {
-    let tiles = [
+    view! { <dl class="tiles">{all(signals, first_token_p50_ms).map(tile).collect_view()}</dl> }.into_any()
+}
+
+fn all(signals: &Signals, first_token_p50_ms: Option<f64>) -> [Tile; 6] {
+    [
         judged(signals),
         proxy(signals),
         retrieval(signals),
         tools(signals),
         dollars(signals),
         first_token(first_token_p50_ms),
-    ];
-    view! { <dl class="tiles">{tiles.map(tile).collect_view()}</dl> }.into_any()
+    ]
 }
 
 fn tile(tile: Tile) -> impl IntoView {
@@ -173,7 +187,7 @@ fn dollars(signals: &Signals) -> Tile {
 
 fn first_token(p50_ms: Option<f64>) -> Tile {
     Tile {
-        id: "first-token",
+        id: FIRST_TOKEN,
         name: "Time to first token",
         value: p50_ms.map(format::duration),
         exact: p50_ms.map(|ms| format!("{ms:.3} ms")).unwrap_or_default(),
