@@ -3,6 +3,19 @@
 //! `control` builds a [`Snapshot`]; the gateway and the collector hold it behind an atomic pointer and never ask the
 //! database while serving.
 
+pub mod budget;
+pub mod cache;
+pub mod cascade;
+pub mod experiment;
+pub mod guardrail;
+mod invalid;
+pub mod plan;
+pub mod pool;
+pub mod prompt;
+pub mod queue;
+
+pub use invalid::InvalidPolicy;
+
 use crate::price::PriceBook;
 use crate::{KeyId, ModelName, ProviderId, TenantId, Timestamp};
 use serde::{Deserialize, Serialize};

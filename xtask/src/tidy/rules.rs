@@ -3,11 +3,19 @@
 use super::house::House;
 
 const ROLES: [&str; 4] = ["gateway-proxy", "collector", "evaluator", "web"];
-const OURS: [&str; 13] = [
+const OURS: [&str; 21] = [
+    "admission",
+    "budget",
+    "cache",
+    "cascade",
     "contracts",
     "control",
     "control-tower",
+    "guard",
     "inference",
+    "pool",
+    "prompts",
+    "protocols",
     "runtime",
     "sim",
     "spool",

@@ -1,0 +1,1 @@
+//! Which answers may be given again, to whom and for how long.

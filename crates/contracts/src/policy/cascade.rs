@@ -1,0 +1,1 @@
+//! Routes over several models: which answer is good enough.

@@ -1,0 +1,1 @@
+//! Routes with arms that are compared.

@@ -1,0 +1,1 @@
+//! Rules on what goes in and what comes out.

@@ -1,0 +1,1 @@
+//! Rate plans: how often and how much a tenant or a key may call.

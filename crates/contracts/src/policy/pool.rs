@@ -1,0 +1,1 @@
+//! Deployments of a model, and how they are watched, balanced and retried.

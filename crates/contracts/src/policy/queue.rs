@@ -1,0 +1,1 @@
+//! What waits before a pool, how long, and who goes first.

@@ -1,0 +1,1 @@
+//! Prompt templates with versions and labels, and the experiments that compare them.
