@@ -6,13 +6,15 @@
 use crate::app::App;
 use crate::emit::{Recorded, Settled, settle, settle_now};
 use crate::endpoints::Endpoint;
-use crate::identity::Identity;
+use crate::identity::{Identity, Ids};
 use crate::meter::{Answer, Kept, Prompt};
 use crate::request::Ask;
-use contracts::policy::{KeyPolicy, Resolved, Snapshot};
+use contracts::policy::{KeyPolicy, Model, Resolved, Snapshot};
+use contracts::price::Cost;
 use contracts::{Timestamp, TokenUsage, UsageSource};
 use opentelemetry::trace::SpanId;
 use runtime::Room;
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -46,7 +48,7 @@ pub(crate) struct Facts {
     pub(crate) key: Arc<KeyPolicy>,
     /// What was asked, once the body was read.
     pub(crate) ask: Option<Ask>,
-    /// Where it was led, once that was decided.
+    /// Where it was led, once that was decided: the model that is asked now.
     pub(crate) resolved: Option<Resolved>,
     /// When the request's last byte had come.
     pub(crate) asked_at: Option<Instant>,
@@ -54,7 +56,7 @@ pub(crate) struct Facts {
     pub(crate) first_content: Option<Instant>,
     /// What a large body takes of the bound on all of them.
     pub(crate) room: Option<Room>,
-    /// Tries at upstreams, in order.
+    /// Tries at upstreams, in order. What follows is of the last of them.
     pub(crate) attempts: Vec<Attempt>,
     pub(crate) answer: Answer,
     /// Status sent to the client, once it was sent.
@@ -79,6 +81,39 @@ pub(crate) struct Attempt {
     pub(crate) error: Option<&'static str>,
     pub(crate) address: String,
     pub(crate) port: u16,
+    /// The model that was asked, at the provider that was asked.
+    pub(crate) model: Arc<Model>,
+    /// What it said, when another try followed.
+    pub(crate) answer: Option<Box<Answer>>,
+    /// When its first content came, when another try followed.
+    pub(crate) first_content: Option<Instant>,
+    /// What it used and cost, once that is known.
+    pub(crate) used: Used,
+    pub(crate) cost: Option<Cost>,
+    /// What was decided about its answer; empty when nothing was to be decided.
+    pub(crate) decision: Cow<'static, str>,
+}
+
+impl Attempt {
+    /// One that begins now.
+    pub(crate) fn new(ids: &Ids, now: Timestamp, model: Arc<Model>, address: &str, port: u16) -> Self {
+        Self {
+            span: ids.span(),
+            started: now,
+            at: Instant::now(),
+            took: None,
+            status: None,
+            error: None,
+            address: address.to_owned(),
+            port,
+            model,
+            answer: None,
+            first_content: None,
+            used: Used::NOTHING,
+            cost: None,
+            decision: Cow::Borrowed(""),
+        }
+    }
 }
 
 /// How a call ended.
@@ -255,6 +290,15 @@ impl Used {
         source: None,
     };
 
+    /// This and `other` together. How it is known is as sure as the less sure of both.
+    pub(crate) fn and(self, other: Self) -> Self {
+        let (Some(one), Some(two)) = (self.source, other.source) else {
+            return if self.source.is_some() { self } else { other };
+        };
+        let source = [UsageSource::Partial, UsageSource::Estimated].into_iter().find(|s| [one, two].contains(s));
+        Self { usage: self.usage + other.usage, source: Some(source.unwrap_or(UsageSource::Reported)) }
+    }
+
     /// Counted by us, unless the count failed: then nobody knows, and zero would be a lie.
     pub(crate) fn of_count(counted: Result<TokenUsage, JoinError>, ending: Ending) -> Self {
         match counted {
@@ -296,6 +340,17 @@ impl Facts {
     /// From the request's last byte in to the first content.
     pub(crate) fn time_to_first_token(&self) -> Option<Duration> {
         Some(self.first_content?.duration_since(self.asked_at?))
+    }
+
+    /// Ends the current attempt, which used `used`, because another follows.
+    pub(crate) fn leave_attempt(&mut self, error: Option<&'static str>, used: Used) {
+        self.end_attempt(error);
+        let (answer, first_content) = (std::mem::take(&mut self.answer), self.first_content.take());
+        (self.prompt_sent, self.answer_started) = (false, false);
+        if let Some(attempt) = self.attempts.last_mut() {
+            (attempt.answer, attempt.first_content) = (Some(Box::new(answer)), first_content);
+            attempt.used = used;
+        }
     }
 
     /// Ends the current attempt.

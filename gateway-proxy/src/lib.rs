@@ -1,14 +1,15 @@
 //! The OpenAI-compatible proxy: it admits a call, forwards it byte for byte, meters and prices the answer, and leaves a trace
 //! of it in the spool before the client has the last byte.
 //!
-//! A request's way is `stack` (every layer, in order), `intake` and `request` (the body), `forward` and `upstream` (the
-//! attempt), `relay` and `sse` (the answer), `meter` (what it used) and `emit` (its price, its spans, the spool and the way
+//! A request's way is `stack` (every layer, in order), `intake` and `request` (the body), `forward`, `attempt` and `upstream` (the
+//! tries), `relay` and `sse` (the answer), `meter` (what it used) and `emit` (its price, its spans, the spool and the way
 //! to the collector). `call` holds what is known of a call and sees to it that every one is recorded, also when its client
 //! leaves. `outcomes` takes what clients say of answers afterwards. `errors` is the table of everything that can go wrong.
 //!
 //! Nothing on this way waits for a database or the collector.
 
 mod app;
+mod attempt;
 mod auth;
 mod call;
 mod config;

@@ -63,6 +63,19 @@ pub struct Cost {
     pub total: Usd,
 }
 
+impl std::ops::Add for Cost {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            input: self.input + other.input,
+            output: self.output + other.output,
+            cache: self.cache + other.cache,
+            total: self.total + other.total,
+        }
+    }
+}
+
 /// How urgently a provider was asked to serve a call; each has its own prices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

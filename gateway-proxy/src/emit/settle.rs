@@ -2,9 +2,9 @@
 
 use super::otlp::Request;
 use super::recorder::Unrecorded;
-use super::spans::{self, Priced};
+use super::spans;
 use crate::app::App;
-use crate::call::{Ending, Facts, Used};
+use crate::call::{Attempt, Ending, Facts, Used};
 use contracts::price::Cost;
 
 /// What the client may be told about the cost of its call.
@@ -33,31 +33,63 @@ pub(crate) fn settle_now(app: &App, facts: Box<Facts>, ending: Ending, used: Use
 
 fn prepare(app: &App, mut facts: Box<Facts>, ending: Ending, used: Used) -> (Settled, Request) {
     facts.end_attempt(ending.error);
-    let cost = used.source.and_then(|source| {
-        let cost = price(&facts, used);
-        app.metrics.count_usage(&used.usage, source, cost.map(|c| c.total));
-        if cost.is_none() {
+    if let Some(last) = facts.attempts.last_mut() {
+        last.used = used;
+    }
+    let spent = price_attempts(&mut facts);
+    if let Some(source) = spent.used.source {
+        app.metrics.count_usage(&spent.used.usage, source, spent.cost.map(|c| c.total));
+        if spent.is_unpriced {
             app.metrics.unpriced.inc();
         }
-        cost
-    });
+    }
     app.metrics.time(facts.endpoint, facts.identity.at.elapsed(), facts.time_to_first_token());
     // Once its head was sent, the request was counted with that; a client that leaves later is counted as such.
     if ending.disconnected && facts.status.is_none() {
         app.metrics.count_request(facts.endpoint.path, ending.status, "client");
     }
-    let priced = Priced { used, cost };
     let mut record = app.recorder.begin();
-    spans::write(&mut record, &facts, ending, &priced, app.limits.capture_bytes, &app.metrics);
-    (Settled { cost }, record)
+    spans::write(&mut record, &facts, ending, &spent, app.limits.capture_bytes, &app.metrics);
+    (Settled { cost: spent.cost }, record)
+}
+
+/// What a call used and cost, all its attempts together.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Spent {
+    pub(super) used: Used,
+    /// `None` when none of it has a price.
+    pub(super) cost: Option<Cost>,
+    /// Some of it has none.
+    is_unpriced: bool,
+}
+
+/// Prices every attempt that used something, and adds them up.
+fn price_attempts(facts: &mut Facts) -> Spent {
+    let mut attempts = std::mem::take(&mut facts.attempts);
+    let mut spent = Spent { used: Used::NOTHING, cost: None, is_unpriced: false };
+    for attempt in &mut attempts {
+        if attempt.used.source.is_none() {
+            continue;
+        }
+        attempt.cost = price(facts, attempt);
+        spent.used = spent.used.and(attempt.used);
+        spent.is_unpriced |= attempt.cost.is_none();
+        spent.cost = match (spent.cost, attempt.cost) {
+            (Some(so_far), Some(more)) => Some(so_far + more),
+            (so_far, more) => so_far.or(more),
+        };
+    }
+    facts.attempts = attempts;
+    spent
 }
 
 /// The price of the model that answered, or else of the one that was asked; at the tier it says it was served at, or else at
 /// the one that was asked for, as when it broke off before saying.
-fn price(facts: &Facts, used: Used) -> Option<Cost> {
-    let model = &facts.resolved.as_ref()?.model;
-    let tier = facts.answer.tier.or(facts.ask.as_ref().map(|ask| ask.tier)).unwrap_or_default();
+fn price(facts: &Facts, attempt: &Attempt) -> Option<Cost> {
+    let answer = attempt.answer.as_deref().unwrap_or(&facts.answer);
+    let model = &attempt.model;
+    let tier = answer.tier.or(facts.ask.as_ref().map(|ask| ask.tier)).unwrap_or_default();
     let (provider, at) = (&model.provider.price_as, facts.identity.started);
-    let of = |name: &str| facts.snapshot.prices.cost(provider, name, tier, &used.usage, at);
-    facts.answer.model.as_deref().and_then(of).or_else(|| of(&model.upstream_model))
+    let of = |name: &str| facts.snapshot.prices.cost(provider, name, tier, &attempt.used.usage, at);
+    answer.model.as_deref().and_then(of).or_else(|| of(&model.upstream_model))
 }

@@ -1,11 +1,14 @@
 //! A call as OpenTelemetry spans: one SERVER span for the request, one CLIENT span for each try at an upstream.
 
 use super::otlp::{Attributes, Head, Kind, Spans};
+use super::settle::Spent;
 use crate::call::{Attempt, Ending, Facts, Used};
+use crate::meter::Answer;
 use crate::metrics::GatewayMetrics;
 use crate::request::context_json;
 use contracts::Decimal;
 use contracts::attributes::{control_tower as ct, gen_ai, otel};
+use contracts::policy::Model;
 use contracts::price::Cost;
 use opentelemetry::trace::{SpanId, TraceState};
 use std::borrow::Cow;
@@ -22,13 +25,6 @@ const TRACE_STATE: usize = 512;
 /// Most reasons to finish: as many as an answer may have choices.
 const REASONS: usize = 128;
 
-/// What a call used and cost.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Priced {
-    pub(super) used: Used,
-    pub(super) cost: Option<Cost>,
-}
-
 /// The amounts of a cost, as they are written.
 struct Amounts {
     input: Decimal,
@@ -37,49 +33,58 @@ struct Amounts {
     total: Decimal,
 }
 
+impl Amounts {
+    fn of(cost: Cost) -> Self {
+        Self {
+            input: cost.input.decimal(),
+            output: cost.output.decimal(),
+            cache: cost.cache.decimal(),
+            total: cost.total.decimal(),
+        }
+    }
+}
+
 /// Writes all spans of a call. Content is cut at `capture_bytes` an attribute, names at sane lengths, and both are counted.
 pub(super) fn write(
     to: &mut impl Spans,
     facts: &Facts,
     ending: Ending,
-    priced: &Priced,
+    spent: &Spent,
     capture_bytes: usize,
     metrics: &GatewayMetrics,
 ) {
-    let names = Names::of(facts, metrics);
-    let amounts = priced.cost.map(|cost| Amounts {
-        input: cost.input.decimal(),
-        output: cost.output.decimal(),
-        cache: cost.cache.decimal(),
-        total: cost.total.decimal(),
-    });
-    let spent = Spent { used: priced.used, amounts: amounts.as_ref() };
+    let names = Names::of(facts, &facts.answer, metrics);
+    let amounts = spent.cost.map(Amounts::of);
+    let of_call = Figures { used: spent.used, amounts: amounts.as_ref() };
     to.span(&server_head(facts, &names, ending), |put| {
-        call(put, facts, &names, ending, spent);
+        call(put, facts, &names, ending, of_call);
         context(put, facts, capture_bytes, metrics);
         if facts.key.tenant.capture_content {
             content(put, facts, capture_bytes, metrics);
         }
     });
-    let last = facts.attempts.len();
+    let is_only = facts.attempts.len() == 1;
     for (at, attempt) in facts.attempts.iter().enumerate() {
-        // Only the last try can have brought an answer.
-        let is_last = at + 1 == last;
-        let spent = if is_last { spent } else { Spent { used: Used::NOTHING, amounts: None } };
         let name = format!("{} {}", facts.endpoint.operation, names.asked);
-        to.span(&client_head(facts, &names, attempt, &name), |put| {
-            client(put, facts, &names, attempt, at + 1);
-            if is_last {
-                answer(put, facts, &names, Some(attempt.at));
-            }
-            usage_and_cost(put, facts, spent);
+        let own_amounts = if is_only { None } else { attempt.cost.map(Amounts::of) };
+        let amounts = if is_only { amounts.as_ref() } else { own_amounts.as_ref() };
+        let figures = Figures { used: attempt.used, amounts };
+        // Names of the last one are those of the call.
+        let own_names = attempt.answer.as_deref().map(|answer| Names::of(facts, answer, metrics));
+        let names = own_names.as_ref().unwrap_or(&names);
+        to.span(&client_head(facts, names, attempt, &name), |put| {
+            client(put, facts, names, attempt, at + 1);
+            let is_last = attempt.answer.is_none();
+            let first_content = if is_last { facts.first_content } else { attempt.first_content };
+            answer(put, names, first_content.zip(Some(attempt.at)));
+            usage_and_cost(put, facts, figures);
         });
     }
 }
 
-/// [`Priced`], ready to be written.
+/// What something used, and what it cost, ready to be written.
 #[derive(Clone, Copy)]
-struct Spent<'a> {
+struct Figures<'a> {
     used: Used,
     amounts: Option<&'a Amounts>,
 }
@@ -94,7 +99,7 @@ struct Names<'a> {
 }
 
 impl<'a> Names<'a> {
-    fn of(facts: &'a Facts, metrics: &GatewayMetrics) -> Self {
+    fn of(facts: &'a Facts, answer: &'a Answer, metrics: &GatewayMetrics) -> Self {
         let cut = |text: &'a str, most: usize| {
             // No text of few bytes has many characters.
             let end = if text.len() <= most { None } else { text.char_indices().nth(most) };
@@ -103,7 +108,6 @@ impl<'a> Names<'a> {
                 &text[..end]
             })
         };
-        let answer = &facts.answer;
         let trace_state = facts.identity.span.trace_state();
         let is_long = *trace_state != TraceState::NONE && trace_state.header().len() > TRACE_STATE;
         metrics.names_cut.inc_by(u64::from(is_long || answer.finish_reasons.len() > REASONS));
@@ -148,8 +152,8 @@ fn client_head<'a>(facts: &Facts, names: &'a Names<'_>, attempt: &Attempt, name:
     }
 }
 
-fn call(put: &mut impl Attributes, facts: &Facts, names: &Names<'_>, ending: Ending, spent: Spent<'_>) {
-    common(put, facts, names, ct::RECORD_CALL);
+fn call(put: &mut impl Attributes, facts: &Facts, names: &Names<'_>, ending: Ending, figures: Figures<'_>) {
+    common(put, facts, names, facts.resolved.as_ref().map(|resolved| &*resolved.model), ct::RECORD_CALL);
     put.text(ct::KEY_ID, facts.key.id.as_str());
     put.text(ct::REQUEST_ID, facts.identity.request_id.as_str());
     put.int(ct::ATTEMPT, i64::try_from(facts.attempts.len()).unwrap_or(i64::MAX));
@@ -162,12 +166,15 @@ fn call(put: &mut impl Attributes, facts: &Facts, names: &Names<'_>, ending: End
     if let Some(error) = ending.error {
         put.text(otel::ERROR_TYPE, error);
     }
-    answer(put, facts, names, facts.asked_at);
-    usage_and_cost(put, facts, spent);
+    if let Some(attempt) = facts.attempts.last().filter(|attempt| !attempt.decision.is_empty()) {
+        put.text(ct::CASCADE_DECISION, &attempt.decision);
+    }
+    answer(put, names, facts.first_content.zip(facts.asked_at));
+    usage_and_cost(put, facts, figures);
 }
 
 fn client(put: &mut impl Attributes, facts: &Facts, names: &Names<'_>, attempt: &Attempt, number: usize) {
-    common(put, facts, names, ct::RECORD_ATTEMPT);
+    common(put, facts, names, Some(&*attempt.model), ct::RECORD_ATTEMPT);
     put.int(ct::ATTEMPT, i64::try_from(number).unwrap_or(i64::MAX));
     put.text(otel::SERVER_ADDRESS, &attempt.address);
     put.int(otel::SERVER_PORT, i64::from(attempt.port));
@@ -177,10 +184,19 @@ fn client(put: &mut impl Attributes, facts: &Facts, names: &Names<'_>, attempt: 
     if let Some(error) = attempt.error {
         put.text(otel::ERROR_TYPE, error);
     }
+    if !attempt.decision.is_empty() {
+        put.text(ct::CASCADE_DECISION, &attempt.decision);
+    }
 }
 
 /// What both kinds of spans say.
-fn common(put: &mut impl Attributes, facts: &Facts, names: &Names<'_>, record: &'static str) {
+fn common(
+    put: &mut impl Attributes,
+    facts: &Facts,
+    names: &Names<'_>,
+    model: Option<&Model>,
+    record: &'static str,
+) {
     put.text(ct::RECORD, record);
     put.text(ct::TENANT_ID, facts.key.tenant.id.as_str());
     put.int(ct::RETENTION_DAYS, i64::from(facts.key.tenant.retention_days));
@@ -189,17 +205,17 @@ fn common(put: &mut impl Attributes, facts: &Facts, names: &Names<'_>, record: &
         put.text(gen_ai::REQUEST_MODEL, names.asked);
         put.flag(gen_ai::REQUEST_STREAM, ask.stream);
     }
-    if let Some(resolved) = &facts.resolved {
-        put.text(gen_ai::PROVIDER_NAME, resolved.model.provider.price_as.as_str());
-        put.text(ct::TIER, resolved.model.tier.as_str());
-        if let Some(route) = &resolved.route {
-            put.text(ct::ROUTE, route.name.as_str());
-        }
+    if let Some(model) = model {
+        put.text(gen_ai::PROVIDER_NAME, model.provider.price_as.as_str());
+        put.text(ct::TIER, model.tier.as_str());
+    }
+    if let Some(route) = facts.resolved.as_ref().and_then(|resolved| resolved.route.as_ref()) {
+        put.text(ct::ROUTE, route.name.as_str());
     }
 }
 
-/// What came of it; the time to the first token is `since` then.
-fn answer(put: &mut impl Attributes, facts: &Facts, names: &Names<'_>, since: Option<Instant>) {
+/// What came of it; `first` is when the first content came, and since when it was waited for.
+fn answer(put: &mut impl Attributes, names: &Names<'_>, first: Option<(Instant, Instant)>) {
     if let Some(model) = names.answered {
         put.text(gen_ai::RESPONSE_MODEL, model);
     }
@@ -209,14 +225,14 @@ fn answer(put: &mut impl Attributes, facts: &Facts, names: &Names<'_>, since: Op
     if !names.reasons.is_empty() {
         put.texts(gen_ai::RESPONSE_FINISH_REASONS, &names.reasons);
     }
-    if let Some((first, since)) = facts.first_content.zip(since) {
+    if let Some((first, since)) = first {
         put.double(gen_ai::RESPONSE_TIME_TO_FIRST_CHUNK, first.duration_since(since).as_secs_f64());
     }
 }
 
-fn usage_and_cost(put: &mut impl Attributes, facts: &Facts, spent: Spent<'_>) {
-    let Some(source) = spent.used.source else { return };
-    let usage = &spent.used.usage;
+fn usage_and_cost(put: &mut impl Attributes, facts: &Facts, figures: Figures<'_>) {
+    let Some(source) = figures.used.source else { return };
+    let usage = &figures.used.usage;
     put.text(ct::USAGE_SOURCE, source.as_str());
     for (name, tokens, always) in [
         (gen_ai::USAGE_INPUT_TOKENS, usage.input, true),
@@ -232,7 +248,7 @@ fn usage_and_cost(put: &mut impl Attributes, facts: &Facts, spent: Spent<'_>) {
             put.int(name, i64::try_from(tokens).unwrap_or(i64::MAX));
         }
     }
-    if let Some(amounts) = spent.amounts {
+    if let Some(amounts) = figures.amounts {
         put.text(ct::COST_INPUT, amounts.input.as_str());
         put.text(ct::COST_OUTPUT, amounts.output.as_str());
         put.text(ct::COST_CACHE, amounts.cache.as_str());

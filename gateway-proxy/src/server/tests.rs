@@ -1,7 +1,7 @@
 //! The end of a gateway: nothing that was cut goes unrecorded.
 
 use super::*;
-use crate::call::{Call, Facts};
+use crate::call::{Attempt, Call, Facts};
 use crate::endpoints::CHAT_COMPLETIONS;
 use crate::meter::Answer;
 use crate::request::parse;
@@ -45,11 +45,11 @@ fn call(app: &Arc<App>) -> Call {
         snapshot: Arc::default(),
         key: Arc::new(key),
         ask: Some(parse(&CHAT_COMPLETIONS, Bytes::from_static(BODY), 64).unwrap()),
-        resolved: Some(Resolved { model, route: None }),
+        resolved: Some(Resolved { model: model.clone(), route: None }),
         asked_at: None,
         first_content: None,
         room: None,
-        attempts: Vec::new(),
+        attempts: vec![Attempt::new(&app.ids, app.clock.now(), model, "127.0.0.1", 1)],
         answer,
         status: Some(200),
         prompt_sent: true,

@@ -1,0 +1,172 @@
+//! One try at one upstream: the body is spliced and sent, and the answer read until it is certain that it is one.
+
+use crate::app::App;
+use crate::call::{Attempt, Call, Facts};
+use crate::errors::Failure;
+use crate::identity::Identity;
+use crate::metrics::GatewayMetrics;
+use crate::relay::{Opening, collect};
+use crate::request::outgoing_body;
+use crate::upstream::{AnswerBody, Outgoing, Progress, SendError, Target, for_upstream};
+use bytes::Bytes;
+use contracts::policy::Model;
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header, response};
+use std::sync::Arc;
+use tokio::time::Instant;
+
+/// Until when what must have come, of a call and of a try.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Times {
+    /// The first of the answer.
+    pub(crate) first_byte_by: Instant,
+    /// All of it.
+    pub(crate) deadline: Instant,
+}
+
+/// What a try brought.
+#[derive(Debug)]
+pub(crate) enum Answered {
+    /// Something whole: an answer, or the upstream's own error.
+    Whole { head: response::Parts, bytes: Bytes },
+    /// A stream of which the first event is here.
+    Stream { head: response::Parts, opening: Opening },
+}
+
+impl Answered {
+    /// The status that the upstream gave it.
+    pub(crate) const fn status(&self) -> StatusCode {
+        match self {
+            Self::Whole { head, .. } | Self::Stream { head, .. } => head.status,
+        }
+    }
+}
+
+/// Asks `model` at its provider, and reads as much of the answer as tells that it is one.
+pub(crate) async fn try_once(
+    app: &App,
+    call: &mut Call,
+    model: &Arc<Model>,
+    headers: &HeaderMap,
+    times: Times,
+) -> Result<Answered, Failure> {
+    let (response, sent) = send(app, call, model, headers, times.first_byte_by).await?;
+    let (head, mut body) = response.into_parts();
+    if head.status.is_success() && has_type(&head.headers, "text/event-stream") {
+        let opening = Opening::wait(call, body, sent.hide_usage, times.first_byte_by).await?;
+        return Ok(Answered::Stream { head, opening });
+    }
+    let bytes = collect(&mut body, app.limits.answer_bytes, &app.timeouts, times.deadline).await?;
+    body.give_back();
+    let status = head.status;
+    if status.is_success() {
+        let facts = call.facts().ok_or(Failure::Closed)?;
+        match (facts.endpoint.read_answer)(&bytes) {
+            Some(answer) => facts.answer = answer,
+            // We asked for no encoding; what came in one anyway passes, and is estimated.
+            None if head.headers.contains_key(header::CONTENT_ENCODING) => {}
+            None => {
+                return Err(Failure::Garbage { status: status.as_u16(), detail: "what is not an answer" });
+            }
+        }
+    } else if status.is_redirection() || status.is_informational() {
+        return Err(Failure::Garbage { status: status.as_u16(), detail: "a redirection" });
+    } else if status == StatusCode::UNAUTHORIZED {
+        return Err(Failure::ProviderCredential { status: status.as_u16() });
+    }
+    Ok(Answered::Whole { head, bytes })
+}
+
+/// What was sent, as far as it matters to the answer.
+struct Sent {
+    /// We asked for usage and the client did not.
+    hide_usage: bool,
+}
+
+/// Sends the request (connection failures aside, which may be tried again) and returns the head of the answer.
+async fn send(
+    app: &App,
+    call: &mut Call,
+    model: &Arc<Model>,
+    headers: &HeaderMap,
+    until: Instant,
+) -> Result<(Response<AnswerBody>, Sent), Failure> {
+    let target = app.upstreams.target(&model.provider).map_err(|e| Failure::BadProvider(e.to_string()))?;
+    let facts = call.facts().ok_or(Failure::Closed)?;
+    let ask = facts.ask.as_ref().ok_or(Failure::BrokenBody)?;
+    let asks_usage = ask.stream && facts.endpoint.usage_on_request;
+    let sent = Sent { hide_usage: asks_usage && !ask.wants_usage() };
+    let body = outgoing_body(ask, &model.upstream_model, asks_usage);
+    let attempt = Attempt::new(&app.ids, app.clock.now(), model.clone(), target.address(), target.port());
+    let span = attempt.span;
+    let outgoing = Outgoing {
+        path: facts.endpoint.upstream_path,
+        headers: outgoing_headers(headers, &facts.identity, span),
+        body,
+    };
+    facts.attempts.push(attempt);
+    let tell = |progress: Progress<'_>| match progress {
+        Progress::NotConnected(error) => note_retry(app, facts, error),
+        Progress::HandedOver => facts.prompt_sent = true,
+        Progress::HandedBack => facts.prompt_sent = false,
+    };
+    let answer = match app.upstreams.send(&target, outgoing, until, tell).await {
+        Ok(answer) => answer,
+        Err(error) => return Err(unanswered(app, &target, &error)),
+    };
+    let status = answer.status();
+    if let Some(facts) = call.facts() {
+        facts.answer_started = status.is_success();
+        if let Some(attempt) = facts.attempts.last_mut() {
+            attempt.status = Some(status.as_u16());
+        }
+    }
+    Ok((answer, sent))
+}
+
+/// Writes down a try at a connection that failed and is being repeated; the current attempt starts anew.
+fn note_retry(app: &App, facts: &mut Facts, error: &SendError) {
+    GatewayMetrics::count(&app.metrics.upstream_errors, "connect_retried");
+    tracing::debug!(%error, "connecting to an upstream failed; trying again");
+    let Some(current) = facts.attempts.pop() else { return };
+    let failed = Attempt {
+        span: app.ids.span(),
+        took: Some(current.at.elapsed()),
+        error: Some("upstream_unreachable"),
+        ..current.clone()
+    };
+    facts.attempts.push(failed);
+    facts.attempts.push(Attempt { started: app.clock.now(), at: Instant::now(), ..current });
+}
+
+fn unanswered(app: &App, target: &Target, error: &SendError) -> Failure {
+    tracing::warn!(
+        error = error as &dyn std::error::Error,
+        server.address = target.address(),
+        server.port = target.port(),
+        "an upstream gave no answer"
+    );
+    match error {
+        SendError::Connect(_) => Failure::Unreachable,
+        SendError::ConnectTimeout(after) => Failure::Timeout { what: "connection", after: *after },
+        SendError::Broken(_) => Failure::Closed,
+        SendError::Late => {
+            let after = app.timeouts.first_byte().min(app.timeouts.total());
+            Failure::Timeout { what: "answer", after }
+        }
+    }
+}
+
+/// The client's headers that go on, and the trace that the upstream may join.
+fn outgoing_headers(from: &HeaderMap, identity: &Identity, span: opentelemetry::trace::SpanId) -> HeaderMap {
+    let mut headers = for_upstream(from);
+    if let Some(traceparent) = identity.traceparent(span) {
+        headers.insert(HeaderName::from_static("traceparent"), traceparent);
+    }
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers
+}
+
+fn has_type(headers: &HeaderMap, expected: &str) -> bool {
+    let value = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    value.get(..expected.len()).is_some_and(|start| start.eq_ignore_ascii_case(expected.as_bytes()))
+}
