@@ -1,4 +1,4 @@
-//! From an `Authorization` header to the key's policy, by memory alone.
+//! From the key in a header to the key's policy, by memory alone.
 
 use crate::errors::Failure;
 use contracts::Timestamp;
@@ -13,13 +13,7 @@ pub(crate) fn authenticate(
     headers: &HeaderMap,
     now: Timestamp,
 ) -> Result<Arc<KeyPolicy>, Failure> {
-    let header = headers.get(header::AUTHORIZATION).ok_or(Failure::NoKey)?;
-    let text = header.to_str().map_err(|_| Failure::MalformedKey)?;
-    let (scheme, secret) = text.split_once(' ').ok_or(Failure::MalformedKey)?;
-    let secret = secret.trim();
-    if !scheme.eq_ignore_ascii_case("bearer") || secret.is_empty() {
-        return Err(Failure::MalformedKey);
-    }
+    let secret = secret(headers)?;
     let hash = control::secrets::hash(secret);
     let key = snapshot.keys.get(&hash).ok_or_else(|| Failure::WrongKey { shown: shown(secret) })?;
     if key.revoked_at.is_some_and(|at| at <= now) {
@@ -29,6 +23,20 @@ pub(crate) fn authenticate(
         return Err(Failure::ExpiredKey { id: key.id.to_string() });
     }
     Ok(key.clone())
+}
+
+/// The secret in `Authorization: Bearer …`, or in the header of its own that Anthropic's SDKs send.
+fn secret(headers: &HeaderMap) -> Result<&str, Failure> {
+    let secret = match (headers.get(header::AUTHORIZATION), headers.get("x-api-key")) {
+        (Some(value), _) => {
+            let text = value.to_str().map_err(|_| Failure::MalformedKey)?;
+            let (scheme, secret) = text.split_once(' ').ok_or(Failure::MalformedKey)?;
+            if scheme.eq_ignore_ascii_case("bearer") { secret.trim() } else { "" }
+        }
+        (None, Some(value)) => value.to_str().map_err(|_| Failure::MalformedKey)?.trim(),
+        (None, None) => return Err(Failure::NoKey),
+    };
+    if secret.is_empty() { Err(Failure::MalformedKey) } else { Ok(secret) }
 }
 
 /// Enough of a secret to recognise it by, and no more: its ends, when it is long enough to have some.

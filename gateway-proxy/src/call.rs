@@ -295,7 +295,8 @@ impl Used {
         let (Some(one), Some(two)) = (self.source, other.source) else {
             return if self.source.is_some() { self } else { other };
         };
-        let source = [UsageSource::Partial, UsageSource::Estimated].into_iter().find(|s| [one, two].contains(s));
+        let source =
+            [UsageSource::Partial, UsageSource::Estimated].into_iter().find(|s| [one, two].contains(s));
         Self { usage: self.usage + other.usage, source: Some(source.unwrap_or(UsageSource::Reported)) }
     }
 

@@ -69,9 +69,7 @@ fn pass_stream(
     }
     let trailers = takes_trailers(headers);
     if trailers {
-        response
-            .headers_mut()
-            .insert(header::TRAILER, HeaderValue::from_static("x-control-tower-cost-usd"));
+        response.headers_mut().insert(header::TRAILER, HeaderValue::from_static("x-control-tower-cost-usd"));
     }
     let stream = app.watchman.watch(opening.into_stream(call, trailers, deadline));
     response.map(|()| Body::Stream(stream))
@@ -96,9 +94,9 @@ async fn pass_whole(
         }
         GatewayMetrics::count(&app.metrics.upstream_errors, ending.error.unwrap_or(class));
         if let Whole::Wrapped(error) = judged {
-            let identity = facts.identity.clone();
+            let (identity, endpoint) = (facts.identity.clone(), facts.endpoint);
             call.finish(ending).await.map_err(|Unrecorded| Failure::Unrecorded)?;
-            let mut response = respond::error(&error, &identity);
+            let mut response = respond::error(&error, Some(endpoint), &identity);
             if let Some(after) = head.headers.get(header::RETRY_AFTER) {
                 response.headers_mut().insert(header::RETRY_AFTER, after.clone());
             }

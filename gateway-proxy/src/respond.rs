@@ -1,5 +1,6 @@
 //! Responses to clients. Errors become HTTP here and nowhere else.
 
+use crate::endpoints::Endpoint;
 use crate::identity::Identity;
 use crate::relay::Watched;
 use bytes::Bytes;
@@ -74,10 +75,13 @@ pub(crate) fn json(status: StatusCode, body: impl Into<Bytes>, identity: &Identi
     response
 }
 
-/// The response to a request that failed: OpenAI's shape, the request's id, and when to come back.
-pub(crate) fn error(error: &ApiError, identity: &Identity) -> Response<Body> {
+/// The response to a request that failed: in the shape of its endpoint, or else OpenAI's, with the request's id and when to come
+/// back.
+pub(crate) fn error(error: &ApiError, endpoint: Option<&Endpoint>, identity: &Identity) -> Response<Body> {
     let status = StatusCode::from_u16(error.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut response = json(status, error.to_json(&identity.request_id), identity);
+    let id = &identity.request_id;
+    let body = endpoint.map_or_else(|| error.to_json(id), |endpoint| (endpoint.error_body)(error, id));
+    let mut response = json(status, body, identity);
     if let Some(seconds) = error.retry_after_seconds {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }

@@ -71,7 +71,7 @@ async fn identified(app: &Arc<App>, request: Request<Incoming>) -> Response<Body
         Err(failure) => {
             let error = failure.to_api();
             GatewayMetrics::count(&app.metrics.refusals, error.code.unwrap_or(error.kind));
-            let mut response = respond::error(&error, &identity);
+            let mut response = respond::error(&error, endpoints::find(route), &identity);
             if let Failure::WrongMethod { allowed, .. } = failure {
                 response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
             }

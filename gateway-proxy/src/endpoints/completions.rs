@@ -1,6 +1,6 @@
 //! `POST /v1/completions`.
 
-use super::{Endpoint, EventKind, chunk, done_style_error, whole};
+use super::{Endpoint, EventKind, chunk, done_style_error, openai_error, whole};
 use crate::meter::{Answer, Text, finish, usage};
 use crate::request::{Field, Kind};
 use crate::sse::Event;
@@ -14,11 +14,13 @@ pub(crate) static COMPLETIONS: Endpoint = Endpoint {
     operation: "text_completion",
     span_name: "POST /v1/completions",
     prompt: "prompt",
+    instructions: None,
     format: None,
     fields: FIELDS,
     usage_on_request: true,
     read_answer,
     read_event,
+    error_body: openai_error,
     error_event: done_style_error,
 };
 

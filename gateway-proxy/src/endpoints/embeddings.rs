@@ -1,6 +1,6 @@
 //! `POST /v1/embeddings`. The vectors themselves are never read: only the model and the usage around them.
 
-use super::{Endpoint, EventKind, done_style_error, whole};
+use super::{Endpoint, EventKind, done_style_error, openai_error, whole};
 use crate::meter::{Answer, Text, usage};
 use crate::request::{Field, Kind};
 use crate::sse::Event;
@@ -15,11 +15,13 @@ pub(crate) static EMBEDDINGS: Endpoint = Endpoint {
     operation: "embeddings",
     span_name: "POST /v1/embeddings",
     prompt: "input",
+    instructions: None,
     format: None,
     fields: FIELDS,
     usage_on_request: false,
     read_answer,
     read_event,
+    error_body: openai_error,
     error_event: done_style_error,
 };
 

@@ -1,14 +1,16 @@
-//! The endpoints of the OpenAI protocol, one a file: which fields a request has, and how an answer is read.
+//! The endpoints that models answer, one a file: which fields a request has, and how an answer is read.
 
 mod chat_completions;
 mod completions;
 mod embeddings;
+mod messages;
 pub(crate) mod models;
 mod responses;
 
 pub(crate) use chat_completions::CHAT_COMPLETIONS;
 pub(crate) use completions::COMPLETIONS;
 pub(crate) use embeddings::EMBEDDINGS;
+pub(crate) use messages::MESSAGES;
 pub(crate) use responses::RESPONSES;
 
 use crate::meter::Answer;
@@ -31,6 +33,8 @@ pub(crate) struct Endpoint {
     pub(crate) span_name: &'static str,
     /// Field that holds the prompt.
     pub(crate) prompt: &'static str,
+    /// Field that holds what the system is told beside the prompt.
+    pub(crate) instructions: Option<&'static str>,
     /// Field that says which form the answer shall have.
     pub(crate) format: Option<&'static str>,
     /// Fields that a request may have; others pass unchecked.
@@ -41,6 +45,8 @@ pub(crate) struct Endpoint {
     pub(crate) read_answer: fn(&Bytes) -> Option<Answer>,
     /// Adds an event of a stream to the answer so far.
     pub(crate) read_event: fn(&mut Answer, &Event<'_>) -> EventKind,
+    /// An error instead of an answer, in this endpoint's own form: JSON.
+    pub(crate) error_body: fn(&ApiError, &str) -> String,
     /// An error within a stream, in this endpoint's own form.
     pub(crate) error_event: fn(&ApiError, &str, &Answer) -> String,
 }
@@ -63,7 +69,7 @@ pub(crate) enum EventKind {
 }
 
 /// Every endpoint that a model answers.
-pub(crate) const ALL: [&Endpoint; 4] = [&CHAT_COMPLETIONS, &COMPLETIONS, &EMBEDDINGS, &RESPONSES];
+pub(crate) const ALL: [&Endpoint; 5] = [&CHAT_COMPLETIONS, &COMPLETIONS, &EMBEDDINGS, &RESPONSES, &MESSAGES];
 
 /// Endpoints by path.
 pub(crate) fn find(path: &str) -> Option<&'static Endpoint> {
@@ -86,6 +92,11 @@ fn chunk<'a, T: Deserialize<'a>>(event: &'a Event<'_>) -> Result<T, EventKind> {
         b"[DONE]" => Err(EventKind::End),
         data => serde_json::from_slice(data).map_err(|_| EventKind::Malformed),
     }
+}
+
+/// `{"error": …}`, as OpenAI says it.
+fn openai_error(error: &ApiError, request_id: &str) -> String {
+    error.to_json(request_id)
 }
 
 /// `data: {"error": …}`, the form of the endpoints that end with `[DONE]`.

@@ -1,6 +1,6 @@
 //! `POST /v1/responses`. Its streams are typed events; the last one carries the whole response, usage included.
 
-use super::{Endpoint, EventKind, chunk, whole};
+use super::{Endpoint, EventKind, chunk, openai_error, whole};
 use crate::meter::{Answer, Logprobs, Text, usage};
 use crate::request::{Field, Kind};
 use crate::sse::Event;
@@ -15,11 +15,13 @@ pub(crate) static RESPONSES: Endpoint = Endpoint {
     operation: "chat",
     span_name: "POST /v1/responses",
     prompt: "input",
+    instructions: Some("instructions"),
     format: Some("text"),
     fields: FIELDS,
     usage_on_request: false,
     read_answer,
     read_event,
+    error_body: openai_error,
     error_event,
 };
 

@@ -116,7 +116,7 @@ pub(crate) fn parse(endpoint: &Endpoint, body: Bytes, max_depth: usize) -> Resul
     let asked = |name| find(name).filter(|m| m.text() != "null").map(place);
     let model_at = place(model);
     let (prompt_at, instructions_at, tools_at) =
-        (asked(endpoint.prompt), asked("instructions"), asked("tools"));
+        (asked(endpoint.prompt), endpoint.instructions.and_then(asked), asked("tools"));
     let format_at = endpoint.format.and_then(asked);
     let usage = asked_usage(text, find("stream_options"))?;
     let tier =
