@@ -7,6 +7,7 @@ use crate::meter::Estimator;
 use crate::metrics::GatewayMetrics;
 use crate::policy::Policy;
 use crate::relay::Watchman;
+use crate::resume::Streams;
 use crate::upstream::Upstreams;
 use runtime::{Clock, InFlight};
 use std::sync::Arc;
@@ -22,6 +23,7 @@ pub(crate) struct App {
     pub(crate) recorder: Recorder,
     pub(crate) estimator: Estimator,
     pub(crate) watchman: Watchman,
+    pub(crate) streams: Streams,
     pub(crate) metrics: GatewayMetrics,
     pub(crate) limits: Limits,
     pub(crate) timeouts: Timeouts,

@@ -93,7 +93,7 @@ async fn send(
     let target = app.upstreams.target(&model.provider).map_err(|e| Failure::BadProvider(e.to_string()))?;
     let facts = call.facts().ok_or(Failure::Closed)?;
     let ask = facts.ask.as_ref().ok_or(Failure::BrokenBody)?;
-    let asks_usage = ask.stream && facts.endpoint.usage_on_request;
+    let asks_usage = ask.asks_stream() && facts.endpoint.usage_on_request;
     let sent = Sent { hide_usage: asks_usage && !ask.wants_usage() };
     let body = outgoing_body(ask, &model.upstream_model, asks_usage);
     let attempt = Attempt::new(&app.ids, app.clock.now(), model.clone(), target.address(), target.port());

@@ -38,6 +38,28 @@ pub struct Config {
     pub spool: SpoolConfig,
     /// What clients say of answers afterwards.
     pub outcomes: OutcomesConfig,
+    /// Streams that clients may come back to.
+    pub resume: ResumeConfig,
+}
+
+/// Section `[gateway.resume]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ResumeConfig {
+    /// Most bytes that are kept of a stream; of a longer one its latest events.
+    pub stream_bytes: usize,
+    /// Most bytes that are kept of all of them; beyond that those that ended first are let go of.
+    pub total_bytes: usize,
+    /// Most streams.
+    pub most_streams: usize,
+    /// How long one is kept after its end.
+    pub keep_ms: u64,
+}
+
+impl Default for ResumeConfig {
+    fn default() -> Self {
+        Self { stream_bytes: 4 << 20, total_bytes: 256 << 20, most_streams: 10_000, keep_ms: 600_000 }
+    }
 }
 
 /// Section `[gateway.outcomes]`.
@@ -161,6 +183,7 @@ impl Default for Config {
             upstream: UpstreamConfig::default(),
             spool: SpoolConfig::default(),
             outcomes: OutcomesConfig::default(),
+            resume: ResumeConfig::default(),
         }
     }
 }
@@ -242,6 +265,9 @@ impl Config {
             ("timeouts.first_byte_ms", self.timeouts.first_byte_ms),
             ("timeouts.idle_ms", self.timeouts.idle_ms),
             ("timeouts.total_ms", self.timeouts.total_ms),
+            ("resume.stream_bytes", self.resume.stream_bytes as u64),
+            ("resume.most_streams", self.resume.most_streams as u64),
+            ("resume.keep_ms", self.resume.keep_ms),
             ("spool.max_bytes", self.spool.max_bytes),
             ("spool.segment_bytes", self.spool.segment_bytes),
             ("spool.fsync_interval_ms", self.spool.fsync_interval_ms),

@@ -50,6 +50,14 @@ pub(crate) enum Failure {
     Unrecorded,
     #[error("outcome not recorded")]
     OutcomeUnrecorded,
+    #[error("unknown stream")]
+    UnknownStream { id: String },
+    #[error("bad event number")]
+    BadEventNumber { field: &'static str, value: String },
+    #[error("events gone")]
+    EventsGone { first: u64 },
+    #[error("too many streams are kept")]
+    TooManyStreams,
     #[error("{0}")]
     BadProvider(String),
     #[error("upstream unreachable")]
@@ -160,12 +168,48 @@ impl Failure {
                 let message = "the outcome could not be recorded: send it again later";
                 retry_in(5, ApiError { code: Some("not_recorded"), ..ApiError::internal(503, message) })
             }
+            Self::UnknownStream { .. }
+            | Self::BadEventNumber { .. }
+            | Self::EventsGone { .. }
+            | Self::TooManyStreams => self.stream_error(),
             Self::BadProvider(message) => ApiError {
                 code: Some("provider_misconfigured"),
                 retryable: false,
                 ..ApiError::internal(500, message.clone())
             },
             _ => self.upstream_error(),
+        }
+    }
+
+    /// Streams that are kept.
+    fn stream_error(&self) -> ApiError {
+        match self {
+            Self::BadEventNumber { field, value } => {
+                let message = format!("{field}: {value:?} is not valid: expected the number of an event");
+                ApiError::invalid(*field, message)
+            }
+            Self::EventsGone { first } => {
+                let message = format!(
+                    "the events before number {first} were let go of: expected to go on after {} or later",
+                    first.saturating_sub(1)
+                );
+                ApiError::client(410, INVALID, Some("events_gone"), message)
+            }
+            Self::TooManyStreams => {
+                let message =
+                    "the gateway keeps as many streams as it can: retry later, or do not ask to resume";
+                retry_in(
+                    5,
+                    ApiError { code: Some("too_many_streams_kept"), ..ApiError::internal(503, message) },
+                )
+            }
+            other => {
+                let id = if let Self::UnknownStream { id } = other { id.as_str() } else { "" };
+                let message = format!(
+                    "{id:?} is not known: expected what was asked for with \"background\" or x-control-tower-resume, at this gateway and not long ago"
+                );
+                ApiError::client(404, INVALID, Some("not_found"), message)
+            }
         }
     }
 

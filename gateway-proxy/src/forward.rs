@@ -5,9 +5,11 @@ use crate::attempt::{Answered, Times, try_once};
 use crate::call::{Call, Ending, Facts};
 use crate::emit::Unrecorded;
 use crate::errors::{Failure, class_of_status};
+use crate::identity::Identity;
 use crate::metrics::GatewayMetrics;
-use crate::relay::{Opening, Whole};
+use crate::relay::{Opening, Stream, Whole};
 use crate::respond::{self, Body, COST, MODEL};
+use crate::resume::{self, OnDisconnect};
 use crate::stack::fail;
 use crate::upstream::for_client;
 use bytes::Bytes;
@@ -37,7 +39,7 @@ pub(crate) async fn forward(
             Err(failure) => Err(give_up(app, call, failure).await),
         },
         Ok(Answered::Stream { head, opening }) => {
-            Ok(pass_stream(app, call, &head, opening, &headers, deadline))
+            Ok(pass_stream(app, call, &head, opening, &headers, deadline).await)
         }
     }
 }
@@ -52,7 +54,7 @@ async fn give_up(app: &App, mut call: Call, failure: Failure) -> Failure {
 }
 
 /// A stream on its way.
-fn pass_stream(
+async fn pass_stream(
     app: &App,
     mut call: Call,
     head: &response::Parts,
@@ -62,10 +64,15 @@ fn pass_stream(
 ) -> Response<Body> {
     let mut response = Response::new(());
     *response.status_mut() = head.status;
+    let mut keep = None;
     if let Some(facts) = call.facts() {
         facts.status = Some(head.status.as_u16());
         for_client(&head.headers, response.headers_mut());
         say(response.headers_mut(), facts);
+        keep = Keep::of(facts, headers);
+    }
+    if let Some(keep) = keep {
+        return keep_stream(app, keep, response, opening.into_stream(call, false, deadline)).await;
     }
     let trailers = takes_trailers(headers);
     if trailers {
@@ -73,6 +80,49 @@ fn pass_stream(
     }
     let stream = app.watchman.watch(opening.into_stream(call, trailers, deadline));
     response.map(|()| Body::Stream(stream))
+}
+
+/// How a stream is kept that its client may come back to.
+struct Keep {
+    named: resume::Name,
+    on_disconnect: OnDisconnect,
+    /// The client does not read the stream: it is told how the response stands.
+    in_background: bool,
+    identity: Arc<Identity>,
+}
+
+impl Keep {
+    /// As the request asks; `None` when it does not.
+    fn of(facts: &Facts, headers: &HeaderMap) -> Option<Self> {
+        let ask = facts.ask.as_ref()?;
+        if !ask.is_background() && !resume::opts_in(headers) {
+            return None;
+        }
+        let request_id = facts.identity.request_id.clone();
+        let response_id = facts.answer.id.clone().filter(|_| facts.endpoint.has_background);
+        Some(Self {
+            named: resume::Name { tenant: facts.key.tenant.id.clone(), request_id, response_id },
+            on_disconnect: OnDisconnect::of(headers),
+            in_background: ask.is_background() && !ask.stream,
+            identity: facts.identity.clone(),
+        })
+    }
+}
+
+/// Keeps a stream, and answers with it, or with how its response stands.
+async fn keep_stream(app: &App, keep: Keep, head: Response<()>, stream: Stream) -> Response<Body> {
+    let (kept, mut follower) = app.streams.keep(keep.named, keep.on_disconnect, stream);
+    if !keep.in_background {
+        return head.map(|()| Body::Other(follower.into_body()));
+    }
+    // The response is told of by its first event, which is here already.
+    let _first = follower.next().await;
+    let response = kept.response().unwrap_or_else(|| Bytes::from_static(b"{}"));
+    let mut answer = respond::json(head.status(), response, &keep.identity);
+    if let Some(model) = head.headers().get(MODEL) {
+        answer.headers_mut().insert(MODEL, model.clone());
+    }
+    answer
 }
 
 /// An answer that is not streamed, or an error of the upstream's.

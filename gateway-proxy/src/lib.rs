@@ -4,7 +4,7 @@
 //! A request's way is `stack` (every layer, in order), `intake` and `request` (the body), `forward`, `attempt` and `upstream` (the
 //! tries), `relay` and `sse` (the answer), `meter` (what it used) and `emit` (its price, its spans, the spool and the way
 //! to the collector). `call` holds what is known of a call and sees to it that every one is recorded, also when its client
-//! leaves. `outcomes` takes what clients say of answers afterwards. `errors` is the table of everything that can go wrong.
+//! leaves. `outcomes` takes what clients say of answers afterwards, `resume` keeps the streams that they may come back to. `errors` is the table of everything that can go wrong.
 //!
 //! Nothing on this way waits for a database or the collector.
 
@@ -27,10 +27,13 @@ mod policy;
 mod relay;
 mod request;
 mod respond;
+mod resume;
 mod server;
 mod sse;
 mod stack;
 mod upstream;
 
-pub use config::{Config, Limits, OutcomesConfig, SpoolConfig, Timeouts, Unknown, UpstreamConfig, WhenFull};
+pub use config::{
+    Config, Limits, OutcomesConfig, ResumeConfig, SpoolConfig, Timeouts, Unknown, UpstreamConfig, WhenFull,
+};
 pub use server::{Server, run};

@@ -28,8 +28,8 @@ pub(crate) enum Body {
     Whole(Option<Bytes>),
     /// An event stream as it comes.
     Stream(Watched),
-    /// From the operational endpoints.
-    Operations(axum::body::Body),
+    /// From the operational endpoints, or of a stream that is kept.
+    Other(axum::body::Body),
 }
 
 impl HttpBody for Body {
@@ -45,7 +45,7 @@ impl HttpBody for Body {
             Self::Stream(stream) => {
                 stream.poll_frame(cx).map(|frame| frame.map(|f| f.map_err(BoxError::from)))
             }
-            Self::Operations(body) => Pin::new(body).poll_frame(cx).map_err(BoxError::from),
+            Self::Other(body) => Pin::new(body).poll_frame(cx).map_err(BoxError::from),
         }
     }
 
@@ -53,7 +53,7 @@ impl HttpBody for Body {
         match self {
             Self::Whole(bytes) => bytes.is_none(),
             Self::Stream(_) => false,
-            Self::Operations(body) => body.is_end_stream(),
+            Self::Other(body) => body.is_end_stream(),
         }
     }
 
@@ -61,7 +61,7 @@ impl HttpBody for Body {
         match self {
             Self::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
             Self::Stream(_) => SizeHint::default(),
-            Self::Operations(body) => body.size_hint(),
+            Self::Other(body) => body.size_hint(),
         }
     }
 }

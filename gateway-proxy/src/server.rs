@@ -8,6 +8,7 @@ use crate::meter::Estimator;
 use crate::metrics::GatewayMetrics;
 use crate::policy::{Policy, Source};
 use crate::relay::Watchman;
+use crate::resume::Streams;
 use crate::stack::Gateway;
 use crate::upstream::Upstreams;
 use control::SnapshotHandle;
@@ -101,9 +102,17 @@ impl Server {
         let gateway = Gateway { app, operations: runtime::health::router(health, registry) };
         let addr = listener.local_addr()?;
         tracing::info!(%addr, "the gateway serves");
+        // What is kept is drained while connections are.
+        let (kept, stopping) = (last.clone(), shutdown.token());
+        let drain = Duration::from_millis(config.drain_ms);
+        let draining = tokio::spawn(async move {
+            stopping.cancelled().await;
+            kept.streams.end(drain).await;
+        });
         let drained = runtime::serve::serve_hyper(listener, gateway, shutdown, serve).await;
         tracing::info!(connections.cut = drained.cut, "the gateway has stopped serving");
 
+        draining.await?;
         loading.abort();
         sweeping.abort();
         watching.abort();
@@ -131,6 +140,7 @@ fn app(
         recorder: Recorder::new(spool, &config.instance, config.spool.when_full == WhenFull::Refuse),
         estimator: Estimator::default(),
         watchman: Watchman::default(),
+        streams: Streams::new(config.resume.clone()),
         metrics,
         limits: config.limits.clone(),
         timeouts: config.timeouts.clone(),
@@ -216,6 +226,7 @@ async fn sweep(app: Arc<App>) {
     loop {
         tokio::time::sleep(SWEEP).await;
         app.upstreams.sweep();
+        app.streams.sweep();
     }
 }
 

@@ -13,6 +13,7 @@ use crate::metrics::GatewayMetrics;
 use crate::outcomes::{self, Outcome};
 use crate::request::{Ask, parse};
 use crate::respond::{self, Body};
+use crate::resume;
 use bytes::Bytes;
 use contracts::policy::{KeyPolicy, Resolved, Snapshot};
 use http::request::Parts as Head;
@@ -46,7 +47,7 @@ impl hyper::service::Service<Request<Incoming>> for Gateway {
             let operations = self.operations.clone();
             return Box::pin(async move {
                 let response = operations.oneshot(request.map(axum::body::Body::new)).await?;
-                Ok(response.map(Body::Operations))
+                Ok(response.map(Body::Other))
             });
         }
         let app = self.app.clone();
@@ -109,6 +110,16 @@ async fn routed(
             Ok(respond::json(StatusCode::OK, json, identity))
         };
         return (route, listed());
+    }
+    if let Some(asked) = resume::Asked::find(&head) {
+        let route = asked.route();
+        let (method, name) = asked.method();
+        let answered = || {
+            require(&head, &method, route, name)?;
+            let (_, key) = known(app, &head, identity)?;
+            resume::answer(app, &key, identity, &asked, &head)
+        };
+        return (route, answered());
     }
     let failure =
         Failure::NoSuchEndpoint { method: head.method.to_string(), path: path.chars().take(200).collect() };
@@ -205,6 +216,9 @@ async fn understood(
     let facts = call.facts().ok_or(Failure::BrokenBody)?;
     (facts.asked_at, facts.room) = (Some(asked_at), room);
     let ask = facts.ask.insert(ask);
+    if (ask.is_background() || resume::opts_in(headers)) && !app.streams.has_room() {
+        return Err(Failure::TooManyStreams);
+    }
     let resolved = resolve(&facts.snapshot, &facts.key, &ask.model)?;
     facts.resolved = Some(resolved.clone());
     Ok(resolved)

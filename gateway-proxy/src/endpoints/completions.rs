@@ -17,6 +17,7 @@ pub(crate) static COMPLETIONS: Endpoint = Endpoint {
     instructions: None,
     format: None,
     fields: FIELDS,
+    has_background: false,
     usage_on_request: true,
     read_answer,
     read_event,

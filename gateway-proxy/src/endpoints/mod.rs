@@ -39,6 +39,8 @@ pub(crate) struct Endpoint {
     pub(crate) format: Option<&'static str>,
     /// Fields that a request may have; others pass unchecked.
     pub(crate) fields: &'static [Field],
+    /// Whether `background` asks for an answer that nobody waits for.
+    pub(crate) has_background: bool,
     /// Whether a stream carries usage only when `stream_options.include_usage` asks for it.
     pub(crate) usage_on_request: bool,
     /// Reads an answer that was not streamed; `None` when it is not such an answer.

@@ -18,16 +18,13 @@ pub(crate) static RESPONSES: Endpoint = Endpoint {
     instructions: Some("instructions"),
     format: Some("text"),
     fields: FIELDS,
+    has_background: true,
     usage_on_request: false,
     read_answer,
     read_event,
     error_body: openai_error,
     error_event,
 };
-
-/// Its answer would be empty, and what it used never known.
-const NO_BACKGROUND: &str =
-    "a response made in the background could not be fetched through this gateway; expected false";
 
 const FIELDS: &[Field] = &[
     Field::required("model", &[Kind::String]),
@@ -47,7 +44,7 @@ const FIELDS: &[Field] = &[
     Field::optional("include", &[Kind::Array]),
     Field::optional("metadata", &[Kind::Object]),
     Field::optional("store", &[Kind::Boolean]),
-    Field::optional("background", &[Kind::Boolean]).but_not("true", NO_BACKGROUND),
+    Field::optional("background", &[Kind::Boolean]),
     Field::optional("service_tier", &[Kind::String]),
     Field::optional("truncation", &[Kind::String]),
     Field::optional("user", &[Kind::String]),

@@ -22,22 +22,15 @@ pub(crate) struct Field {
     pub(crate) kinds: &'static [Kind],
     /// Whether it must be there, not null, and not an empty string or array.
     pub(crate) required: bool,
-    /// A value that is valid but not supported here, as JSON text, and why.
-    pub(crate) unsupported: Option<(&'static str, &'static str)>,
 }
 
 impl Field {
     pub(crate) const fn optional(name: &'static str, kinds: &'static [Kind]) -> Self {
-        Self { name, kinds, required: false, unsupported: None }
+        Self { name, kinds, required: false }
     }
 
     pub(crate) const fn required(name: &'static str, kinds: &'static [Kind]) -> Self {
-        Self { name, kinds, required: true, unsupported: None }
-    }
-
-    /// As it is, but `value` (JSON text without spaces) is refused because of `why`.
-    pub(crate) const fn but_not(self, value: &'static str, why: &'static str) -> Self {
-        Self { unsupported: Some((value, why)), ..self }
+        Self { name, kinds, required: true }
     }
 
     fn expected(&self) -> String {
@@ -102,15 +95,6 @@ pub(crate) fn check(fields: &[Field], members: &[Member<'_>]) -> Result<(), ApiE
             let article = field.expected();
             let message = format!("{}: {} is not valid here: expected {article}", field.name, kind_of(text));
             return Err(wrong_type(field.name, message));
-        }
-        if let Some((value, why)) = field.unsupported
-            && text == value
-        {
-            let message = format!("{}: {value} is not supported here: {why}", field.name);
-            return Err(ApiError {
-                code: Some("unsupported_value"),
-                ..ApiError::invalid(field.name, message)
-            });
         }
         if field.required && is_empty(text) {
             let message = format!("{}: {text} is empty: expected {}", field.name, field.expected());

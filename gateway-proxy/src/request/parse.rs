@@ -25,6 +25,10 @@ pub(crate) struct Ask {
     pub(crate) tier: ServiceTier,
     /// Where the value of `model` stands.
     pub(super) model_at: Range<usize>,
+    /// Where `stream` stands, if it does.
+    pub(super) stream_at: Option<Range<usize>>,
+    /// Where `background` stands, if it is true: the answer is made whether or not anybody waits for it.
+    pub(super) background_at: Option<Range<usize>>,
     /// Whether and how the client itself asked for usage in its stream.
     pub(super) usage: AskedUsage,
     /// Where the prompt stands (`messages`, `prompt` or `input`).
@@ -58,6 +62,16 @@ impl Ask {
     /// Whether the client asked for usage in its stream.
     pub(crate) fn wants_usage(&self) -> bool {
         self.usage == AskedUsage::Yes
+    }
+
+    /// Whether the answer is made whether or not anybody waits for it.
+    pub(crate) const fn is_background(&self) -> bool {
+        self.background_at.is_some()
+    }
+
+    /// Whether the upstream is asked for a stream: as the client says, and for what is made in the background.
+    pub(crate) const fn asks_stream(&self) -> bool {
+        self.stream || self.is_background()
     }
 
     /// The text at `place`.
@@ -114,6 +128,11 @@ pub(crate) fn parse(endpoint: &Endpoint, body: Bytes, max_depth: usize) -> Resul
     }
     let stream = find("stream").is_some_and(|m| m.text() == "true");
     let asked = |name| find(name).filter(|m| m.text() != "null").map(place);
+    let stream_at = find("stream").map(place);
+    let background_at = endpoint
+        .has_background
+        .then(|| find("background").filter(|m| m.text() == "true").map(place))
+        .flatten();
     let model_at = place(model);
     let (prompt_at, instructions_at, tools_at) =
         (asked(endpoint.prompt), endpoint.instructions.and_then(asked), asked("tools"));
@@ -129,6 +148,8 @@ pub(crate) fn parse(endpoint: &Endpoint, body: Bytes, max_depth: usize) -> Resul
         stream,
         tier,
         model_at,
+        stream_at,
+        background_at,
         usage,
         prompt_at,
         instructions_at,

@@ -16,6 +16,17 @@ pub(crate) fn outgoing_body(ask: &Ask, upstream_model: &str, ask_usage: bool) ->
     if let Some(ours) = &ask.context.strip {
         edits.push((ours.clone(), String::new()));
     }
+    // The upstream makes the answer at once, as a stream; the background is here.
+    if let Some(background) = &ask.background_at {
+        edits.push((background.clone(), "false".into()));
+        if !ask.stream {
+            let after = ask.model_at.end;
+            edits.push(match &ask.stream_at {
+                Some(stream) => (stream.clone(), "true".into()),
+                None => (after..after, ",\"stream\":true".into()),
+            });
+        }
+    }
     if ask_usage && let Some(edit) = usage_edit(ask) {
         edits.push(edit);
     }

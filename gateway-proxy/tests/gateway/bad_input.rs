@@ -92,21 +92,6 @@ async fn a_client_that_is_still_sending_reads_why_it_is_refused() {
 }
 
 #[tokio::test]
-async fn responses_in_the_background_are_refused() {
-    let (gateway, upstream) = gateway().await;
-    let body = |value: &str| format!(r#"{{"model":"gpt-4o-mini","input":"hi","background":{value}}}"#);
-    let answer = gateway.post("/v1/responses", body("true")).await;
-    let (message, code, param) = error(&answer, 400);
-    assert!(message.starts_with("background: true is not supported"), "{message}");
-    assert_eq!((code.as_str(), param.as_str()), ("unsupported_value", "background"));
-    assert!(upstream.received().is_empty());
-    for fine in ["false", "null"] {
-        gateway.post("/v1/responses", body(fine)).await;
-    }
-    assert_eq!(upstream.received().len(), 2);
-}
-
-#[tokio::test]
 async fn models_that_are_unknown_or_not_allowed() {
     let (gateway, upstream) = gateway().await;
     let body = r#"{"model":"nope","messages":[{"role":"user","content":"x"}]}"#;

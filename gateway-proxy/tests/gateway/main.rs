@@ -14,6 +14,7 @@ mod models;
 mod outcomes;
 #[cfg(test)]
 mod records;
+mod resume;
 #[cfg(test)]
 mod start;
 #[cfg(test)]

@@ -71,7 +71,8 @@ pub fn config(collector: Option<&Collector>) -> Config {
 }
 
 /// A policy with one tenant, two models at `upstream` (`gpt-4o-mini`, and `pro` known upstream as `pro-2025`), a route
-/// `fast` to the first, and keys: one that works, one revoked, one expired, one for `pro` alone.
+/// `fast` to the first, and keys: one that works, one revoked, one expired, one for `pro` alone, one of
+/// another tenant.
 pub fn snapshot(upstream: SocketAddr, capture_content: bool) -> Snapshot {
     snapshot_at(&format!("http://{upstream}/v1"), capture_content)
 }
@@ -105,6 +106,9 @@ pub fn snapshot_at(base_url: &str, capture_content: bool) -> Snapshot {
         };
         (control::secrets::hash(secret), policy)
     };
+    let (hash_other, other) = key("ct-other-tenant-0123456789", "key-other");
+    let stranger = Arc::new(TenantPolicy { id: "other".parse().unwrap(), ..TenantPolicy::clone(&tenant) });
+    let other = KeyPolicy { tenant: stranger, ..other };
     let past = Some(Timestamp::from_unix_seconds(1_600_000_000));
     let (hash_ok, ok) = key(KEY, "key-1");
     let (hash_revoked, revoked) = key("ct-revoked-key-0123456789", "key-revoked");
@@ -116,10 +120,16 @@ pub fn snapshot_at(base_url: &str, capture_content: bool) -> Snapshot {
     let route = Route { name: "fast".parse().unwrap(), model: "gpt-4o-mini".parse().unwrap() };
     Snapshot {
         version: 1,
-        keys: [(hash_ok, ok), (hash_revoked, revoked), (hash_expired, expired), (hash_pro, pro)]
-            .into_iter()
-            .map(|(hash, policy)| (hash, Arc::new(policy)))
-            .collect(),
+        keys: [
+            (hash_ok, ok),
+            (hash_revoked, revoked),
+            (hash_expired, expired),
+            (hash_pro, pro),
+            (hash_other, other),
+        ]
+        .into_iter()
+        .map(|(hash, policy)| (hash, Arc::new(policy)))
+        .collect(),
         models: [model("gpt-4o-mini", "gpt-4o-mini"), model("pro", "pro-2025")].into_iter().collect(),
         shared_routes: [(route.name.clone(), Arc::new(route))].into_iter().collect(),
         prices: Arc::new(prices()),

@@ -1,0 +1,183 @@
+//! Streams that outlive their connection.
+
+use crate::support::{Gateway, Step, Upstream, chat, config, snapshot};
+use bytes::Bytes;
+use http::{Method, Request, StatusCode};
+use http_body_util::{BodyExt, Full};
+use std::time::Duration;
+
+fn chunked(data: &str) -> Vec<u8> {
+    format!("{:x}\r\n{data}\r\n", data.len()).into_bytes()
+}
+
+const HEAD: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
+
+/// `events`, one every 100 ms.
+fn slowly(events: &[String]) -> Vec<Step> {
+    let mut steps = vec![Step::Send(HEAD.into())];
+    for event in events {
+        steps.push(Step::Send(chunked(event)));
+        steps.push(Step::Wait(Duration::from_millis(100)));
+    }
+    steps.push(Step::Send(b"0\r\n\r\n".to_vec()));
+    steps
+}
+
+fn chat_events() -> Vec<String> {
+    let piece = |text: &str| {
+        format!(
+            "data: {{\"id\":\"c\",\"model\":\"m\",\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"{text}\"}}}}]}}\n\n"
+        )
+    };
+    let end = "data: {\"id\":\"c\",\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":3}}\n\n";
+    let mut events: Vec<String> = ["a", "b", "c", "d"].map(piece).into();
+    events.extend([end.into(), "data: [DONE]\n\n".into()]);
+    events
+}
+
+fn response_events() -> Vec<String> {
+    let event = |number: usize, kind: &str, more: &str| {
+        format!("event: {kind}\ndata: {{\"type\":\"{kind}\",\"sequence_number\":{number}{more}}}\n\n")
+    };
+    let response = |status: &str, output: &str| {
+        format!(
+            ",\"response\":{{\"id\":\"resp_1\",\"model\":\"m\",\"status\":\"{status}\",\"output\":[{output}],\"usage\":null}}"
+        )
+    };
+    let delta = |number| event(number, "response.output_text.delta", ",\"output_index\":0,\"delta\":\"x\"");
+    vec![
+        event(0, "response.created", &response("in_progress", "")),
+        delta(1),
+        delta(2),
+        delta(3),
+        event(4, "response.completed", &response("completed", "{\"type\":\"message\",\"content\":[]}")),
+    ]
+}
+
+async fn gateway(events: Vec<String>) -> (Gateway, Upstream) {
+    let upstream = Upstream::always(slowly(&events)).await;
+    let gateway = Gateway::start(config(None), snapshot(upstream.addr, false));
+    (gateway, upstream)
+}
+
+fn get(gateway: &Gateway, path: &str) -> Request<Full<Bytes>> {
+    let mut request = gateway.request(path, String::new());
+    *request.method_mut() = Method::GET;
+    request
+}
+
+/// Reads a stream until `many` bytes of it are here, and leaves.
+async fn begin(
+    gateway: &Gateway,
+    mut request: Request<Full<Bytes>>,
+    more: &[(&'static str, &str)],
+) -> (String, String) {
+    for (name, value) in more {
+        request.headers_mut().insert(*name, value.parse().unwrap());
+    }
+    let mut answer = gateway.send(request).await;
+    assert_eq!(answer.status(), StatusCode::OK);
+    let id = answer.headers()["x-request-id"].to_str().unwrap().to_owned();
+    let mut text = String::new();
+    while text.matches("data: ").count() < 2 {
+        let frame = answer.body_mut().frame().await.unwrap().unwrap();
+        text.push_str(std::str::from_utf8(frame.data_ref().unwrap()).unwrap());
+    }
+    (id, text)
+}
+
+#[tokio::test]
+async fn a_chat_goes_on_where_its_connection_broke() {
+    let (gateway, upstream) = gateway(chat_events()).await;
+    let resume = [("x-control-tower-resume", "on")];
+    let (id, text) = begin(&gateway, gateway.request("/v1/chat/completions", chat(true)), &resume).await;
+    assert!(text.starts_with(&format!("id: {id}:0\ndata: ")), "{text}");
+
+    let mut request = get(&gateway, &format!("/v1/streams/{id}"));
+    request.headers_mut().insert("last-event-id", format!("{id}:0").parse().unwrap());
+    let rest = gateway.call(request).await;
+    let numbers: Vec<&str> = rest.text().lines().filter_map(|line| line.strip_prefix("id: ")).collect();
+    // The usage that nobody asked for is with the last piece here, so nothing is hidden.
+    let expected: Vec<String> = (1..6).map(|n| format!("{id}:{n}")).collect();
+    assert_eq!(numbers, expected);
+    assert!(rest.text().ends_with("data: [DONE]\n\n"));
+    assert_eq!(upstream.received().len(), 1, "the model was asked once");
+    // It is over, and can be read again, from the beginning too.
+    let again = gateway.call(get(&gateway, &format!("/v1/streams/{id}"))).await;
+    assert_eq!(again.text().matches("data: ").count(), 6);
+}
+
+#[tokio::test]
+async fn a_tenant_sees_its_own_streams_only_and_errors_say_what_is_wrong() {
+    let (gateway, _upstream) = gateway(chat_events()).await;
+    let resume = [("x-control-tower-resume", "on")];
+    let (id, _) = begin(&gateway, gateway.request("/v1/chat/completions", chat(true)), &resume).await;
+    let path = format!("/v1/streams/{id}");
+    let mut other = get(&gateway, &path);
+    other.headers_mut().insert("authorization", "Bearer ct-other-tenant-0123456789".parse().unwrap());
+    assert_eq!(gateway.call(other).await.status, StatusCode::NOT_FOUND);
+    let mut bad = get(&gateway, &path);
+    bad.headers_mut().insert("last-event-id", "req:seven".parse().unwrap());
+    let answer = gateway.call(bad).await;
+    assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+    assert!(answer.text().contains("Last-Event-ID: \\\"seven\\\" is not valid"), "{}", answer.text());
+    assert_eq!(gateway.call(get(&gateway, "/v1/streams/req_nope")).await.status, StatusCode::NOT_FOUND);
+    let posted = gateway.call(gateway.request(&path, String::new())).await;
+    assert_eq!(posted.status, StatusCode::METHOD_NOT_ALLOWED);
+    // A stream that was not to be kept is not.
+    let (plain, _) = begin(&gateway, gateway.request("/v1/chat/completions", chat(true)), &[]).await;
+    assert_eq!(
+        gateway.call(get(&gateway, &format!("/v1/streams/{plain}"))).await.status,
+        StatusCode::NOT_FOUND
+    );
+}
+
+#[tokio::test]
+async fn the_upstream_is_left_when_the_request_says_so() {
+    let mut events = slowly(&chat_events()[..2]);
+    events.pop();
+    events.push(Step::Hang);
+    let mut upstream = Upstream::always(events).await;
+    let gateway = Gateway::start(config(None), snapshot(upstream.addr, false));
+    let headers = [("x-control-tower-resume", "on"), ("x-control-tower-on-disconnect", "stop")];
+    begin(&gateway, gateway.request("/v1/chat/completions", chat(true)), &headers).await;
+    upstream.closed().await;
+}
+
+#[tokio::test]
+async fn a_response_is_made_in_the_background() {
+    let (gateway, upstream) = gateway(response_events()).await;
+    let body = r#"{"model":"gpt-4o-mini","input":"hi","background":true}"#;
+    let answer = gateway.post("/v1/responses", body).await;
+    assert_eq!((answer.status, answer.json()["status"].as_str()), (StatusCode::OK, Some("in_progress")));
+    let sent = upstream.received()[0].json();
+    assert_eq!((&sent["background"], &sent["stream"]), (&false.into(), &true.into()));
+
+    let events = gateway.call(get(&gateway, "/v1/responses/resp_1?stream=true&starting_after=1")).await;
+    let numbers: Vec<String> = events
+        .text()
+        .lines()
+        .filter_map(|line| line.strip_prefix("data: "))
+        .map(|data| serde_json::from_str::<serde_json::Value>(data).unwrap()["sequence_number"].to_string())
+        .collect();
+    assert_eq!(numbers, ["2", "3", "4"]);
+    let done = gateway.call(get(&gateway, "/v1/responses/resp_1")).await.json();
+    assert_eq!(
+        (done["status"].as_str(), done["output"][0]["type"].as_str()),
+        (Some("completed"), Some("message"))
+    );
+}
+
+#[tokio::test]
+async fn a_response_in_the_background_can_be_cancelled() {
+    let mut events = slowly(&response_events()[..2]);
+    events.pop();
+    events.push(Step::Hang);
+    let mut upstream = Upstream::always(events).await;
+    let gateway = Gateway::start(config(None), snapshot(upstream.addr, false));
+    let body = r#"{"model":"gpt-4o-mini","input":"hi","stream":false,"background":true}"#;
+    gateway.post("/v1/responses", body).await;
+    let cancelled = gateway.call(gateway.request("/v1/responses/resp_1/cancel", String::new())).await;
+    assert_eq!(cancelled.json()["status"], "cancelled");
+    upstream.closed().await;
+}
