@@ -5,13 +5,13 @@ use crate::errors::Failure;
 use crate::gather::Gathered;
 use bytes::Bytes;
 use http::{HeaderMap, header};
-use http_body::{Body as _, Frame};
-use http_body_util::BodyExt;
+use http_body::{Body as _, Frame, SizeHint};
+use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use runtime::{InFlight, Room};
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
@@ -23,15 +23,57 @@ const FAREWELL_BYTES: usize = 64 << 20;
 /// A client's body, not read yet or in part.
 #[derive(Debug)]
 pub(crate) struct ClientBody {
-    body: Incoming,
+    body: Source,
     /// The client waits for "100 Continue" before it sends anything, and reads a refusal at once.
     waits: bool,
+}
+
+/// Where it comes from.
+#[derive(Debug)]
+enum Source {
+    Connection(Incoming),
+    /// It is here already.
+    Here(Full<Bytes>),
+}
+
+impl http_body::Body for Source {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        match self.get_mut() {
+            Self::Connection(body) => Pin::new(body).poll_frame(cx),
+            Self::Here(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Connection(body) => body.is_end_stream(),
+            Self::Here(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Connection(body) => body.size_hint(),
+            Self::Here(body) => body.size_hint(),
+        }
+    }
 }
 
 impl ClientBody {
     /// The body of the request with these headers.
     pub(crate) fn new(headers: &HeaderMap, body: Incoming) -> Self {
-        Self { waits: headers.contains_key(header::EXPECT), body }
+        Self { waits: headers.contains_key(header::EXPECT), body: Source::Connection(body) }
+    }
+
+    /// One that is here already.
+    pub(crate) fn here(body: Bytes) -> Self {
+        Self { waits: false, body: Source::Here(Full::new(body)) }
     }
 
     /// The next piece. It is what lets a waiting client send.

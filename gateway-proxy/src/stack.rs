@@ -13,7 +13,7 @@ use crate::metrics::GatewayMetrics;
 use crate::outcomes::{self, Outcome};
 use crate::request::{Ask, parse};
 use crate::respond::{self, Body};
-use crate::resume;
+use crate::resume::{self, socket};
 use bytes::Bytes;
 use contracts::policy::{KeyPolicy, Resolved, Snapshot};
 use http::request::Parts as Head;
@@ -51,15 +51,20 @@ impl hyper::service::Service<Request<Incoming>> for Gateway {
             });
         }
         let app = self.app.clone();
-        Box::pin(async move { Ok(identified(&app, request).await) })
+        if request.uri().path() == socket::PATH {
+            return Box::pin(async move { Ok(socket::open(&app, request)) });
+        }
+        Box::pin(async move {
+            let (head, body) = request.into_parts();
+            let body = ClientBody::new(&head.headers, body);
+            Ok(identified(&app, head, body).await)
+        })
     }
 }
 
 /// Identity and errors: every request gets an id and a place in a trace; every failure becomes a response here.
-async fn identified(app: &Arc<App>, request: Request<Incoming>) -> Response<Body> {
-    let identity = Arc::new(app.ids.identify(request.headers(), app.clock.now()));
-    let (head, body) = request.into_parts();
-    let mut body = ClientBody::new(&head.headers, body);
+pub(crate) async fn identified(app: &Arc<App>, head: Head, mut body: ClientBody) -> Response<Body> {
+    let identity = Arc::new(app.ids.identify(&head.headers, app.clock.now()));
     let (route, result) = routed(app, &identity, head, &mut body).await;
     if result.is_err() {
         body.see_off();
@@ -69,18 +74,26 @@ async fn identified(app: &Arc<App>, request: Request<Incoming>) -> Response<Body
             let fault = if response.status().is_success() { "" } else { "upstream" };
             (response, fault)
         }
-        Err(failure) => {
-            let error = failure.to_api();
-            GatewayMetrics::count(&app.metrics.refusals, error.code.unwrap_or(error.kind));
-            let mut response = respond::error(&error, endpoints::find(route), &identity);
-            if let Failure::WrongMethod { allowed, .. } = failure {
-                response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
-            }
-            (response, error.fault.as_str())
-        }
+        Err(failure) => refused(app, &failure, route, &identity),
     };
     app.metrics.count_request(route, response.status().as_u16(), fault);
     response
+}
+
+/// What a client is told of a failure, and whose fault it is.
+fn refused(
+    app: &App,
+    failure: &Failure,
+    route: &'static str,
+    identity: &Identity,
+) -> (Response<Body>, &'static str) {
+    let error = failure.to_api();
+    GatewayMetrics::count(&app.metrics.refusals, error.code.unwrap_or(error.kind));
+    let mut response = respond::error(&error, endpoints::find(route), identity);
+    if let Failure::WrongMethod { allowed, .. } = failure {
+        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
+    }
+    (response, error.fault.as_str())
 }
 
 /// Routing: which endpoint, with which method. Returns the route's name for metrics.
@@ -144,6 +157,16 @@ fn require(head: &Head, method: &Method, path: &'static str, allowed: &'static s
         return Ok(());
     }
     Err(Failure::WrongMethod { method: head.method.to_string(), path, allowed })
+}
+
+/// Whether a socket may be opened: its key works.
+pub(crate) fn lets_in(app: &App, head: &Head) -> Result<Arc<KeyPolicy>, Response<Body>> {
+    let identity = app.ids.identify(&head.headers, app.clock.now());
+    known(app, head, &identity).map(|(_, key)| key).map_err(|failure| {
+        let (response, fault) = refused(app, &failure, socket::PATH, &identity);
+        app.metrics.count_request(socket::PATH, response.status().as_u16(), fault);
+        response
+    })
 }
 
 /// Authentication: the policy in force, and the key that the request carries.

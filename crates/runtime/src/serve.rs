@@ -255,8 +255,8 @@ impl Server {
     {
         let served = match protocol {
             Protocol::Http1 => {
-                let connection = self.http1.serve_connection(TokioIo::new(stream), service);
-                drive(connection, http1::Connection::graceful_shutdown, end).await
+                let connection = self.http1.serve_connection(TokioIo::new(stream), service).with_upgrades();
+                drive(connection, http1::UpgradeableConnection::graceful_shutdown, end).await
             }
             Protocol::Http2 => {
                 let connection = self.http2.serve_connection(TokioIo::new(stream), service);

@@ -5,6 +5,7 @@
 //!   `?stream=true&starting_after=N` streams its events from there, `POST /v1/responses/{id}/cancel` ends it.
 //! - Any stream: the header `x-control-tower-resume: on` gives each event an id. `GET /v1/streams/{request id}` with
 //!   `Last-Event-ID` goes on after it.
+//! - `GET /v1/stream` is the same over a WebSocket: see [`socket`].
 //!
 //! With `x-control-tower-on-disconnect: stop` the upstream is left when the last reader has gone; otherwise it goes on. A tenant
 //! sees its own streams only. They are kept in this process's memory, within bounds: a restart forgets them.
@@ -12,6 +13,7 @@
 mod events;
 mod kept;
 mod requests;
+pub(crate) mod socket;
 
 pub(crate) use kept::{Follower, Gone, Kept};
 pub(crate) use requests::{Asked, answer};
@@ -68,13 +70,21 @@ pub(crate) struct Streams {
     kept: Mutex<HashMap<(TenantId, String), Arc<Kept>>>,
     /// The tasks that read them from their upstreams.
     tasks: TaskTracker,
+    /// Nothing new begins.
+    closing: CancellationToken,
     /// Ends them all.
     stop: CancellationToken,
 }
 
 impl Streams {
     pub(crate) fn new(config: ResumeConfig) -> Self {
-        Self { config, kept: Mutex::default(), tasks: TaskTracker::new(), stop: CancellationToken::new() }
+        Self {
+            config,
+            kept: Mutex::default(),
+            tasks: TaskTracker::new(),
+            closing: CancellationToken::new(),
+            stop: CancellationToken::new(),
+        }
     }
 
     /// Keeps `stream` and reads it from its beginning.
@@ -130,6 +140,7 @@ impl Streams {
 
     /// Lets what is on its way end by itself for as long as `patience`, and then ends it.
     pub(crate) async fn end(&self, patience: Duration) {
+        self.closing.cancel();
         self.tasks.close();
         if tokio::time::timeout(patience, self.tasks.wait()).await.is_err() {
             self.stop.cancel();

@@ -181,3 +181,71 @@ async fn a_response_in_the_background_can_be_cancelled() {
     assert_eq!(cancelled.json()["status"], "cancelled");
     upstream.closed().await;
 }
+
+type Socket = tokio_tungstenite::WebSocketStream<tokio::net::TcpStream>;
+
+async fn socket(gateway: &Gateway, key: &str) -> Result<Socket, tokio_tungstenite::tungstenite::Error> {
+    use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+    let mut request = format!("ws://{}/v1/stream", gateway.addr).into_client_request().unwrap();
+    request.headers_mut().insert("authorization", format!("Bearer {key}").parse().unwrap());
+    let stream = tokio::net::TcpStream::connect(gateway.addr).await.unwrap();
+    tokio_tungstenite::client_async(request, stream).await.map(|(socket, _)| socket)
+}
+
+async fn say(socket: &mut Socket, message: serde_json::Value) {
+    use futures_util::SinkExt;
+    socket.send(tokio_tungstenite::tungstenite::Message::text(message.to_string())).await.unwrap();
+}
+
+async fn hear(socket: &mut Socket) -> serde_json::Value {
+    use futures_util::StreamExt;
+    let message =
+        tokio::time::timeout(Duration::from_secs(5), socket.next()).await.unwrap().unwrap().unwrap();
+    serde_json::from_str(message.to_text().unwrap()).unwrap()
+}
+
+#[tokio::test]
+async fn a_socket_makes_calls_and_comes_back_to_them() {
+    let (gateway, upstream) = gateway(chat_events()).await;
+    assert!(socket(&gateway, "ct-wrong").await.is_err(), "a key is asked for");
+    let mut one = socket(&gateway, crate::support::KEY).await.unwrap();
+    let body: serde_json::Value = serde_json::from_str(&chat(true)).unwrap();
+    say(&mut one, serde_json::json!({"type": "create", "path": "/v1/chat/completions", "body": body})).await;
+    let first = hear(&mut one).await;
+    assert_eq!((&first["type"], &first["number"]), (&"event".into(), &0.into()), "{first}");
+    assert_eq!(first["data"]["choices"][0]["delta"]["content"], "a");
+    let stream = first["stream"].clone();
+    drop(one);
+
+    let mut two = socket(&gateway, crate::support::KEY).await.unwrap();
+    say(&mut two, serde_json::json!({"type": "resume", "stream": stream, "after": 0})).await;
+    let mut heard = Vec::new();
+    loop {
+        let told = hear(&mut two).await;
+        if told["type"] == "end" {
+            break;
+        }
+        heard.push(told);
+    }
+    let numbers: Vec<u64> = heard.iter().map(|told| told["number"].as_u64().unwrap()).collect();
+    assert_eq!(numbers, [1, 2, 3, 4, 5]);
+    assert_eq!(heard[4]["data"], "[DONE]");
+    assert_eq!(upstream.received().len(), 1);
+
+    // What is wrong is said, and the socket stays.
+    for (message, status) in [
+        (serde_json::json!({"type": "create", "path": "/v1/nope", "body": {}}), 404),
+        (serde_json::json!({"type": "create", "path": "/v1/chat/completions", "body": {}}), 400),
+        (serde_json::json!({"type": "create", "path": "/healthz", "body": {}}), 400),
+        (serde_json::json!({"type": "resume", "stream": "req_nope"}), 404),
+        (serde_json::json!({"type": "dance"}), 400),
+        (serde_json::json!({"type": "cancel"}), 409),
+    ] {
+        say(&mut two, message.clone()).await;
+        let told = hear(&mut two).await;
+        assert_eq!((&told["type"], &told["status"]), (&"answer".into(), &status.into()), "{message}: {told}");
+    }
+    let mut stranger = socket(&gateway, "ct-other-tenant-0123456789").await.unwrap();
+    say(&mut stranger, serde_json::json!({"type": "resume", "stream": stream})).await;
+    assert_eq!(hear(&mut stranger).await["status"], 404);
+}
