@@ -6,6 +6,7 @@ use crate::identity::Ids;
 use crate::meter::Estimator;
 use crate::metrics::GatewayMetrics;
 use crate::policy::Policy;
+use crate::pools::Pools;
 use crate::relay::Watchman;
 use crate::resume::Streams;
 use crate::upstream::Upstreams;
@@ -19,6 +20,7 @@ use tokio_util::task::TaskTracker;
 #[derive(Debug)]
 pub(crate) struct App {
     pub(crate) policy: Policy,
+    pub(crate) pools: Pools,
     pub(crate) upstreams: Upstreams,
     pub(crate) recorder: Recorder,
     pub(crate) estimator: Estimator,

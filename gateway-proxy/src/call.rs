@@ -9,12 +9,15 @@ use crate::endpoints::Endpoint;
 use crate::identity::{Identity, Ids};
 use crate::meter::{Answer, Kept, Prompt};
 use crate::request::Ask;
+use crate::tries::end_of_answer;
+use contracts::policy::queue::Band;
 use contracts::policy::{KeyPolicy, Model, Resolved, Snapshot};
 use contracts::price::Cost;
 use contracts::{Timestamp, TokenUsage, UsageSource};
 use opentelemetry::trace::SpanId;
 use runtime::Room;
 use std::borrow::Cow;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -26,6 +29,9 @@ const CLIENT_LEFT: u16 = 499;
 
 /// Class of calls whose upstream took too long.
 pub(crate) const TIMED_OUT: &str = "upstream_timeout";
+
+/// Class of calls whose upstream broke off its answer.
+pub(crate) const CUT: &str = "upstream_stream_cut";
 
 /// Class of calls whose upstream closed the connection without an answer.
 pub(crate) const CLOSED: &str = "upstream_closed";
@@ -61,10 +67,34 @@ pub(crate) struct Facts {
     pub(crate) answer: Answer,
     /// Status sent to the client, once it was sent.
     pub(crate) status: Option<u16>,
+    /// When and beside whom it may start.
+    pub(crate) turn: Turn,
+    /// Its place in the pool of the model that is asked, for as long as it is asked.
+    pub(crate) slot: Option<admission::queue::Slot>,
+    /// How long it waited for such places.
+    pub(crate) queued: Duration,
+    /// The deployment that is asked, when it is one of a pool.
+    pub(crate) lease: Option<pool::Lease>,
     /// Whether a connection to an upstream has the prompt.
     pub(crate) prompt_sent: bool,
     /// Whether an upstream began to answer.
     pub(crate) answer_started: bool,
+}
+
+/// How a call stands in line.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Turn {
+    /// The tenant's share beside others.
+    pub(crate) weight: NonZeroU32,
+    pub(crate) band: Band,
+    /// When its start would be too late.
+    pub(crate) start_by: Option<Instant>,
+}
+
+impl Default for Turn {
+    fn default() -> Self {
+        Self { weight: NonZeroU32::MIN, band: Band::default(), start_by: None }
+    }
 }
 
 /// One try at one upstream.
@@ -156,15 +186,27 @@ impl Call {
         self.facts.as_ref().map_or(Some(Used::NOTHING), |facts| facts.usage(ending))
     }
 
-    /// Ends the call: counts what must be counted, prices it and puts its record into the spool.
-    pub(crate) async fn finish(&mut self, ending: Ending) -> Recorded {
-        let used = match self.usage(ending) {
+    /// Ends the current attempt, because another follows: what it used is counted now, where its upstream did not tell.
+    pub(crate) async fn leave_attempt(&mut self, ending: Ending) {
+        let used = self.used(ending).await;
+        if let Some(facts) = self.facts() {
+            facts.leave_attempt(ending.error, used);
+        }
+    }
+
+    async fn used(&self, ending: Ending) -> Used {
+        match self.usage(ending) {
             Some(used) => used,
             None => match self.count() {
                 Count::Done(usage) => Used::counted(usage, ending),
                 Count::Pending(counting) => Used::of_count(counting.await, ending),
             },
-        };
+        }
+    }
+
+    /// Ends the call: counts what must be counted, prices it and puts its record into the spool.
+    pub(crate) async fn finish(&mut self, ending: Ending) -> Recorded {
+        let used = self.used(ending).await;
         match self.facts.take() {
             Some(facts) => settle(&self.app, facts, ending, used).await,
             None => Ok(Settled::default()),
@@ -344,14 +386,22 @@ impl Facts {
     }
 
     /// Ends the current attempt, which used `used`, because another follows.
-    pub(crate) fn leave_attempt(&mut self, error: Option<&'static str>, used: Used) {
+    fn leave_attempt(&mut self, error: Option<&'static str>, used: Used) {
         self.end_attempt(error);
+        if self.attempt().is_none() {
+            return;
+        }
         let (answer, first_content) = (std::mem::take(&mut self.answer), self.first_content.take());
         (self.prompt_sent, self.answer_started) = (false, false);
-        if let Some(attempt) = self.attempts.last_mut() {
+        if let Some(attempt) = self.attempt() {
             (attempt.answer, attempt.first_content) = (Some(Box::new(answer)), first_content);
             attempt.used = used;
         }
+    }
+
+    /// The attempt that is made now, or was made last: none when that was left and no other followed.
+    pub(crate) fn attempt(&mut self) -> Option<&mut Attempt> {
+        self.attempts.last_mut().filter(|attempt| attempt.answer.is_none())
     }
 
     /// Ends the current attempt.
@@ -361,6 +411,9 @@ impl Facts {
         {
             attempt.took = Some(attempt.at.elapsed());
             attempt.error = error;
+        }
+        if let Some(lease) = self.lease.take() {
+            lease.finish(end_of_answer(error), Instant::now().into_std());
         }
     }
 }

@@ -1,8 +1,10 @@
 //! Everything that can go wrong with a call, and the one table that says what the client is told.
 
-use crate::call::{CLOSED, TIMED_OUT};
+use crate::call::{CLOSED, CUT, TIMED_OUT};
 use crate::request::BodyError;
+use contracts::policy::Unreadable;
 use contracts::{ApiError, Fault};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Why a call failed.
@@ -60,6 +62,12 @@ pub(crate) enum Failure {
     TooManyStreams,
     #[error("{0}")]
     BadProvider(String),
+    #[error("no deployment")]
+    NoDeployment(pool::Unavailable),
+    #[error("busy")]
+    Busy(admission::queue::Refused),
+    #[error(transparent)]
+    Unreadable(Arc<Unreadable>),
     #[error("upstream unreachable")]
     Unreachable,
     #[error("upstream closed the connection")]
@@ -177,6 +185,13 @@ impl Failure {
                 retryable: false,
                 ..ApiError::internal(500, message.clone())
             },
+            Self::NoDeployment(unavailable) => no_deployment(*unavailable),
+            Self::Busy(refused) => busy(refused),
+            Self::Unreadable(unreadable) => ApiError {
+                code: Some("policy_unreadable"),
+                retryable: false,
+                ..ApiError::internal(503, unreadable.to_string())
+            },
             _ => self.upstream_error(),
         }
     }
@@ -259,7 +274,7 @@ impl Failure {
             ),
             _ => (
                 502,
-                "upstream_stream_cut",
+                CUT,
                 true,
                 "the model's server broke off its answer; what came so far is incomplete".into(),
             ),
@@ -275,6 +290,44 @@ impl Failure {
             retry_after_seconds: None,
         }
     }
+}
+
+/// Nobody serves the model at the moment.
+fn no_deployment(unavailable: pool::Unavailable) -> ApiError {
+    let (status, code) = match unavailable {
+        pool::Unavailable::Out { .. } => (503, "no_deployment"),
+        pool::Unavailable::RateLimited { .. } => (429, "upstream_rate_limited"),
+    };
+    ApiError {
+        status,
+        kind: "upstream_error",
+        code: Some(code),
+        param: None,
+        message: format!("the model's servers: {unavailable}"),
+        fault: Fault::Upstream,
+        retryable: true,
+        retry_after_seconds: unavailable.retry_in().map(seconds),
+    }
+}
+
+/// The queue before a pool does not take a call: for its tenant's own calls, or for everybody's.
+fn busy(refused: &admission::queue::Refused) -> ApiError {
+    let own = refused.is_own_fault();
+    ApiError {
+        status: if own { 429 } else { 503 },
+        kind: if own { "rate_limit_error" } else { "server_error" },
+        code: Some(if own { "queue_share_full" } else { "queue_full" }),
+        param: None,
+        message: format!("the model is busy: {refused}"),
+        fault: Fault::Policy,
+        retryable: true,
+        retry_after_seconds: Some(seconds(refused.retry_after)),
+    }
+}
+
+/// Whole seconds, rounded up: whoever comes back then does not come too early.
+fn seconds(wait: Duration) -> u64 {
+    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
 }
 
 fn retry_in(seconds: u64, error: ApiError) -> ApiError {

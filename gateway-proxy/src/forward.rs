@@ -1,7 +1,7 @@
 //! To the upstream and back: the model that was understood is asked, and its answer brought to the client.
 
 use crate::app::App;
-use crate::attempt::{Answered, Times, try_once};
+use crate::attempt::{Answered, Times};
 use crate::call::{Call, Ending, Facts};
 use crate::emit::Unrecorded;
 use crate::errors::{Failure, class_of_status};
@@ -11,10 +11,11 @@ use crate::relay::{Opening, Stream, Whole};
 use crate::respond::{self, Body, COST, MODEL};
 use crate::resume::{self, OnDisconnect};
 use crate::stack::fail;
+use crate::tries::{ask, fails, leave};
 use crate::upstream::for_client;
 use bytes::Bytes;
 use contracts::Fault;
-use contracts::policy::Resolved;
+use contracts::policy::{Model, Resolved};
 use http::{HeaderMap, HeaderValue, Response, header, response};
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -32,7 +33,7 @@ pub(crate) async fn forward(
     let started = Instant::now();
     let deadline = started + app.timeouts.total();
     let times = Times { first_byte_by: (started + app.timeouts.first_byte()).min(deadline), deadline };
-    match try_once(app, &mut call, &resolved.model, &headers, times).await {
+    match ask_in_turn(app, &mut call, &resolved.model, &headers, times).await {
         Err(failure) => Err(give_up(app, call, failure).await),
         Ok(Answered::Whole { head, bytes }) => match pass_whole(app, &mut call, &head, bytes).await {
             Ok(response) => Ok(response),
@@ -42,6 +43,30 @@ pub(crate) async fn forward(
             Ok(pass_stream(app, call, &head, opening, &headers, deadline).await)
         }
     }
+}
+
+/// Asks `model`, and those that its pool names to fall back to for as long as nobody answers.
+async fn ask_in_turn(
+    app: &App,
+    call: &mut Call,
+    model: &Arc<Model>,
+    headers: &HeaderMap,
+    times: Times,
+) -> Result<Answered, Failure> {
+    let facts = call.facts().ok_or(Failure::Closed)?;
+    let pool = app.pools.of(&facts.snapshot, model)?;
+    let snapshot = facts.snapshot.clone();
+    let names = pool.iter().flat_map(|pool| &pool.policy.fallbacks);
+    let fallbacks: Vec<Arc<Model>> = names.filter_map(|name| snapshot.models.get(name).cloned()).collect();
+    let mut answered = ask(app, call, model, headers, times, fallbacks.is_empty()).await;
+    for (at, next) in fallbacks.iter().enumerate() {
+        if !fails(&answered) {
+            break;
+        }
+        leave(app, call, &answered).await;
+        answered = ask(app, call, next, headers, times, at + 1 == fallbacks.len()).await;
+    }
+    answered
 }
 
 /// Records a call that failed on its way.

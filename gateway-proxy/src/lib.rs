@@ -1,8 +1,8 @@
 //! The OpenAI-compatible proxy: it admits a call, forwards it byte for byte, meters and prices the answer, and leaves a trace
 //! of it in the spool before the client has the last byte.
 //!
-//! A request's way is `stack` (every layer, in order), `intake` and `request` (the body), `forward`, `attempt` and `upstream` (the
-//! tries), `relay` and `sse` (the answer), `meter` (what it used) and `emit` (its price, its spans, the spool and the way
+//! A request's way is `stack` (every layer, in order), `intake` and `request` (the body), `forward`, `tries` and `pools` (which
+//! deployment), `attempt` and `upstream` (one try), `relay` and `sse` (the answer), `meter` (what it used) and `emit` (its price, its spans, the spool and the way
 //! to the collector). `call` holds what is known of a call and sees to it that every one is recorded, also when its client
 //! leaves. `outcomes` takes what clients say of answers afterwards, `resume` keeps the streams that they may come back to. `errors` is the table of everything that can go wrong.
 //!
@@ -24,6 +24,7 @@ mod meter;
 mod metrics;
 mod outcomes;
 mod policy;
+mod pools;
 mod relay;
 mod request;
 mod respond;
@@ -31,6 +32,7 @@ mod resume;
 mod server;
 mod sse;
 mod stack;
+mod tries;
 mod upstream;
 
 pub use config::{

@@ -7,6 +7,7 @@ use crate::identity::Ids;
 use crate::meter::Estimator;
 use crate::metrics::GatewayMetrics;
 use crate::policy::{Policy, Source};
+use crate::pools::Pools;
 use crate::relay::Watchman;
 use crate::resume::Streams;
 use crate::stack::Gateway;
@@ -83,13 +84,15 @@ impl Server {
         let tls = runtime::tls::client_config("gateway.ca_file", config.ca_file.as_deref())?;
         let shipper =
             Shipper::new(&options, tls.clone(), reader, metrics.clone(), health.component("shipper"))?;
-        let app = Arc::new(app(&config, tls, policy.clone(), writer.clone(), metrics, clock));
+        let app = Arc::new(app(&config, tls.clone(), policy.clone(), writer.clone(), metrics, clock));
 
         // The shipper outlives the server, so that it also takes what the last calls leave behind.
         let stop_shipping = CancellationToken::new();
         let shipping = tokio::spawn(shipper.run(stop_shipping.clone(), LAST_RECORDS));
         let sweeping = tokio::spawn(shutdown.token().run_until_cancelled_owned(sweep(app.clone())));
         let watching = tokio::spawn(shutdown.token().run_until_cancelled_owned(watch(app.clone())));
+        let asking =
+            tokio::spawn(shutdown.token().run_until_cancelled_owned(crate::pools::watch(app.clone(), tls)));
         let loading = load(source, policy, &registry, health.component("policy"), shutdown.token());
 
         let serve = ServeOptions {
@@ -116,6 +119,7 @@ impl Server {
         loading.abort();
         sweeping.abort();
         watching.abort();
+        asking.abort();
         record_last(&last, LAST_COUNTS).await;
         writer.sync().await?;
         stop_shipping.cancel();
@@ -136,6 +140,7 @@ fn app(
     let processors = std::thread::available_parallelism().map_or(2, usize::from);
     App {
         policy,
+        pools: Pools::new(fastrand::u64(..)),
         upstreams: Upstreams::new(&config.upstream, &config.timeouts, tls),
         recorder: Recorder::new(spool, &config.instance, config.spool.when_full == WhenFull::Refuse),
         estimator: Estimator::default(),

@@ -2,7 +2,7 @@
 
 use crate::app::App;
 use crate::auth::authenticate;
-use crate::call::{Call, Ending, Facts};
+use crate::call::{Call, Ending, Facts, Turn};
 use crate::endpoints::{self, Endpoint, models};
 use crate::errors::Failure;
 use crate::forward::forward;
@@ -22,6 +22,7 @@ use hyper::body::Incoming;
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::time::Instant;
 use tower::ServiceExt;
 
@@ -205,6 +206,10 @@ async fn admitted(
         attempts: Vec::with_capacity(1),
         answer: Answer::default(),
         status: None,
+        turn: Turn::default(),
+        slot: None,
+        queued: Duration::ZERO,
+        lease: None,
         prompt_sent: false,
         answer_started: false,
     };

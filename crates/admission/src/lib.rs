@@ -1,1 +1,3 @@
 //! Who may call, how often and in what order: rate plans, and a fair queue before each pool of models.
+
+pub mod queue;

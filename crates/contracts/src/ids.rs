@@ -85,6 +85,16 @@ id!(
     "model name"
 );
 id!(
+    /// An organisation: tenants that share budgets.
+    OrganisationId,
+    "organisation id"
+);
+id!(
+    /// A policy document or a prompt, such as `gold` or `support/greeting`.
+    PolicyName,
+    "policy name"
+);
+id!(
     /// One client request, as returned in `x-request-id`.
     RequestId,
     "request id"

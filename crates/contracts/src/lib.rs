@@ -16,7 +16,7 @@ pub mod usage;
 pub mod verdict;
 
 pub use api_error::{ApiError, Fault};
-pub use ids::{KeyId, ModelName, ProviderId, RequestId, TenantId};
+pub use ids::{KeyId, ModelName, OrganisationId, PolicyName, ProviderId, RequestId, TenantId};
 pub use money::{Decimal, Usd};
 pub use time::Timestamp;
 pub use usage::{TokenUsage, UsageSource};

@@ -8,17 +8,35 @@ pub mod cache;
 pub mod cascade;
 pub mod experiment;
 pub mod guardrail;
+mod document;
+mod documents;
 mod invalid;
+mod library;
 pub mod plan;
 pub mod pool;
 pub mod prompt;
+mod provider;
+mod provisional;
 pub mod queue;
+mod route;
+mod reach;
 
+pub use document::{Document, Kind, Reference, read, shape};
 pub use invalid::InvalidPolicy;
+pub use library::{Held, Library, Named, Prompt, Prompts, Unreadable};
+pub use provider::{Protocol, ProviderSettings};
+pub use route::{DEFAULT_LABEL, PromptRef, RouteSpec, Selector, label_is_valid, tag_is_valid};
+pub use reach::{ByReach, Reach, Reaching};
+
+/// The documents of each kind, by the name of the kind.
+pub mod spec {
+    pub use super::plan::Plan;
+    pub use super::pool::Pool;
+    pub use super::provisional::{Budget, Cache, Cascade, Experiment, Guardrail, Prompt};
+}
 
 use crate::price::PriceBook;
-use crate::{KeyId, ModelName, ProviderId, TenantId, Timestamp};
-use serde::{Deserialize, Serialize};
+use crate::{KeyId, ModelName, OrganisationId, ProviderId, TenantId, Timestamp};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +51,8 @@ pub struct Snapshot {
     pub version: u64,
     /// Keys by the hash of their secret. Revoked keys stay, so that the answer can say so.
     pub keys: HashMap<KeyHash, Arc<KeyPolicy>>,
+    /// Providers by their id.
+    pub providers: HashMap<ProviderId, Arc<Provider>>,
     /// Models by the name that clients ask for.
     pub models: HashMap<ModelName, Arc<Model>>,
     /// Routes that every tenant sees, by the name that clients put in `model`.
@@ -41,6 +61,22 @@ pub struct Snapshot {
     pub tenant_routes: HashMap<TenantId, HashMap<ModelName, Arc<Route>>>,
     /// Prices.
     pub prices: Arc<PriceBook>,
+    /// Plans. Those of a tenant and of a key are in [`TenantPolicy::plan`] and [`KeyPolicy::plan`].
+    pub plans: Library<spec::Plan>,
+    /// Budgets, by what they apply to.
+    pub budgets: ByReach<spec::Budget>,
+    /// What stands behind a model; a model without has one deployment, its provider.
+    pub pools: HashMap<ModelName, Held<spec::Pool>>,
+    /// Cascades. That of a route is in its [`RoutePolicy`], as are the following.
+    pub cascades: Library<spec::Cascade>,
+    /// Caches.
+    pub caches: Library<spec::Cache>,
+    /// Guardrails.
+    pub guardrails: Library<spec::Guardrail>,
+    /// Experiments.
+    pub experiments: Library<spec::Experiment>,
+    /// Prompts.
+    pub prompts: Prompts<spec::Prompt>,
 }
 
 /// One API key.
@@ -56,6 +92,8 @@ pub struct KeyPolicy {
     pub expires_at: Option<Timestamp>,
     /// When it was revoked.
     pub revoked_at: Option<Timestamp>,
+    /// How often and how much it may call, beside what its tenant may. One that cannot be read closes the key.
+    pub plan: Option<Held<spec::Plan>>,
 }
 
 const DAY: Duration = Duration::from_hours(24);
@@ -79,15 +117,40 @@ pub struct TenantPolicy {
     pub retention_days: u16,
     /// Whether prompts and answers are recorded, or only their metadata.
     pub capture_content: bool,
+    /// The organisation that it belongs to.
+    pub organisation: Option<OrganisationId>,
+    /// How often and how much all its keys together may call. One that cannot be read closes the tenant.
+    pub plan: Option<Held<spec::Plan>>,
 }
 
-/// A name that clients ask for, and the model it leads to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// A name that clients ask for, and where it leads.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
+    /// Whose route it is; absent when every tenant sees it.
+    pub tenant: Option<TenantId>,
     /// The name in the request's `model` field.
     pub name: ModelName,
-    /// The model that answers.
+    /// The model that answers when there is no cascade.
     pub model: ModelName,
+    /// What else it does. One that cannot be read closes the route.
+    pub policy: Result<RoutePolicy, Arc<Unreadable>>,
+}
+
+/// What a route does beside leading to a model, its names resolved.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RoutePolicy {
+    /// The models to ask in turn.
+    pub cascade: Option<Arc<Named<spec::Cascade>>>,
+    /// Which answers may be given again.
+    pub cache: Option<Arc<Named<spec::Cache>>>,
+    /// What may go in and come out, in this order.
+    pub guardrails: Vec<Arc<Named<spec::Guardrail>>>,
+    /// What is compared.
+    pub experiment: Option<Arc<Named<spec::Experiment>>>,
+    /// The prompt that requests without one get; [`Named::revision`] is its version.
+    pub prompt: Option<Arc<Named<spec::Prompt>>>,
+    /// Tags that each request through the route carries.
+    pub tags: Vec<String>,
 }
 
 /// A model at a provider.
@@ -116,6 +179,17 @@ pub struct Provider {
     pub secret: Option<Secret>,
     /// The provider's name in the price book and in `gen_ai.provider.name`.
     pub price_as: String,
+    /// How it is spoken to. Settings that cannot be read close it.
+    pub speaks: Result<Speaks, Arc<Unreadable>>,
+}
+
+/// A protocol and what it needs to know.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Speaks {
+    /// The protocol.
+    pub protocol: Protocol,
+    /// What it needs to know.
+    pub settings: ProviderSettings,
 }
 
 /// A text that does not show itself in logs.
@@ -180,7 +254,39 @@ impl Snapshot {
     }
 }
 
+impl TenantPolicy {
+    /// A tenant with the defaults.
+    pub const fn new(id: TenantId) -> Self {
+        Self { id, retention_days: 30, capture_content: true, organisation: None, plan: None }
+    }
+}
+
+impl Route {
+    /// A shared route that leads to a model and does nothing else.
+    pub fn new(name: ModelName, model: ModelName) -> Self {
+        Self { tenant: None, name, model, policy: Ok(RoutePolicy::default()) }
+    }
+
+    /// The tags that each request through it carries.
+    pub fn tags(&self) -> &[String] {
+        self.policy.as_ref().map_or(&[], |policy| &policy.tags)
+    }
+}
+
+impl Provider {
+    /// A provider without credential that speaks `OpenAI`'s protocol.
+    pub fn new(id: ProviderId, base_url: String) -> Self {
+        let price_as = id.to_string();
+        Self { id, base_url, secret: None, price_as, speaks: Ok(Speaks::default()) }
+    }
+}
+
 impl KeyPolicy {
+    /// A key that allows every model and never expires.
+    pub const fn new(id: KeyId, tenant: Arc<TenantPolicy>) -> Self {
+        Self { id, tenant, allowed_models: None, expires_at: None, revoked_at: None, plan: None }
+    }
+
     /// Whether the key may ask for `name`.
     pub fn allows(&self, name: &ModelName) -> bool {
         self.allowed_models.as_ref().is_none_or(|allowed| allowed.contains(name))

@@ -2,11 +2,12 @@
 //!
 //! One SQL text serves both backends through `sqlx::AnyPool`; what differs between them stands in this file.
 
-use crate::ControlError;
 use crate::repositories::{
-    AdminKeys, Annotations, ApiKeys, Judging, Models, Prices, Providers, Routes, Sessions, Settings, Tenants,
-    Users,
+    AdminKeys, Annotations, ApiKeys, Audit, Change, Documents, Judging, Models, Prices, Prompts, Providers,
+    Routes, Sessions, Settings, Tenants, Users,
 };
+use crate::snapshot::Kept;
+use crate::{Actor, ControlError};
 use contracts::policy::Snapshot;
 use sqlx::any::{Any, AnyConnectOptions, AnyPoolOptions};
 use sqlx::migrate::{Migration, MigrationType, Migrator};
@@ -15,6 +16,7 @@ use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 use url::Url;
 
@@ -28,12 +30,40 @@ const ON_EACH_SQLITE_CONNECTION: &str = "PRAGMA busy_timeout = 10000; PRAGMA for
 const ON_EACH_POSTGRES_CONNECTION: &str = "SET lock_timeout = '10s'; SET statement_timeout = '30s'; SET idle_in_transaction_session_timeout = '60s'";
 
 /// Numbered, never edited once released: a changed text is refused at start by its checksum.
-const MIGRATIONS: &[(i64, &str, &str)] = &[
-    (1, "control", include_str!("../migrations/0001_control.sql")),
-    (2, "judging", include_str!("../migrations/0002_judging.sql")),
-    (3, "judge_spending", include_str!("../migrations/0003_judge_spending.sql")),
-    (4, "judging_pauses", include_str!("../migrations/0004_judging_pauses.sql")),
+const MIGRATIONS: &[(i64, &str, Text)] = &[
+    (1, "control", Text::Shared(include_str!("../migrations/0001_control.sql"))),
+    (2, "judging", Text::Shared(include_str!("../migrations/0002_judging.sql"))),
+    (3, "judge_spending", Text::Shared(include_str!("../migrations/0003_judge_spending.sql"))),
+    (4, "judging_pauses", Text::Shared(include_str!("../migrations/0004_judging_pauses.sql"))),
+    (5, "policy", Text::Shared(include_str!("../migrations/0005_policy.sql"))),
+    (
+        6,
+        "audit_only_grows",
+        Text::PerBackend {
+            sqlite: include_str!("../migrations/0006_audit_only_grows.sqlite.sql"),
+            postgres: include_str!("../migrations/0006_audit_only_grows.postgres.sql"),
+        },
+    ),
 ];
+
+/// What a migration runs.
+#[derive(Debug, Clone, Copy)]
+enum Text {
+    /// The same on both backends.
+    Shared(&'static str),
+    /// What only one of them understands, such as a trigger.
+    PerBackend { sqlite: &'static str, postgres: &'static str },
+}
+
+/// Notes a change. Writers queue at the version's row, so nobody else takes the same number. The time is the database's own: one clock for
+/// all who write, and nobody has to bring one along.
+const NOTE_SQLITE: &str = "INSERT INTO audit (id, at, actor, action, kind, tenant_id, name, before, after)
+    SELECT COALESCE(MAX(id), 0) + 1, CAST(unixepoch('now', 'subsec') * 1000 AS BIGINT) * 1000000,
+           $1, $2, $3, $4, $5, $6, $7 FROM audit";
+const NOTE_POSTGRES: &str = "INSERT INTO audit (id, at, actor, action, kind, tenant_id, name, before, after)
+    SELECT COALESCE(MAX(id), 0) + 1, CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT) * 1000,
+           CAST($1 AS TEXT), CAST($2 AS TEXT), CAST($3 AS TEXT), CAST($4 AS TEXT), CAST($5 AS TEXT),
+           CAST($6 AS TEXT), CAST($7 AS TEXT) FROM audit";
 
 /// The control database. Cloning shares the connections.
 #[derive(Debug, Clone)]
@@ -46,6 +76,8 @@ pub struct Control {
 pub(crate) struct Db {
     pool: AnyPool,
     backend: Backend,
+    actor: Actor,
+    kept: Arc<Kept>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,6 +122,12 @@ impl Control {
         crate::snapshot::load(&self.db).await
     }
 
+    /// The same database, on behalf of `actor`: whoever the audit log is to name. Without that it names `system`.
+    #[must_use]
+    pub fn as_actor(&self, actor: Actor) -> Self {
+        Self { db: Db { actor, ..self.db.clone() } }
+    }
+
     /// Closes all connections, here and in every clone.
     pub async fn close(&self) {
         self.db.pool.close().await;
@@ -118,6 +156,21 @@ impl Control {
     /// Routes.
     pub fn routes(&self) -> Routes {
         Routes::new(self.db.clone())
+    }
+
+    /// Policy documents: plans, budgets, pools, cascades, caches, guardrails and experiments.
+    pub fn documents(&self) -> Documents {
+        Documents::new(self.db.clone())
+    }
+
+    /// Prompts.
+    pub fn prompts(&self) -> Prompts {
+        Prompts::new(self.db.clone())
+    }
+
+    /// Who changed what.
+    pub fn audit(&self) -> Audit {
+        Audit::new(self.db.clone())
     }
 
     /// Prices.
@@ -157,8 +210,22 @@ impl Control {
 }
 
 impl Db {
+    fn new(pool: AnyPool, backend: Backend) -> Self {
+        Self { pool, backend, actor: Actor::system(), kept: Arc::default() }
+    }
+
     pub(crate) fn pool(&self) -> &AnyPool {
         &self.pool
+    }
+
+    /// Who makes changes through this handle.
+    pub(crate) fn actor(&self) -> &Actor {
+        &self.actor
+    }
+
+    /// What the last snapshot held, for the next one to keep.
+    pub(crate) fn kept(&self) -> Arc<Kept> {
+        self.kept.clone()
     }
 
     /// Starts a change. The version is bumped first: its row is the lock that makes writers queue, so what a writer
@@ -181,6 +248,26 @@ impl Db {
         self.pool.begin_with(begin).await.map_err(failed("begin a change"))
     }
 
+    /// Commits what [`Db::write`] began, and notes in the audit log what it was. There is no other way to commit it.
+    pub(crate) async fn commit(&self, mut tx: Tx, change: Change) -> Result<(), ControlError> {
+        let note = match self.backend {
+            Backend::Sqlite => NOTE_SQLITE,
+            Backend::Postgres => NOTE_POSTGRES,
+        };
+        sqlx::query(note)
+            .bind(self.actor.as_str())
+            .bind(change.action)
+            .bind(change.kind)
+            .bind(change.tenant)
+            .bind(change.name)
+            .bind(change.before.map(|value| value.to_string()))
+            .bind(change.after.map(|value| value.to_string()))
+            .execute(&mut *tx)
+            .await
+            .map_err(failed("note a change"))?;
+        tx.commit().await.map_err(failed("commit a change"))
+    }
+
     /// Starts a read whose statements all see the same state.
     pub(crate) async fn read(&self) -> Result<Tx, ControlError> {
         let begin: SqlStr = match self.backend {
@@ -191,9 +278,14 @@ impl Db {
     }
 }
 
-/// Commits a change.
-pub(crate) async fn commit(tx: Tx) -> Result<(), ControlError> {
-    tx.commit().await.map_err(failed("commit a change"))
+/// The version as `tx` sees it: in a change, the one that it makes.
+pub(crate) async fn version(tx: &mut Tx) -> Result<u64, ControlError> {
+    let row = sqlx::query("SELECT version FROM control_version WHERE id = 1")
+        .fetch_one(&mut **tx)
+        .await
+        .map_err(failed("read the version"))?;
+    let version: i64 = row.try_get(0).map_err(failed("read the version"))?;
+    Ok(version.unsigned_abs())
 }
 
 /// Wraps a database error with what was being done.
@@ -265,9 +357,9 @@ async fn open_sqlite(path: &Path) -> Result<Db, ControlError> {
             })
         })
         .connect_lazy_with(options);
-    migrate(&pool).await?;
+    migrate(&pool, Backend::Sqlite).await?;
     drop(lock);
-    Ok(Db { pool, backend: Backend::Sqlite })
+    Ok(Db::new(pool, Backend::Sqlite))
 }
 
 /// Makes sure that the file exists and that only its owner can read it, and takes the lock under which it is migrated:
@@ -328,8 +420,8 @@ async fn open_postgres(url: &str) -> Result<Db, ControlError> {
             })
         })
         .connect_lazy_with(options);
-    migrate(&pool).await?;
-    Ok(Db { pool, backend: Backend::Postgres })
+    migrate(&pool, Backend::Postgres).await?;
+    Ok(Db::new(pool, Backend::Postgres))
 }
 
 /// A connection outside the pool, to see that there can be one: a pool would try again until its patience ends and then
@@ -345,10 +437,15 @@ fn any_options(url: &str) -> Result<AnyConnectOptions, ControlError> {
     AnyConnectOptions::from_str(url).map_err(|error| open_failed("understand its URL", error))
 }
 
-async fn migrate(pool: &AnyPool) -> Result<(), ControlError> {
+async fn migrate(pool: &AnyPool, backend: Backend) -> Result<(), ControlError> {
     let migrations = MIGRATIONS
         .iter()
-        .map(|&(version, name, sql)| {
+        .map(|&(version, name, text)| {
+            let sql = match (text, backend) {
+                (Text::Shared(sql), _)
+                | (Text::PerBackend { sqlite: sql, .. }, Backend::Sqlite)
+                | (Text::PerBackend { postgres: sql, .. }, Backend::Postgres) => sql,
+            };
             Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
         })
         .collect();

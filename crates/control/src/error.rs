@@ -27,6 +27,40 @@ pub enum ControlError {
         /// What would be accepted.
         expected: String,
     },
+    /// A policy is wrong; names it, the field, the value and what is expected.
+    #[error("{kind} {id:?}: {invalid}")]
+    Policy {
+        /// What it is, such as `plan`.
+        kind: &'static str,
+        /// Its name.
+        id: String,
+        /// The field and what is wrong with it.
+        invalid: contracts::policy::InvalidPolicy,
+    },
+    /// It refers to something that does not exist.
+    #[error("{kind} {id:?} refers to {to_kind} {to_id:?}, which does not exist")]
+    Dangling {
+        /// What was to be written.
+        kind: &'static str,
+        /// Its name.
+        id: String,
+        /// What it refers to, such as `model`.
+        to_kind: &'static str,
+        /// Its name.
+        to_id: String,
+    },
+    /// It was changed since the caller looked.
+    #[error("{kind} {id:?} is at revision {found}, not {expected} (0: it does not exist): read it again")]
+    Stale {
+        /// What was to be changed.
+        kind: &'static str,
+        /// Its name.
+        id: String,
+        /// The revision that the caller has seen; 0 for none.
+        expected: u64,
+        /// The revision that is there; 0 for none.
+        found: u64,
+    },
     /// A price is wrong; names the entry, the field and what is expected.
     #[error(transparent)]
     Price(#[from] contracts::price::InvalidPrice),
@@ -87,6 +121,10 @@ impl ControlError {
     /// Shortens what a caller sent, so that an error never repeats a megabyte of it.
     pub(crate) fn invalid(field: &'static str, value: &str, expected: impl Into<String>) -> Self {
         Self::Invalid { field, value: value.chars().take(160).collect(), expected: expected.into() }
+    }
+
+    pub(crate) fn policy(kind: &'static str, id: impl Display, invalid: contracts::policy::InvalidPolicy) -> Self {
+        Self::Policy { kind, id: id.to_string(), invalid }
     }
 
     pub(crate) fn not_found(kind: &'static str, id: impl Display) -> Self {

@@ -7,9 +7,11 @@
 //!
 //! Time is handed in (`now`), so that tests own it.
 
+mod actor;
 mod database;
 mod error;
 mod passwords;
+mod policies;
 pub mod prices;
 pub mod records;
 pub mod repositories;
@@ -18,8 +20,9 @@ mod snapshot;
 mod validate;
 mod watcher;
 
+pub use actor::Actor;
 pub use database::Control;
 pub use error::ControlError;
 pub use repositories::{Annotations, Judging};
-pub use snapshot::{Loaded, Problem};
+pub use snapshot::{Effect, Loaded, Problem};
 pub use watcher::{SnapshotHandle, SnapshotStatus, Snapshots};

@@ -4,6 +4,7 @@
 mod access;
 mod judging;
 mod patch;
+mod policy;
 mod pool;
 mod time_text;
 
@@ -16,8 +17,9 @@ pub use judging::{
     OpenChunk, Said, StreamProgress,
 };
 pub use patch::Patch;
+pub use policy::{AuditEntry, AuditFilter, AuditPage, Document, Prompt, PromptVersion};
 pub use pool::{
     Model, ModelChange, NewModel, NewProvider, NewRoute, NewTenant, Provider, ProviderChange, ProviderView,
-    Route, SecretState, Tenant, TenantChange,
+    Route, RouteChange, SecretState, Tenant, TenantChange,
 };
 pub use time_text::{parse as parse_time, render as render_time};

@@ -1,15 +1,23 @@
 //! From rows to the policy snapshot that the gateway and the collector hold.
 
+mod kept;
+mod policies;
+mod routes;
+
+pub(crate) use kept::Kept;
+
 use crate::ControlError;
-use crate::database::{Db, failed};
+use crate::database::{Db, version};
 use crate::records::{ApiKey, Model, Provider, Route, Tenant};
 use crate::repositories::{
-    all_keys, all_models, all_prices, all_providers, all_routes, all_tenants, price_book,
+    DocumentRow, Noted, PromptRow, all_documents, all_keys, all_models, all_prices, all_prompts,
+    all_providers, all_references, all_routes, all_tenants, price_book,
 };
 use crate::secrets::SecretRef;
-use contracts::policy::{self, KeyHash, KeyPolicy, Snapshot, TenantPolicy};
-use contracts::{ModelName, ProviderId, TenantId};
-use sqlx::Row;
+use contracts::policy::{
+    self, KeyHash, KeyPolicy, Kind, Library, Snapshot, Speaks, TenantPolicy, Unreadable, shape, spec,
+};
+use contracts::{ModelName, PolicyName, ProviderId, TenantId, Timestamp};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -18,19 +26,44 @@ use std::sync::Arc;
 pub struct Loaded {
     /// The snapshot.
     pub snapshot: Snapshot,
-    /// Providers that work without the credential they should have.
+    /// What in it is not as it should be.
     pub problems: Vec<Problem>,
     /// Whether a credential comes from outside the database, so that it can change without a new version.
     pub has_outside_secrets: bool,
 }
 
-/// A provider whose credential cannot be resolved. Calls to it go out without one.
+/// Something that is not as it should be, and does not keep the rest from working.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// Which provider.
-    pub provider: ProviderId,
-    /// Why, without any secret.
+    /// What it is: `provider`, `plan`, `route` …
+    pub kind: String,
+    /// Whose it is; absent when shared by all tenants.
+    pub tenant: Option<TenantId>,
+    /// Its name.
+    pub name: String,
+    /// What is wrong, without any secret.
     pub reason: String,
+    /// What that means for calls.
+    pub effect: Effect,
+}
+
+/// What a problem means for calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// A provider's credential cannot be resolved: calls to it go out without one.
+    NoCredential,
+    /// A policy cannot be read (a newer version wrote it, or it is damaged): what it governs is refused.
+    Closed,
+}
+
+impl Effect {
+    /// As a sentence's end.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NoCredential => "calls to it go out without a credential",
+            Self::Closed => "calls that it governs are refused",
+        }
+    }
 }
 
 /// Rows as read in one transaction.
@@ -41,13 +74,17 @@ struct Rows {
     providers: Vec<Provider>,
     models: Vec<Model>,
     routes: Vec<Route>,
+    documents: Vec<DocumentRow>,
+    prompts: Vec<PromptRow>,
+    references: Vec<Noted>,
     prices: Vec<contracts::price::ModelPrice>,
 }
 
 /// Reads and builds a snapshot. Files that hold credentials are read off the async threads.
 pub(crate) async fn load(db: &Db) -> Result<Loaded, ControlError> {
     let rows = read(db).await?;
-    tokio::task::spawn_blocking(move || build(rows)).await.map_err(|error| ControlError::Database {
+    let kept = db.kept();
+    tokio::task::spawn_blocking(move || build(rows, &kept)).await.map_err(|error| ControlError::Database {
         action: "build a snapshot",
         source: sqlx::Error::Io(std::io::Error::other(error)),
     })?
@@ -55,35 +92,43 @@ pub(crate) async fn load(db: &Db) -> Result<Loaded, ControlError> {
 
 async fn read(db: &Db) -> Result<Rows, ControlError> {
     let mut tx = db.read().await?;
-    let version = sqlx::query("SELECT version FROM control_version WHERE id = 1")
-        .fetch_one(&mut *tx)
-        .await
-        .map_err(failed("read the version"))?;
-    let version: i64 = version.try_get(0).map_err(failed("read the version"))?;
     Ok(Rows {
-        version: version.unsigned_abs(),
+        version: version(&mut tx).await?,
         tenants: all_tenants(&mut tx).await?,
         keys: all_keys(&mut tx).await?,
         providers: all_providers(&mut tx).await?,
         models: all_models(&mut tx).await?,
         routes: all_routes(&mut tx).await?,
+        documents: all_documents(&mut tx).await?,
+        prompts: all_prompts(&mut tx).await?,
+        references: all_references(&mut tx).await?,
         prices: all_prices(&mut tx).await?,
     })
 }
 
-fn build(rows: Rows) -> Result<Loaded, ControlError> {
+fn build(rows: Rows, kept: &Kept) -> Result<Loaded, ControlError> {
     let has_outside_secrets =
         rows.providers.iter().any(|p| matches!(p.secret, Some(SecretRef::Env(_) | SecretRef::File(_))));
     let mut problems = Vec::new();
     let providers = build_providers(rows.providers, &mut problems);
-    let (shared_routes, tenant_routes) = build_routes(rows.routes);
+    let policies = policies::build(&rows.documents, &rows.prompts, &rows.references, kept, &mut problems);
+    let (shared_routes, tenant_routes) = routes::build(rows.routes, &policies, &mut problems);
     let snapshot = Snapshot {
         version: rows.version,
-        keys: build_keys(rows.tenants, rows.keys)?,
+        keys: build_keys(rows.tenants, rows.keys, &policies.plans)?,
         models: build_models(rows.models, &providers)?,
+        providers,
         shared_routes,
         tenant_routes,
         prices: Arc::new(price_book(rows.prices)?),
+        plans: policies.plans,
+        budgets: policies.budgets,
+        pools: policies.pools,
+        cascades: policies.cascades,
+        caches: policies.caches,
+        guardrails: policies.guardrails,
+        experiments: policies.experiments,
+        prompts: policies.prompts,
     };
     Ok(Loaded { snapshot, problems, has_outside_secrets })
 }
@@ -98,11 +143,20 @@ fn build_providers(
             None => None,
             Some(Ok(secret)) => Some(secret),
             Some(Err(reason)) => {
-                problems.push(Problem { provider: provider.id.clone(), reason: reason.to_string() });
+                problems.push(Problem {
+                    kind: String::from("provider"),
+                    tenant: None,
+                    name: provider.id.to_string(),
+                    reason: reason.to_string(),
+                    effect: Effect::NoCredential,
+                });
                 None
             }
         };
+        let speaks = speaks(&provider).map_err(Arc::new);
+        problems.extend(speaks.as_ref().err().map(|unreadable| Problem::closed(unreadable)));
         let entry = policy::Provider {
+            speaks,
             id: provider.id.clone(),
             base_url: provider.base_url,
             secret,
@@ -111,6 +165,20 @@ fn build_providers(
         built.insert(provider.id, Arc::new(entry));
     }
     built
+}
+
+/// How a provider is spoken to.
+fn speaks(provider: &Provider) -> Result<Speaks, Unreadable> {
+    let unreadable = |reason: String| Unreadable {
+        kind: "provider",
+        tenant: None,
+        name: provider.id.to_string(),
+        reason,
+    };
+    let protocol = provider.protocol.parse().map_err(unreadable)?;
+    let settings = provider.settings.as_ref().map(shape).transpose();
+    let settings = settings.map_err(|invalid| unreadable(invalid.within("settings").to_string()))?;
+    Ok(Speaks { protocol, settings: settings.unwrap_or_default() })
 }
 
 fn build_models(
@@ -133,33 +201,23 @@ fn build_models(
     built.collect()
 }
 
-type RoutesByName = HashMap<ModelName, Arc<policy::Route>>;
-
-fn build_routes(routes: Vec<Route>) -> (RoutesByName, HashMap<TenantId, RoutesByName>) {
-    let mut shared = RoutesByName::new();
-    let mut own: HashMap<TenantId, RoutesByName> = HashMap::new();
-    for route in routes {
-        let entry = Arc::new(policy::Route { name: route.name.clone(), model: route.model });
-        let place = match route.tenant {
-            Some(tenant) => own.entry(tenant).or_default(),
-            None => &mut shared,
-        };
-        place.insert(route.name, entry);
-    }
-    (shared, own)
-}
-
 fn build_keys(
     tenants: Vec<Tenant>,
     keys: Vec<(KeyHash, ApiKey)>,
+    plans: &Library<spec::Plan>,
 ) -> Result<HashMap<KeyHash, Arc<KeyPolicy>>, ControlError> {
-    let tenants: HashMap<TenantId, (Arc<TenantPolicy>, Option<contracts::Timestamp>)> = tenants
+    let plan = |tenant: &TenantId, name: Option<PolicyName>| {
+        name.map(|name| plans.need(Kind::Plan, Some(tenant), &name))
+    };
+    let tenants: HashMap<TenantId, (Arc<TenantPolicy>, Option<Timestamp>)> = tenants
         .into_iter()
         .map(|tenant| {
             let policy = TenantPolicy {
                 id: tenant.id.clone(),
                 retention_days: tenant.retention_days,
                 capture_content: tenant.capture_content,
+                organisation: tenant.organisation,
+                plan: plan(&tenant.id, tenant.plan),
             };
             (tenant.id, (Arc::new(policy), tenant.disabled_at))
         })
@@ -169,6 +227,7 @@ fn build_keys(
             .get(&key.tenant)
             .ok_or_else(|| ControlError::corrupt("key", &key.id, "its tenant is missing"))?;
         let policy = KeyPolicy {
+            plan: plan(&key.tenant, key.plan),
             id: key.id,
             tenant: tenant.clone(),
             allowed_models: key.allowed_models,

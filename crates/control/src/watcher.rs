@@ -3,7 +3,7 @@
 //! A failed poll changes nothing but the counters: the last snapshot stays in force, for hours if need be, and the age of
 //! the last successful look tells how stale it may be.
 
-use crate::snapshot::{Loaded, Problem};
+use crate::snapshot::{Effect, Loaded, Problem};
 use crate::{Control, ControlError};
 use arc_swap::ArcSwap;
 use contracts::policy::Snapshot;
@@ -66,7 +66,7 @@ pub struct SnapshotStatus {
     pub rebuilds: u64,
     /// Why the last poll failed; absent when it did not.
     pub last_error: Option<String>,
-    /// Providers without the credential that they should have.
+    /// What in the snapshot is not as it should be.
     pub problems: Vec<Problem>,
 }
 
@@ -206,9 +206,12 @@ impl Watcher {
         let Some(loaded) = loaded else { return };
         for problem in loaded.problems.iter().filter(|problem| !state.problems.contains(problem)) {
             tracing::warn!(
-                provider.id = %problem.provider,
-                reason = %problem.reason,
-                "a provider's secret cannot be resolved: calls to it go out without a credential"
+                policy.kind = problem.kind,
+                policy.tenant = problem.tenant.as_ref().map(contracts::TenantId::as_str),
+                policy.name = problem.name,
+                reason = problem.reason,
+                effect = problem.effect.as_str(),
+                "part of the policy cannot be applied"
             );
         }
         state.problems = loaded.problems;
@@ -263,6 +266,10 @@ struct SnapshotMetrics(SnapshotHandle);
 impl prometheus_client::collector::Collector for SnapshotMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), std::fmt::Error> {
         let status = self.0.status();
+        let count = |effect| {
+            let problems = status.problems.iter().filter(|problem| problem.effect == effect).count();
+            f64_of(problems.try_into().unwrap_or(u64::MAX))
+        };
         let gauges = [
             (
                 "control_snapshot_age_seconds",
@@ -277,7 +284,12 @@ impl prometheus_client::collector::Collector for SnapshotMetrics {
             (
                 "control_snapshot_unresolved_secrets",
                 "Providers without the credential that they should have",
-                f64_of(status.problems.len().try_into().unwrap_or(u64::MAX)),
+                count(Effect::NoCredential),
+            ),
+            (
+                "control_snapshot_unreadable_policies",
+                "Policies that cannot be read: calls that they govern are refused",
+                count(Effect::Closed),
             ),
         ];
         for (name, help, value) in gauges {

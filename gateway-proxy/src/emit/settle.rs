@@ -33,7 +33,7 @@ pub(crate) fn settle_now(app: &App, facts: Box<Facts>, ending: Ending, used: Use
 
 fn prepare(app: &App, mut facts: Box<Facts>, ending: Ending, used: Used) -> (Settled, Request) {
     facts.end_attempt(ending.error);
-    if let Some(last) = facts.attempts.last_mut() {
+    if let Some(last) = facts.attempt() {
         last.used = used;
     }
     let spent = price_attempts(&mut facts);

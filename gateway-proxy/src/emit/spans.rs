@@ -166,6 +166,9 @@ fn call(put: &mut impl Attributes, facts: &Facts, names: &Names<'_>, ending: End
     if let Some(error) = ending.error {
         put.text(otel::ERROR_TYPE, error);
     }
+    if !facts.queued.is_zero() {
+        put.double(ct::QUEUE_DURATION, facts.queued.as_secs_f64());
+    }
     if let Some(attempt) = facts.attempts.last().filter(|attempt| !attempt.decision.is_empty()) {
         put.text(ct::CASCADE_DECISION, &attempt.decision);
     }

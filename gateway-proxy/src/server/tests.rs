@@ -1,7 +1,7 @@
 //! The end of a gateway: nothing that was cut goes unrecorded.
 
 use super::*;
-use crate::call::{Attempt, Call, Facts};
+use crate::call::{Attempt, Call, Facts, Turn};
 use crate::endpoints::CHAT_COMPLETIONS;
 use crate::meter::Answer;
 use crate::request::parse;
@@ -16,12 +16,7 @@ const BODY: &[u8] =
 
 /// A call whose upstream is in the midst of its answer, of which 400 bytes came.
 fn call(app: &Arc<App>) -> Call {
-    let provider = Arc::new(Provider {
-        id: "sim".parse().unwrap(),
-        base_url: "http://127.0.0.1:1".into(),
-        secret: None,
-        price_as: "sim".into(),
-    });
+    let provider = Arc::new(Provider::new("sim".parse().unwrap(), "http://127.0.0.1:1".into()));
     let model = Arc::new(Model {
         name: "m".parse().unwrap(),
         upstream_model: "m".into(),
@@ -29,14 +24,8 @@ fn call(app: &Arc<App>) -> Call {
         tier: "mid".into(),
         created_at: app.clock.now(),
     });
-    let tenant = TenantPolicy { id: "acme".parse().unwrap(), retention_days: 30, capture_content: false };
-    let key = KeyPolicy {
-        id: "key-1".parse().unwrap(),
-        tenant: Arc::new(tenant),
-        allowed_models: None,
-        expires_at: None,
-        revoked_at: None,
-    };
+    let tenant = TenantPolicy { capture_content: false, ..TenantPolicy::new("acme".parse().unwrap()) };
+    let key = KeyPolicy::new("key-1".parse().unwrap(), Arc::new(tenant));
     let mut answer = Answer::default();
     answer.output.choice(0).content = "b".repeat(400);
     let facts = Facts {
@@ -52,6 +41,10 @@ fn call(app: &Arc<App>) -> Call {
         attempts: vec![Attempt::new(&app.ids, app.clock.now(), model, "127.0.0.1", 1)],
         answer,
         status: Some(200),
+        turn: Turn::default(),
+        slot: None,
+        queued: Duration::ZERO,
+        lease: None,
         prompt_sent: true,
         answer_started: true,
     };

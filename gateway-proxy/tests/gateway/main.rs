@@ -12,6 +12,7 @@ mod forwarding;
 mod models;
 #[cfg(test)]
 mod outcomes;
+mod pools;
 #[cfg(test)]
 mod records;
 mod resume;

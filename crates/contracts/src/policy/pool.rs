@@ -6,6 +6,7 @@
 mod validate;
 
 use super::InvalidPolicy;
+use super::queue::Queue;
 use crate::{ModelName, ProviderId};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -139,7 +140,7 @@ pub enum GpuKind {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Pool {
-    /// Who serves it.
+    /// Who serves it; the model's own provider when nobody is named.
     pub deployments: Vec<Deployment>,
     /// When a deployment that fails is left out, and when it comes back.
     pub breaker: Breaker,
@@ -157,6 +158,8 @@ pub struct Pool {
     /// Whether a call that waits long is sent a second time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hedge: Option<Hedge>,
+    /// What waits before it.
+    pub queue: Queue,
     /// Models that answer instead when no deployment does, in this order.
     pub fallbacks: Vec<ModelName>,
 }
@@ -304,6 +307,7 @@ impl Default for Pool {
             weighing: Weighing::default(),
             retries: Retries::default(),
             hedge: None,
+            queue: Queue::default(),
             fallbacks: Vec::new(),
         }
     }

@@ -1,7 +1,7 @@
 //! Who may come in: API keys of tenants, admin keys, users of the console and their sessions.
 
 use super::{Patch, time_text};
-use contracts::{KeyId, ModelName, TenantId, Timestamp};
+use contracts::{KeyId, ModelName, PolicyName, TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -31,6 +31,9 @@ pub struct ApiKey {
     #[serde(with = "time_text::option")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub revoked_at: Option<Timestamp>,
+    /// Its plan, beside that of its tenant; absent when there is no limit.
+    #[schema(value_type = Option<String>)]
+    pub plan: Option<PolicyName>,
     /// When it was created.
     #[serde(with = "time_text")]
     #[schema(value_type = String, format = DateTime)]
@@ -62,12 +65,16 @@ pub struct NewApiKey {
     #[serde(default, with = "time_text::option")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub expires_at: Option<Timestamp>,
+    /// Its plan, which must exist, of the tenant or shared; no limit when absent.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub plan: Option<PolicyName>,
 }
 
 impl NewApiKey {
     /// A key that allows every model and never expires.
     pub fn new(tenant: TenantId, name: impl Into<String>) -> Self {
-        Self { tenant, name: name.into(), allowed_models: None, expires_at: None }
+        Self { tenant, name: name.into(), allowed_models: None, expires_at: None, plan: None }
     }
 }
 
@@ -100,6 +107,9 @@ pub struct ApiKeyChange {
     #[serde(deserialize_with = "time_text::option::patch")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub expires_at: Patch<Timestamp>,
+    /// Its plan; must exist.
+    #[schema(value_type = Option<String>)]
+    pub plan: Patch<PolicyName>,
 }
 
 /// An admin key, without its secret.

@@ -2,8 +2,10 @@
 
 use super::{Patch, time_text};
 use crate::secrets::SecretRef;
-use contracts::{ModelName, ProviderId, TenantId, Timestamp};
+use contracts::policy::{Protocol, ProviderSettings, RouteSpec};
+use contracts::{ModelName, OrganisationId, PolicyName, ProviderId, TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use utoipa::ToSchema;
 
 /// A tenant: the unit of isolation and of billing.
@@ -22,6 +24,12 @@ pub struct Tenant {
     #[serde(with = "time_text::option")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub disabled_at: Option<Timestamp>,
+    /// The organisation that it belongs to; absent when none.
+    #[schema(value_type = Option<String>)]
+    pub organisation: Option<OrganisationId>,
+    /// The plan of all its keys together; absent when there is no limit.
+    #[schema(value_type = Option<String>)]
+    pub plan: Option<PolicyName>,
     /// When it was created.
     #[serde(with = "time_text")]
     #[schema(value_type = String, format = DateTime)]
@@ -44,12 +52,27 @@ pub struct NewTenant {
     /// Whether prompts and answers are recorded; true when absent.
     #[serde(default = "yes")]
     pub capture_content: bool,
+    /// The organisation that it belongs to; none when absent.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub organisation: Option<OrganisationId>,
+    /// The plan of all its keys together, which must exist and be shared; no limit when absent.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub plan: Option<PolicyName>,
 }
 
 impl NewTenant {
     /// A tenant with the defaults.
     pub fn new(id: TenantId) -> Self {
-        Self { id, name: None, retention_days: default_retention(), capture_content: true }
+        Self {
+            id,
+            name: None,
+            retention_days: default_retention(),
+            capture_content: true,
+            organisation: None,
+            plan: None,
+        }
     }
 }
 
@@ -61,7 +84,7 @@ const fn yes() -> bool {
     true
 }
 
-/// What to change about a tenant; absent fields stay.
+/// What to change about a tenant; absent fields stay, `null` clears.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct TenantChange {
@@ -73,6 +96,12 @@ pub struct TenantChange {
     pub capture_content: Option<bool>,
     /// True stops all its keys, false lets them work again.
     pub disabled: Option<bool>,
+    /// The organisation that it belongs to.
+    #[schema(value_type = Option<String>)]
+    pub organisation: Patch<OrganisationId>,
+    /// The plan of all its keys together; must exist.
+    #[schema(value_type = Option<String>)]
+    pub plan: Patch<PolicyName>,
 }
 
 /// Whether a provider's credential can be had in this process.
@@ -100,6 +129,12 @@ pub struct Provider {
     pub secret: Option<SecretRef>,
     /// The provider's name in the price book; its id when absent.
     pub price_as: Option<String>,
+    /// The protocol that it speaks: `openai`, `azure`, `anthropic`, `gemini` or `bedrock`.
+    #[schema(example = "openai")]
+    pub protocol: String,
+    /// What the protocol needs to know beside URL and credential; absent when nothing.
+    #[schema(value_type = Option<Object>)]
+    pub settings: Option<Value>,
     /// When it was created.
     #[serde(with = "time_text")]
     #[schema(value_type = String, format = DateTime)]
@@ -149,6 +184,29 @@ pub struct NewProvider {
     /// The provider's name in the price book; its id when absent.
     #[serde(default)]
     pub price_as: Option<String>,
+    /// The protocol that it speaks; `openai` when absent.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, example = "openai")]
+    pub protocol: Protocol,
+    /// What the protocol needs to know: `api_version` (azure, anthropic), `region` and `access_key_id` (bedrock), `organization` and
+    /// `project` (openai), `betas` (anthropic).
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    pub settings: ProviderSettings,
+}
+
+impl NewProvider {
+    /// A provider without credential that speaks `OpenAI`'s protocol.
+    pub fn new(id: ProviderId, base_url: impl Into<String>) -> Self {
+        Self {
+            id,
+            base_url: base_url.into(),
+            secret: None,
+            price_as: None,
+            protocol: Protocol::default(),
+            settings: ProviderSettings::default(),
+        }
+    }
 }
 
 /// What to change about a provider; absent fields stay, `null` clears.
@@ -163,6 +221,12 @@ pub struct ProviderChange {
     /// The provider's name in the price book.
     #[schema(value_type = Option<String>)]
     pub price_as: Patch<String>,
+    /// The protocol that it speaks.
+    #[schema(value_type = Option<String>)]
+    pub protocol: Option<Protocol>,
+    /// What the protocol needs to know, in place of all that was there.
+    #[schema(value_type = Option<Object>)]
+    pub settings: Patch<ProviderSettings>,
 }
 
 /// A model at a provider.
@@ -224,9 +288,12 @@ pub struct Route {
     /// The name in the request's `model` field.
     #[schema(value_type = String, example = "support-bot")]
     pub name: ModelName,
-    /// The model that answers.
+    /// The model that answers when there is no cascade.
     #[schema(value_type = String, example = "gpt-4o-mini")]
     pub model: ModelName,
+    /// What else it does: `cascade`, `cache`, `guardrails`, `experiment`, `prompt`, `tags`; absent when nothing.
+    #[schema(value_type = Option<Object>)]
+    pub spec: Option<Value>,
     /// When it was created.
     #[serde(with = "time_text")]
     #[schema(value_type = String, format = DateTime)]
@@ -247,4 +314,33 @@ pub struct NewRoute {
     /// The model that answers; must exist.
     #[schema(value_type = String, example = "gpt-4o-mini")]
     pub model: ModelName,
+    /// What else it does. All that it names must exist.
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    pub spec: Option<RouteSpec>,
+}
+
+impl NewRoute {
+    /// A shared route that leads to a model and does nothing else.
+    pub const fn new(name: ModelName, model: ModelName) -> Self {
+        Self { tenant: None, name, model, spec: None }
+    }
+}
+
+/// What to change about a route; absent fields stay, `null` clears.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RouteChange {
+    /// The model that answers from now on; must exist.
+    #[schema(value_type = Option<String>)]
+    pub model: Option<ModelName>,
+    /// What else it does, in place of all that it did.
+    #[schema(value_type = Option<Object>)]
+    pub spec: Patch<RouteSpec>,
+}
+
+impl From<ModelName> for RouteChange {
+    fn from(model: ModelName) -> Self {
+        Self { model: Some(model), ..Self::default() }
+    }
 }

@@ -1,8 +1,9 @@
 //! Keys of the admin API.
 
+use super::audit::Change;
 use super::repository;
 use super::row::{self, insert_failed};
-use crate::database::{commit, failed};
+use crate::database::failed;
 use crate::records::{AdminKey, CreatedAdminKey};
 use crate::{ControlError, secrets, validate};
 use contracts::Timestamp;
@@ -32,7 +33,7 @@ impl AdminKeys {
         .execute(&mut *tx)
         .await
         .map_err(insert_failed("admin key", &key.id))?;
-        commit(tx).await?;
+        self.db.commit(tx, Change::created("admin key", &key.id, &key)?).await?;
         Ok(CreatedAdminKey { key, secret: fresh.secret })
     }
 
@@ -58,15 +59,18 @@ impl AdminKeys {
     /// Deletes an admin key.
     pub async fn delete(&self, id: &str) -> Result<(), ControlError> {
         let mut tx = self.db.write().await?;
-        let deleted = sqlx::query("DELETE FROM admin_keys WHERE id = $1")
+        let row = sqlx::query("SELECT * FROM admin_keys WHERE id = $1")
+            .bind(id)
+            .fetch_optional(&mut *tx)
+            .await
+            .map_err(failed("read an admin key"))?;
+        let before = from_row(&row.ok_or_else(|| ControlError::not_found("admin key", id))?)?;
+        sqlx::query("DELETE FROM admin_keys WHERE id = $1")
             .bind(id)
             .execute(&mut *tx)
             .await
             .map_err(failed("delete an admin key"))?;
-        if deleted.rows_affected() == 0 {
-            return Err(ControlError::not_found("admin key", id));
-        }
-        commit(tx).await
+        self.db.commit(tx, Change::deleted("admin key", id, &before)?).await
     }
 }
 

@@ -1,12 +1,14 @@
 //! API keys of tenants.
 
+use super::audit::Change;
+use super::references::{self, Thing};
 use super::row::{self, insert_failed};
 use super::{repository, tenants};
-use crate::database::{Tx, commit, failed};
+use crate::database::{Tx, failed};
 use crate::records::{ApiKey, ApiKeyChange, CreatedKey, NewApiKey};
 use crate::{ControlError, secrets, validate};
-use contracts::policy::KeyHash;
-use contracts::{KeyId, ModelName, TenantId, Timestamp};
+use contracts::policy::{KeyHash, Kind, Reference};
+use contracts::{KeyId, ModelName, PolicyName, TenantId, Timestamp};
 use sqlx::any::AnyRow;
 
 /// More names than this in an allow-list are a mistake.
@@ -33,13 +35,14 @@ impl ApiKeys {
             allowed_models: new.allowed_models,
             expires_at: new.expires_at,
             revoked_at: None,
+            plan: new.plan,
             created_at: now,
         };
         let mut tx = self.db.write().await?;
         tenants::find(&mut tx, &key.tenant).await?;
         sqlx::query(
-            "INSERT INTO api_keys (id, tenant_id, name, hash, prefix, allowed_models, expires_at, revoked_at, created_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, NULL, $8)",
+            "INSERT INTO api_keys (id, tenant_id, name, hash, prefix, allowed_models, expires_at, revoked_at, created_at, plan)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, NULL, $8, $9)",
         )
         .bind(key.id.as_str())
         .bind(key.tenant.as_str())
@@ -49,10 +52,13 @@ impl ApiKeys {
         .bind(allowed_json(&key)?)
         .bind(row::nanos(key.expires_at))
         .bind(now.unix_nanos())
+        .bind(key.plan.as_ref().map(PolicyName::as_str))
         .execute(&mut *tx)
         .await
         .map_err(insert_failed("key", key.id.as_str()))?;
-        commit(tx).await?;
+        note_plan(&mut tx, &key).await?;
+        let change = Change::created("key", &key.id, &key)?.of(Some(&key.tenant));
+        self.db.commit(tx, change).await?;
         Ok(CreatedKey { key, secret: fresh.secret })
     }
 
@@ -96,7 +102,8 @@ impl ApiKeys {
         now: Timestamp,
     ) -> Result<ApiKey, ControlError> {
         let mut tx = self.db.write().await?;
-        let mut key = find(&mut tx, id).await?;
+        let before = find(&mut tx, id).await?;
+        let mut key = before.clone();
         if let Some(name) = change.name {
             validate::display_name("name", &name)?;
             key.name = name;
@@ -105,22 +112,26 @@ impl ApiKeys {
         change.allowed_models.apply(&mut key.allowed_models);
         check_expiry(change.expires_at.value().copied(), now)?;
         change.expires_at.apply(&mut key.expires_at);
-        sqlx::query("UPDATE api_keys SET name = $1, allowed_models = $2, expires_at = $3 WHERE id = $4")
+        change.plan.apply(&mut key.plan);
+        note_plan(&mut tx, &key).await?;
+        sqlx::query("UPDATE api_keys SET name = $1, allowed_models = $2, expires_at = $3, plan = $5 WHERE id = $4")
             .bind(key.name.as_str())
             .bind(allowed_json(&key)?)
             .bind(row::nanos(key.expires_at))
             .bind(id.as_str())
+            .bind(key.plan.as_ref().map(PolicyName::as_str))
             .execute(&mut *tx)
             .await
             .map_err(failed("update a key"))?;
-        commit(tx).await?;
+        self.db.commit(tx, Change::updated("key", id, &before, &key)?.of(Some(&key.tenant))).await?;
         Ok(key)
     }
 
     /// Revokes a key for good. Doing it again changes nothing.
     pub async fn revoke(&self, id: &KeyId, now: Timestamp) -> Result<ApiKey, ControlError> {
         let mut tx = self.db.write().await?;
-        let mut key = find(&mut tx, id).await?;
+        let before = find(&mut tx, id).await?;
+        let mut key = before.clone();
         if key.revoked_at.is_some() {
             return Ok(key);
         }
@@ -131,21 +142,32 @@ impl ApiKeys {
             .execute(&mut *tx)
             .await
             .map_err(failed("revoke a key"))?;
-        commit(tx).await?;
+        let change = Change::updated("key", id, &before, &key)?.of(Some(&key.tenant));
+        self.db.commit(tx, change.under("revoke")).await?;
         Ok(key)
     }
 
-    /// Deletes a key. Whoever still uses it is then told "unknown" instead of "revoked".
+    /// Deletes a key that no policy names. Whoever still uses it is then told "unknown" instead of "revoked".
     pub async fn delete(&self, id: &KeyId) -> Result<(), ControlError> {
         let mut tx = self.db.write().await?;
-        find(&mut tx, id).await?;
+        let before = find(&mut tx, id).await?;
+        let thing = Thing { kind: "key", tenant: None, name: id.as_str() };
+        references::refuse_if_referred(&mut tx, thing, None).await?;
+        references::forget(&mut tx, Thing { tenant: Some(&before.tenant), ..thing }).await?;
         sqlx::query("DELETE FROM api_keys WHERE id = $1")
             .bind(id.as_str())
             .execute(&mut *tx)
             .await
             .map_err(failed("delete a key"))?;
-        commit(tx).await
+        self.db.commit(tx, Change::deleted("key", id, &before)?.of(Some(&before.tenant))).await
     }
+}
+
+/// Notes that a key needs its plan, which must exist.
+async fn note_plan(tx: &mut Tx, key: &ApiKey) -> Result<(), ControlError> {
+    let plan = key.plan.clone().map(|name| Reference::Document(Kind::Plan, name));
+    let from = Thing { kind: "key", tenant: Some(&key.tenant), name: key.id.as_str() };
+    references::replace(tx, from, plan.as_slice()).await
 }
 
 /// Every key with the hash of its secret, as `tx` sees them.
@@ -215,6 +237,7 @@ fn from_row(row: &AnyRow) -> Result<ApiKey, ControlError> {
             .map_err(|error| ControlError::corrupt("key", &id, format!("allowed_models: {error}")))?,
         expires_at: row::optional_time(row, "expires_at")?,
         revoked_at: row::optional_time(row, "revoked_at")?,
+        plan: row::optional_parsed(row, "key", "plan")?,
         created_at: row::time(row, "created_at")?,
         id,
     })

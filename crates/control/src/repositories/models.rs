@@ -1,8 +1,10 @@
 //! Models at providers.
 
+use super::audit::Change;
+use super::references::{self, Thing};
 use super::row::{self, count, insert_failed, refuse_if_used};
 use super::{providers, repository};
-use crate::database::{Tx, commit, failed};
+use crate::database::{Tx, failed};
 use crate::records::{Model, ModelChange, NewModel};
 use crate::{ControlError, validate};
 use contracts::{ModelName, Timestamp};
@@ -40,7 +42,7 @@ impl Models {
         .execute(&mut *tx)
         .await
         .map_err(insert_failed("model", model.name.as_str()))?;
-        commit(tx).await?;
+        self.db.commit(tx, Change::created("model", &model.name, &model)?).await?;
         Ok(model)
     }
 
@@ -63,7 +65,8 @@ impl Models {
     /// Changes a model.
     pub async fn update(&self, name: &ModelName, change: ModelChange) -> Result<Model, ControlError> {
         let mut tx = self.db.write().await?;
-        let mut model = find(&mut tx, name).await?;
+        let before = find(&mut tx, name).await?;
+        let mut model = before.clone();
         if let Some(provider) = change.provider {
             providers::find(&mut tx, &provider).await?;
             model.provider = provider;
@@ -83,22 +86,24 @@ impl Models {
             .execute(&mut *tx)
             .await
             .map_err(failed("update a model"))?;
-        commit(tx).await?;
+        self.db.commit(tx, Change::updated("model", name, &before, &model)?).await?;
         Ok(model)
     }
 
-    /// Deletes a model that no route leads to any more.
+    /// Deletes a model that no route leads to and no policy names any more.
     pub async fn delete(&self, name: &ModelName) -> Result<(), ControlError> {
         let mut tx = self.db.write().await?;
-        find(&mut tx, name).await?;
+        let before = find(&mut tx, name).await?;
         let routes = count(&mut tx, "SELECT count(*) FROM routes WHERE model = $1", name.as_str()).await?;
         refuse_if_used("model", name.as_str(), &[(routes, "route")])?;
+        let thing = Thing { kind: "model", tenant: None, name: name.as_str() };
+        references::refuse_if_referred(&mut tx, thing, None).await?;
         sqlx::query("DELETE FROM models WHERE name = $1")
             .bind(name.as_str())
             .execute(&mut *tx)
             .await
             .map_err(failed("delete a model"))?;
-        commit(tx).await
+        self.db.commit(tx, Change::deleted("model", name, &before)?).await
     }
 }
 

@@ -1,8 +1,9 @@
 //! The price book's entries. A change is refused as a whole when the book it would lead to is not valid.
 
+use super::audit::Change;
 use super::{repository, row};
 use crate::ControlError;
-use crate::database::{Tx, commit, failed};
+use crate::database::{Db, Tx, failed};
 use contracts::Timestamp;
 use contracts::price::{ModelPrice, PriceBook, PriceKey};
 use sha2::{Digest, Sha256};
@@ -49,7 +50,7 @@ impl Prices {
         let entries = by_key(entries);
         let given = entries.len();
         after.extend(entries);
-        apply(tx, &before, &after, given).await
+        apply(&self.db, tx, &before, &after, given).await
     }
 
     /// Replaces the whole book.
@@ -57,18 +58,18 @@ impl Prices {
         let mut tx = self.db.write().await?;
         let before = by_key(all(&mut tx).await?);
         let after = by_key(entries);
-        apply(tx, &before, &after, after.len()).await
+        apply(&self.db, tx, &before, &after, after.len()).await
     }
 
     /// Deletes one entry.
     pub async fn delete(&self, key: &PriceKey) -> Result<(), ControlError> {
         let mut tx = self.db.write().await?;
         let stored = (key.provider.clone(), key.model.clone(), stored_date(key.valid_from));
-        let deleted = delete_row(&mut tx, &stored).await?;
-        if deleted == 0 {
-            return Err(ControlError::not_found("price", format!("{}/{}", key.provider, key.model)));
-        }
-        commit(tx).await
+        let name = format!("{}/{}", key.provider, key.model);
+        let before = by_key(all(&mut tx).await?).remove(&stored);
+        let before = before.ok_or_else(|| ControlError::not_found("price", &name))?;
+        delete_row(&mut tx, &stored).await?;
+        self.db.commit(tx, Change::deleted("price", name, &[before])?).await
     }
 }
 
@@ -87,6 +88,7 @@ fn by_key(entries: Vec<ModelPrice>) -> Entries {
 /// Writes the difference between two books, of which `given` entries were handed in. Nothing changes, the version
 /// neither, when there is none.
 async fn apply(
+    db: &Db,
     mut tx: Tx,
     before: &Entries,
     after: &Entries,
@@ -111,9 +113,26 @@ async fn apply(
     }
     changes.unchanged = given - changes.added - changes.changed;
     if changes.added + changes.changed + changes.removed > 0 {
-        commit(tx).await?;
+        db.commit(tx, difference(before, after)?).await?;
     }
     Ok(changes)
+}
+
+/// What the audit log says: only entries that are not the same on both sides, under their name when it is one.
+fn difference(before: &Entries, after: &Entries) -> Result<Change, ControlError> {
+    fn only<'a>(these: &'a Entries, those: &Entries) -> Vec<&'a ModelPrice> {
+        these.iter().filter(|(key, entry)| those.get(*key) != Some(entry)).map(|(_, entry)| entry).collect()
+    }
+    let (old, new) = (only(before, after), only(after, before));
+    let mut names: Vec<String> =
+        old.iter().chain(&new).map(|entry| format!("{}/{}", entry.provider, entry.model)).collect();
+    names.sort();
+    names.dedup();
+    let name = match names.as_slice() {
+        [name] => name.clone(),
+        names => format!("{} models", names.len()),
+    };
+    Change::updated("price", name, &old, &new)
 }
 
 /// All entries, by provider, model and date, as `tx` sees them.
@@ -166,13 +185,13 @@ async fn insert_row(tx: &mut Tx, entry: &ModelPrice) -> Result<(), ControlError>
     Ok(())
 }
 
-async fn delete_row(tx: &mut Tx, (provider, model, date): &Key) -> Result<u64, ControlError> {
-    let deleted = sqlx::query("DELETE FROM prices WHERE provider = $1 AND model = $2 AND valid_from = $3")
+async fn delete_row(tx: &mut Tx, (provider, model, date): &Key) -> Result<(), ControlError> {
+    sqlx::query("DELETE FROM prices WHERE provider = $1 AND model = $2 AND valid_from = $3")
         .bind(provider.as_str())
         .bind(model.as_str())
         .bind(*date)
         .execute(&mut **tx)
         .await
         .map_err(failed("delete a price"))?;
-    Ok(deleted.rows_affected())
+    Ok(())
 }

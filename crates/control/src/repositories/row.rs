@@ -91,3 +91,18 @@ pub(super) fn insert_failed(kind: &'static str, id: &str) -> impl Fn(sqlx::Error
         _ => failed("insert a row")(error),
     }
 }
+
+/// JSON as it is stored; a text that is none shows as itself, for whoever reads it to refuse.
+pub(super) fn lenient_json(text: &str) -> serde_json::Value {
+    serde_json::from_str(text).unwrap_or_else(|_| serde_json::Value::from(text))
+}
+
+/// The same of a column that may be NULL.
+pub(super) fn optional_json(row: &AnyRow, column: &str) -> Result<Option<serde_json::Value>, ControlError> {
+    Ok(optional_text(row, column)?.map(|text| lenient_json(&text)))
+}
+
+/// A value as it is stored.
+pub(super) fn json_text(kind: &'static str, value: &impl serde::Serialize) -> Result<String, ControlError> {
+    serde_json::to_string(value).map_err(|error| ControlError::corrupt(kind, "", error))
+}

@@ -1,9 +1,11 @@
 //! Named texts: what the tower must remember and no other table holds.
 
+use super::audit::Change;
 use super::{repository, row};
 use crate::ControlError;
-use crate::database::{commit, failed};
+use crate::database::failed;
 use crate::validate;
+use serde_json::json;
 use std::collections::BTreeMap;
 
 repository! {
@@ -44,7 +46,8 @@ impl Settings {
         .execute(&mut *tx)
         .await
         .map_err(failed("write a setting"))?;
-        commit(tx).await
+        // Services keep keys here.
+        self.db.commit(tx, Change::created("setting", name, &json!("(hidden)"))?.under("set")).await
     }
 
     /// Writes a setting unless there is one; returns what holds then. Of several processes that start at once all get the
@@ -55,7 +58,7 @@ impl Settings {
         }
         validate::token("name", name)?;
         let mut tx = self.db.write().await?;
-        sqlx::query("INSERT INTO settings (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING")
+        let written = sqlx::query("INSERT INTO settings (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING")
             .bind(name)
             .bind(value)
             .execute(&mut *tx)
@@ -67,7 +70,10 @@ impl Settings {
             .await
             .map_err(failed("read a setting"))?;
         let value = row::text(&row, "value")?;
-        commit(tx).await?;
+        if written.rows_affected() > 0 {
+            let change = Change::created("setting", name, &json!("(hidden)"))?;
+            self.db.commit(tx, change.under("set")).await?;
+        }
         Ok(value)
     }
 
@@ -82,6 +88,6 @@ impl Settings {
         if deleted.rows_affected() == 0 {
             return Ok(());
         }
-        commit(tx).await
+        self.db.commit(tx, Change::deleted("setting", name, &json!("(hidden)"))?).await
     }
 }

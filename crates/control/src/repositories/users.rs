@@ -1,8 +1,9 @@
 //! Users of the console.
 
+use super::audit::Change;
 use super::row::{self, insert_failed};
 use super::{repository, tenants};
-use crate::database::{Tx, commit, failed};
+use crate::database::{Tx, failed};
 use crate::records::{NewUser, Role, User, UserChange};
 use crate::{ControlError, passwords, secrets, validate};
 use contracts::{TenantId, Timestamp};
@@ -42,7 +43,7 @@ impl Users {
         .await
         .map_err(insert_failed("user", &user.username))?;
         write_tenants(&mut tx, &user).await?;
-        commit(tx).await?;
+        self.db.commit(tx, Change::created("user", &user.id, &user)?).await?;
         Ok(user)
     }
 
@@ -108,7 +109,9 @@ impl Users {
             None => None,
         };
         let mut tx = self.db.write().await?;
-        let mut user = find_by_id(&mut tx, id).await?.ok_or_else(|| ControlError::not_found("user", id))?;
+        let before = find_by_id(&mut tx, id).await?.ok_or_else(|| ControlError::not_found("user", id))?;
+        let mut user = before.clone();
+        let action = if hash.is_some() { "set password" } else { "update" };
         user.role = change.role.unwrap_or(user.role);
         change.tenants.map(sorted).apply(&mut user.tenants);
         sqlx::query("UPDATE users SET role = $1, all_tenants = $2 WHERE id = $3")
@@ -132,22 +135,20 @@ impl Users {
                 .map_err(failed("end sessions"))?;
         }
         write_tenants(&mut tx, &user).await?;
-        commit(tx).await?;
+        self.db.commit(tx, Change::updated("user", id, &before, &user)?.under(action)).await?;
         Ok(user)
     }
 
     /// Deletes a user and ends its sessions.
     pub async fn delete(&self, id: &str) -> Result<(), ControlError> {
         let mut tx = self.db.write().await?;
-        let deleted = sqlx::query("DELETE FROM users WHERE id = $1")
+        let before = find_by_id(&mut tx, id).await?.ok_or_else(|| ControlError::not_found("user", id))?;
+        sqlx::query("DELETE FROM users WHERE id = $1")
             .bind(id)
             .execute(&mut *tx)
             .await
             .map_err(failed("delete a user"))?;
-        if deleted.rows_affected() == 0 {
-            return Err(ControlError::not_found("user", id));
-        }
-        commit(tx).await
+        self.db.commit(tx, Change::deleted("user", id, &before)?).await
     }
 }
 

@@ -80,10 +80,8 @@ pub fn snapshot(upstream: SocketAddr, capture_content: bool) -> Snapshot {
 /// The same, with the models' server at `base_url`.
 pub fn snapshot_at(base_url: &str, capture_content: bool) -> Snapshot {
     let provider = Arc::new(Provider {
-        id: "sim".parse().unwrap(),
-        base_url: base_url.into(),
         secret: Some(Secret::new("sk-upstream")),
-        price_as: "sim".into(),
+        ..Provider::new("sim".parse().unwrap(), base_url.into())
     });
     let model = |name: &str, at: &str| {
         let model = Model {
@@ -95,15 +93,9 @@ pub fn snapshot_at(base_url: &str, capture_content: bool) -> Snapshot {
         };
         (model.name.clone(), Arc::new(model))
     };
-    let tenant = Arc::new(TenantPolicy { id: "acme".parse().unwrap(), retention_days: 30, capture_content });
+    let tenant = Arc::new(TenantPolicy { capture_content, ..TenantPolicy::new("acme".parse().unwrap()) });
     let key = |secret: &str, id: &str| {
-        let policy = KeyPolicy {
-            id: id.parse().unwrap(),
-            tenant: tenant.clone(),
-            allowed_models: None,
-            expires_at: None,
-            revoked_at: None,
-        };
+        let policy = KeyPolicy::new(id.parse().unwrap(), tenant.clone());
         (control::secrets::hash(secret), policy)
     };
     let (hash_other, other) = key("ct-other-tenant-0123456789", "key-other");
@@ -117,7 +109,7 @@ pub fn snapshot_at(base_url: &str, capture_content: bool) -> Snapshot {
     let revoked = KeyPolicy { revoked_at: past, ..revoked };
     let expired = KeyPolicy { expires_at: past, ..expired };
     let pro = KeyPolicy { allowed_models: Some(vec!["pro".parse().unwrap()]), ..pro };
-    let route = Route { name: "fast".parse().unwrap(), model: "gpt-4o-mini".parse().unwrap() };
+    let route = Route::new("fast".parse().unwrap(), "gpt-4o-mini".parse().unwrap());
     Snapshot {
         version: 1,
         keys: [
@@ -130,6 +122,7 @@ pub fn snapshot_at(base_url: &str, capture_content: bool) -> Snapshot {
         .into_iter()
         .map(|(hash, policy)| (hash, Arc::new(policy)))
         .collect(),
+        providers: [(provider.id.clone(), provider.clone())].into(),
         models: [model("gpt-4o-mini", "gpt-4o-mini"), model("pro", "pro-2025")].into_iter().collect(),
         shared_routes: [(route.name.clone(), Arc::new(route))].into_iter().collect(),
         prices: Arc::new(prices()),

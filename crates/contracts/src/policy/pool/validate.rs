@@ -41,10 +41,7 @@ fn url(field: &str, url: &str) -> Result<(), InvalidPolicy> {
 impl Pool {
     /// Whether it can be taken as it is.
     pub fn validate(&self) -> Result<(), InvalidPolicy> {
-        if self.deployments.is_empty() || self.deployments.len() > 1_024 {
-            let count = self.deployments.len();
-            return Err(InvalidPolicy::new("deployments", count, "1 to 1024 deployments"));
-        }
+        within("deployments", self.deployments.len(), &(0..=1_024))?;
         let mut seen = HashSet::new();
         for (number, deployment) in self.deployments.iter().enumerate() {
             let path = format!("deployments[{number}]");
@@ -67,6 +64,7 @@ impl Pool {
         if let Some(hedge) = &self.hedge {
             hedge.validate().map_err(|error| error.within("hedge"))?;
         }
+        self.queue.validate().map_err(|error| error.within("queue"))?;
         within("fallbacks", self.fallbacks.len(), &(0..=16))
     }
 }

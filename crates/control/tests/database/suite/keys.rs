@@ -33,7 +33,7 @@ pub async fn live_from_creation_to_deletion(store: Store) {
     assert_eq!(keys.list(Some(&acme)).await.unwrap(), std::slice::from_ref(&key));
 
     let change =
-        ApiKeyChange { name: Some("cd".into()), allowed_models: Patch::Clear, expires_at: Patch::Keep };
+        ApiKeyChange { name: Some("cd".into()), allowed_models: Patch::Clear, ..ApiKeyChange::default() };
     let changed = keys.update(&key.id, change, NOW).await.unwrap();
     assert_eq!(
         (changed.name.as_str(), &changed.allowed_models, changed.expires_at),

@@ -90,7 +90,7 @@ pub async fn models_and_routes_live_from_creation_to_deletion(store: Store) {
     assert_eq!(error, "model \"gpt\" already exists");
 
     let acme: TenantId = "acme".parse().unwrap();
-    let new = NewRoute { tenant: Some(acme.clone()), name: name("bot"), model: name("gpt") };
+    let new = NewRoute { tenant: Some(acme.clone()), ..NewRoute::new(name("bot"), name("gpt")) };
     let route = routes.create(new, NOW).await.unwrap();
     assert_eq!(routes.get(Some(&acme), &name("bot")).await.unwrap().unwrap(), route);
     assert_eq!(routes.get(None, &name("bot")).await.unwrap(), None, "it is acme's, not everyone's");
@@ -107,7 +107,7 @@ pub async fn models_and_routes_live_from_creation_to_deletion(store: Store) {
 pub async fn what_others_need_stays(store: Store) {
     store.tenant("acme").await;
     store.model("openai", "gpt").await;
-    let new = NewRoute { tenant: Some("acme".parse().unwrap()), name: name("bot"), model: name("gpt") };
+    let new = NewRoute { tenant: Some("acme".parse().unwrap()), ..NewRoute::new(name("bot"), name("gpt")) };
     store.control.routes().create(new, NOW).await.unwrap();
 
     let error = store.control.providers().delete(&"openai".parse().unwrap()).await.unwrap_err().to_string();
@@ -130,7 +130,7 @@ pub async fn routes_are_unique_per_owner(store: Store) {
     let routes = store.control.routes();
     for tenant in [None, Some("acme"), Some("other")] {
         let new =
-            NewRoute { tenant: tenant.map(|t| t.parse().unwrap()), name: name("bot"), model: name("gpt") };
+            NewRoute { tenant: tenant.map(|t| t.parse().unwrap()), ..NewRoute::new(name("bot"), name("gpt")) };
         routes.create(new.clone(), NOW).await.unwrap();
         assert_eq!(routes.create(new, NOW).await.unwrap_err().to_string(), "route \"bot\" already exists");
     }

@@ -22,8 +22,7 @@ pub async fn hold_what_the_gateway_needs(store: Store) {
     store.model("azure", "azure/gpt").await;
     let route = |tenant: Option<&TenantId>, name: &str, model: &str| NewRoute {
         tenant: tenant.cloned(),
-        name: name.parse().unwrap(),
-        model: model.parse().unwrap(),
+        ..NewRoute::new(name.parse().unwrap(), model.parse().unwrap())
     };
     control.routes().create(route(None, "bot", "gpt"), NOW).await.unwrap();
     control.routes().create(route(Some(&acme), "bot", "azure/gpt"), NOW).await.unwrap();
@@ -78,7 +77,7 @@ pub async fn survive_an_unresolved_secret(store: Store) {
     let loaded = store.control.load().await.unwrap();
     assert!(loaded.has_outside_secrets);
     let reasons: Vec<(&str, &str)> =
-        loaded.problems.iter().map(|p| (p.provider.as_str(), p.reason.as_str())).collect();
+        loaded.problems.iter().map(|p| (p.name.as_str(), p.reason.as_str())).collect();
     assert_eq!(reasons[0], ("by-env", "environment variable CONTROL_TOWER_TEST_THAT_NOBODY_SETS is not set"));
     assert!(reasons[1].1.contains("cannot be read"), "{reasons:?}");
     assert_eq!(reasons.len(), 2);

@@ -9,10 +9,10 @@ pub async fn live_from_creation_to_deletion(store: Store) {
     let tenants = store.control.tenants();
     let acme: TenantId = "acme".parse().unwrap();
     let new = NewTenant {
-        id: acme.clone(),
         name: Some("Acme Größe".into()),
         retention_days: 7,
         capture_content: false,
+        ..NewTenant::new(acme.clone())
     };
     let created = tenants.create(new, NOW).await.unwrap();
     assert_eq!(tenants.get(&acme).await.unwrap().unwrap(), created);

@@ -2,21 +2,30 @@
 
 use crate::support::{NOW, Store, new_model, new_provider, price};
 use contracts::TenantId;
+use contracts::policy::Kind;
 use control::records::{
-    ApiKeyChange, ModelChange, NewApiKey, NewRoute, NewTenant, NewUser, ProviderChange, Role, TenantChange,
+    ApiKeyChange, AuditFilter, ModelChange, NewApiKey, NewRoute, NewTenant, NewUser, ProviderChange, Role, TenantChange,
     UserChange,
 };
 use std::collections::BTreeSet;
 
-/// Asserts that the change bumps the version by one.
+/// Asserts that the change bumps the version by one and is noted in the audit log.
 macro_rules! bumps {
     ($store:expr, $change:expr) => {{
         let before = $store.control.version().await.unwrap();
+        let noted = last_noted(&$store).await;
         let outcome = $change.await.unwrap();
         let after = $store.control.version().await.unwrap();
         assert_eq!(after, before + 1, "{}", stringify!($change));
+        assert_eq!(last_noted(&$store).await, noted + 1, "{}", stringify!($change));
         outcome
     }};
+}
+
+/// The id of the last change in the audit log; 0 when there is none.
+async fn last_noted(store: &Store) -> u64 {
+    let page = store.control.audit().list(&AuditFilter { limit: Some(1), ..AuditFilter::default() }).await;
+    page.unwrap().data.first().map_or(0, |entry| entry.id)
 }
 
 pub async fn grow_with_every_change_and_with_nothing_else(store: Store) {
@@ -29,9 +38,9 @@ pub async fn grow_with_every_change_and_with_nothing_else(store: Store) {
     bumps!(store, control.providers().update(&"p".parse().unwrap(), ProviderChange::default()));
     bumps!(store, control.models().create(new_model("m", "p"), NOW));
     bumps!(store, control.models().update(&"m".parse().unwrap(), ModelChange::default()));
-    let route = NewRoute { tenant: None, name: "r".parse().unwrap(), model: "m".parse().unwrap() };
+    let route = NewRoute::new("r".parse().unwrap(), "m".parse().unwrap());
     bumps!(store, control.routes().create(route, NOW));
-    bumps!(store, control.routes().update(None, &"r".parse().unwrap(), "m".parse().unwrap()));
+    bumps!(store, control.routes().update(None, &"r".parse().unwrap(), contracts::ModelName::try_from(String::from("m")).unwrap()));
     let key = bumps!(store, control.keys().create(NewApiKey::new(acme.clone(), ""), NOW)).key;
     bumps!(store, control.keys().update(&key.id, ApiKeyChange::default(), NOW));
     bumps!(store, control.keys().revoke(&key.id, NOW));
@@ -42,15 +51,27 @@ pub async fn grow_with_every_change_and_with_nothing_else(store: Store) {
     bumps!(store, control.users().update(&user.id, UserChange::default()));
     let admin = bumps!(store, control.admin_keys().create("", NOW));
     bumps!(store, control.settings().set("a", "b"));
+    let (plan, spec) = ("gold".parse().unwrap(), serde_json::json!({"a": 1}));
+    bumps!(store, control.documents().put(Kind::Plan, None, &plan, &spec, None, NOW));
+    let hello = "hello".parse().unwrap();
+    bumps!(store, control.prompts().create(None, &hello, spec.clone(), NOW));
+    bumps!(store, control.prompts().set_label(None, &hello, "production", 1));
 
     let before = control.version().await.unwrap();
+    let noted = last_noted(&store).await;
+    control.documents().put(Kind::Plan, None, &plan, &spec, None, NOW).await.unwrap();
+    control.prompts().set_label(None, &hello, "production", 1).await.unwrap();
     control.load().await.unwrap();
     control.keys().find_by_secret("x").await.unwrap();
     control.keys().revoke(&key.id, NOW).await.unwrap();
     control.settings().get_or_set("a", "c").await.unwrap();
     control.prices().put(vec![price("p", "m", None, "1")]).await.unwrap();
     assert_eq!(control.version().await.unwrap(), before, "reads and changes that change nothing");
+    assert_eq!(last_noted(&store).await, noted, "reads and changes that change nothing");
 
+    bumps!(store, control.prompts().delete_label(None, &hello, "production"));
+    bumps!(store, control.prompts().delete_version(None, &hello, 1, NOW));
+    bumps!(store, control.documents().delete(Kind::Plan, None, &plan, None));
     bumps!(store, control.settings().delete("a"));
     bumps!(store, control.admin_keys().delete(&admin.key.id));
     bumps!(store, control.users().delete(&user.id));

@@ -62,12 +62,7 @@ impl Store {
 
 /// A provider without credential.
 pub fn new_provider(id: &str) -> NewProvider {
-    NewProvider {
-        id: id.parse().unwrap(),
-        base_url: format!("https://{id}.example/v1"),
-        secret: None,
-        price_as: None,
-    }
+    NewProvider::new(id.parse().unwrap(), format!("https://{id}.example/v1"))
 }
 
 /// A model with the defaults.

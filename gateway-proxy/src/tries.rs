@@ -1,0 +1,162 @@
+//! Asking one model: the wait before its pool, and as many tries at its deployments as it takes and is worth.
+
+use crate::app::App;
+use crate::attempt::{Answered, Times, try_once};
+use crate::call::{CLOSED, CUT, Call, Ending, Facts, TIMED_OUT};
+use crate::errors::{Failure, class_of_status};
+use crate::metrics::GatewayMetrics;
+use crate::pools::ModelPool;
+use admission::queue::Ticket;
+use contracts::policy::Model;
+use http::{HeaderMap, header};
+use pool::{Ask, Fault, Kind, Outcome, Retry, Tried};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+/// Bytes of a prompt for a token, when there is no time to count (`OpenAI`'s rule of thumb for English).
+const BYTES_A_TOKEN: u64 = 4;
+
+/// Asks `model`. `is_last` says that there is no other model to turn to.
+pub(crate) async fn ask(
+    app: &App,
+    call: &mut Call,
+    model: &Arc<Model>,
+    headers: &HeaderMap,
+    times: Times,
+    is_last: bool,
+) -> Result<Answered, Failure> {
+    let facts = call.facts().ok_or(Failure::Closed)?;
+    let Some(pool) = app.pools.of(&facts.snapshot, model)? else {
+        return try_once(app, call, model, headers, times).await;
+    };
+    wait(facts, &pool, times).await?;
+    let kind =
+        if facts.ask.as_ref().is_some_and(|ask| ask.asks_stream()) { Kind::Streamed } else { Kind::Whole };
+    let affinity = pool.affinity(beginning(facts));
+    let ask = Ask { affinity, may_panic: is_last, ..Ask::new(kind) };
+    let mut tried = Tried::default();
+    loop {
+        let now = Instant::now();
+        let lease = pool.pool.pick(&ask, &mut tried, now.into_std()).map_err(Failure::NoDeployment)?;
+        let Some(model) = pool.model(&lease.deployment().id) else { return Err(Failure::Closed) };
+        let by = now + pool.pool.per_try_timeout(kind);
+        let facts = call.facts().ok_or(Failure::Closed)?;
+        facts.lease = Some(lease);
+        if let Some(resolved) = &mut facts.resolved {
+            resolved.model = model.clone();
+        }
+        let times = Times { first_byte_by: times.first_byte_by.min(by), ..times };
+        let answered = try_once(app, call, model, headers, times).await;
+        let outcome = outcome(&answered);
+        let facts = call.facts().ok_or(Failure::Closed)?;
+        let now = Instant::now().into_std();
+        if outcome == Outcome::Success {
+            if let Some(lease) = &mut facts.lease {
+                lease.first_byte(now);
+            }
+            return answered;
+        }
+        if let Some(lease) = facts.lease.take() {
+            lease.finish(outcome, now);
+        }
+        match pool.pool.after(outcome, &tried, false, Some(times.deadline.into_std()), now) {
+            Retry::GiveUp(_) => return answered,
+            Retry::After(delay) => {
+                leave(app, call, &answered).await;
+                sleep(delay).await;
+            }
+        }
+    }
+}
+
+/// Waits for the pool's turn; the call has a slot in it from then on.
+async fn wait(facts: &mut Facts, pool: &ModelPool, times: Times) -> Result<(), Failure> {
+    // That of another model that was asked before.
+    facts.slot = None;
+    let prompt = facts.ask.as_ref().map_or(0, |ask| ask.body.len() as u64);
+    let ticket = Ticket {
+        tenant: facts.key.tenant.id.clone(),
+        weight: facts.turn.weight,
+        band: facts.turn.band,
+        input_tokens: prompt.div_ceil(BYTES_A_TOKEN),
+        expected_output_tokens: None,
+        deadline: Some(facts.turn.start_by.unwrap_or(times.deadline).min(times.deadline)),
+    };
+    let slot = pool.queue.enter(ticket).await.map_err(Failure::Busy)?;
+    facts.queued += slot.waited();
+    facts.slot = Some(slot);
+    Ok(())
+}
+
+/// The prompt, in the order in which a server reads it.
+fn beginning(facts: &Facts) -> impl Iterator<Item = &[u8]> {
+    let ask = facts.ask.as_ref();
+    let part = move |place: Option<&std::ops::Range<usize>>| Some(ask?.text(place)?.as_bytes());
+    let places = [
+        ask.and_then(|ask| ask.tools_at.as_ref()),
+        ask.and_then(|ask| ask.instructions_at.as_ref()),
+        ask.and_then(|ask| ask.prompt_at.as_ref()),
+    ];
+    places.into_iter().filter_map(part)
+}
+
+/// Whether another model may do better: this one did not answer, and the request is not to blame.
+pub(crate) fn fails(answered: &Result<Answered, Failure>) -> bool {
+    let is_busy = matches!(answered, Err(Failure::NoDeployment(_) | Failure::Busy(_)));
+    is_busy || outcome(answered).may_retry()
+}
+
+/// Whom the end of a try speaks of.
+fn outcome(answered: &Result<Answered, Failure>) -> Outcome {
+    match answered {
+        Ok(answered) => {
+            let after = match answered {
+                Answered::Whole { head, .. } => retry_after(&head.headers),
+                Answered::Stream { .. } => None,
+            };
+            Outcome::of_status(answered.status().as_u16(), after)
+        }
+        Err(Failure::Unreachable | Failure::Timeout { what: "connection", .. }) => {
+            Outcome::Fault(Fault::Connect)
+        }
+        Err(Failure::Timeout { .. }) => Outcome::Fault(Fault::Timeout),
+        Err(Failure::Closed | Failure::Cut) => Outcome::Fault(Fault::Cut),
+        Err(Failure::Garbage { status, .. } | Failure::ProviderCredential { status }) => {
+            Outcome::Fault(Fault::Status(*status))
+        }
+        // Of an answer's size the request is as guilty as the deployment.
+        Err(_) => Outcome::ClientFault,
+    }
+}
+
+/// `retry-after` in seconds; dates, which no provider sends, are not read.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds: f64 = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    Duration::try_from_secs_f64(seconds).ok()
+}
+
+/// Another try follows: what this one used is written down.
+pub(crate) async fn leave(app: &App, call: &mut Call, answered: &Result<Answered, Failure>) {
+    let (status, class) = match answered {
+        Ok(answered) => (answered.status().as_u16(), class_of_status(answered.status().as_u16())),
+        Err(failure) => {
+            let error = failure.to_api();
+            (error.status, error.code.unwrap_or(error.kind))
+        }
+    };
+    GatewayMetrics::count(&app.metrics.upstream_errors, class);
+    app.metrics.retries.inc();
+    call.leave_attempt(Ending::failed(status, class)).await;
+}
+
+/// How a deployment did whose call ended with `error`, once its answer had begun.
+pub(crate) fn end_of_answer(error: Option<&'static str>) -> Outcome {
+    match error {
+        None => Outcome::Success,
+        Some(TIMED_OUT) => Outcome::Fault(Fault::Timeout),
+        Some(CLOSED | CUT | "upstream_error") => Outcome::Fault(Fault::Cut),
+        Some("client_disconnected") => Outcome::Cancelled,
+        Some(_) => Outcome::ClientFault,
+    }
+}

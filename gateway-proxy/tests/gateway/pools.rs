@@ -1,0 +1,153 @@
+//! Several deployments of a model, some of them ill.
+
+use crate::support::{Collector, Gateway, Span, Step, Upstream, chat, config, json, snapshot};
+use contracts::ModelName;
+use contracts::policy::pool::Pool;
+use contracts::policy::{Named, Provider, Snapshot};
+use http::StatusCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+const ANSWER: &str = r#"{"id":"c","object":"chat.completion","model":"gpt-4o-mini","choices":[{"index":0,"message":{"role":"assistant","content":"Hi"},"finish_reason":"stop"}],"usage":{"prompt_tokens":3,"completion_tokens":2}}"#;
+
+/// The usual policy, with a pool of `gpt-4o-mini` over `upstreams`, each a provider of its own.
+fn pooled(upstreams: &[&Upstream], more: serde_json::Value) -> Snapshot {
+    let mut snapshot = snapshot(upstreams[0].addr, false);
+    let deployments: Vec<serde_json::Value> = (0..upstreams.len())
+        .map(|n| serde_json::json!({"id": format!("d{n}"), "provider": format!("p{n}"), "upstream_model": "gpt-4o-mini"}))
+        .collect();
+    let mut spec = serde_json::json!({"deployments": deployments});
+    spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    let spec: Pool = serde_json::from_value(spec).unwrap();
+    spec.validate().unwrap();
+    for (n, upstream) in upstreams.iter().enumerate() {
+        let id = format!("p{n}").parse().unwrap();
+        let provider = Provider::new(id, format!("http://{}/v1", upstream.addr));
+        let provider = Provider { price_as: "sim".into(), ..provider };
+        snapshot.providers.insert(provider.id.clone(), Arc::new(provider));
+    }
+    let name: ModelName = "gpt-4o-mini".parse().unwrap();
+    let named = Named { tenant: None, name: "gpt-4o-mini".parse().unwrap(), revision: 1, spec };
+    snapshot.pools.insert(name, Ok(Arc::new(named)));
+    snapshot
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_fails_half_the_time_and_one_that_hangs_do_not_show() {
+    let healthy = Upstream::always(json(200, ANSWER)).await;
+    let count = AtomicUsize::new(0);
+    let failing = Upstream::start(move |_| {
+        let fails = count.fetch_add(1, Ordering::Relaxed).is_multiple_of(2);
+        if fails { json(500, r#"{"error":{"message":"oops"}}"#) } else { json(200, ANSWER) }
+    })
+    .await;
+    let hanging = Upstream::always(vec![Step::Hang]).await;
+    let policy = serde_json::json!({"retries": {"per_try_timeout_whole_ms": 300}});
+    let gateway = Arc::new(Gateway::start(config(None), pooled(&[&healthy, &failing, &hanging], policy)));
+    const CALLS: usize = 2_000;
+    let mut workers = Vec::new();
+    for _ in 0..8 {
+        let gateway = gateway.clone();
+        workers.push(tokio::spawn(async move {
+            let mut good = 0;
+            for _ in 0..CALLS / 8 {
+                let answer = gateway.post("/v1/chat/completions", chat(false)).await;
+                good += usize::from(answer.status == StatusCode::OK);
+            }
+            good
+        }));
+    }
+    let mut good = 0;
+    for worker in workers {
+        good += worker.await.unwrap();
+    }
+    let sent = [&healthy, &failing, &hanging].map(|upstream| upstream.received().len());
+    let all: usize = sent.iter().sum();
+    println!("{good} of {CALLS} answered, {all} calls upstream {sent:?}");
+    assert!(good * 1_000 >= CALLS * 999, "{good} of {CALLS}");
+    assert!(all * 10 <= CALLS * 13, "{all} calls upstream for {CALLS}");
+}
+
+#[tokio::test]
+async fn a_bad_request_is_not_tried_again_and_says_nothing_against_a_deployment() {
+    let upstreams = [
+        Upstream::always(json(400, r#"{"error":{"message":"bad"}}"#)).await,
+        Upstream::always(json(400, r#"{"error":{"message":"bad"}}"#)).await,
+    ];
+    let gateway =
+        Gateway::start(config(None), pooled(&[&upstreams[0], &upstreams[1]], serde_json::json!({})));
+    for _ in 0..60 {
+        assert_eq!(gateway.post("/v1/chat/completions", chat(false)).await.status, StatusCode::BAD_REQUEST);
+    }
+    let sent = [upstreams[0].received().len(), upstreams[1].received().len()];
+    assert_eq!(sent.iter().sum::<usize>(), 60);
+    assert!(sent.iter().all(|sent| *sent > 10), "both are asked to the end: {sent:?}");
+}
+
+#[tokio::test]
+async fn every_try_is_in_the_trace_and_what_it_cost_is_counted() {
+    let collector = Collector::start().await;
+    let dead = Upstream::always(vec![Step::Close]).await;
+    let healthy = Upstream::always(json(200, ANSWER)).await;
+    // The dead one is tried first now and then: until it is put out.
+    let by_chance = serde_json::json!({"balance": {"kind": "weighted"}});
+    let gateway = Gateway::start(config(Some(&collector)), pooled(&[&dead, &healthy], by_chance));
+    for _ in 0..20 {
+        assert_eq!(gateway.post("/v1/chat/completions", chat(false)).await.status, StatusCode::OK);
+    }
+    let calls = collector.calls(20).await;
+    let spans = collector.spans();
+    let int = |span: &Span, name: &str| span.get(name).parse::<u64>().unwrap_or(0);
+    let tried = spans.iter().filter(|span| span.get("error.type") == "upstream_closed").count();
+    assert_eq!(tried, dead.received().len());
+    assert!(tried > 0);
+    for call in calls.iter().filter(|call| call.get("control_tower.attempt") == "2") {
+        let tries = spans.iter().filter(|span| span.kind == 3 && span.trace_id == call.trace_id);
+        let sum: u64 = tries.map(|span| int(span, "gen_ai.usage.input_tokens")).sum();
+        assert!(sum > 3, "a prompt that may have been read counts");
+        assert_eq!(int(call, "gen_ai.usage.input_tokens"), sum);
+    }
+}
+
+#[tokio::test]
+async fn another_model_answers_when_nobody_else_does() {
+    let dead = Upstream::always(json(503, r#"{"error":{"message":"down"}}"#)).await;
+    let healthy = Upstream::always(json(200, ANSWER)).await;
+    let mut policy = pooled(&[&dead], serde_json::json!({"fallbacks": ["pro"]}));
+    let mut pro = policy.models[&"pro".parse::<ModelName>().unwrap()].as_ref().clone();
+    pro.provider = Arc::new(Provider::new("sim".parse().unwrap(), format!("http://{}/v1", healthy.addr)));
+    policy.models.insert(pro.name.clone(), Arc::new(pro));
+    let gateway = Gateway::start(config(None), policy);
+    let answer = gateway.post("/v1/chat/completions", chat(false)).await;
+    assert_eq!(answer.status, StatusCode::OK);
+    assert_eq!(healthy.received()[0].json()["model"], "pro-2025");
+}
+
+#[tokio::test]
+async fn a_pool_that_is_full_says_when_to_come_back() {
+    let slow = Upstream::start(|_| {
+        let mut steps = vec![Step::Wait(Duration::from_millis(400))];
+        steps.extend(json(200, ANSWER));
+        steps
+    })
+    .await;
+    let policy = serde_json::json!({"queue": {"concurrency": 1, "max_waiting": 1}});
+    let gateway = Arc::new(Gateway::start(config(None), pooled(&[&slow], policy)));
+    let call = || {
+        let gateway = gateway.clone();
+        tokio::spawn(async move { gateway.post("/v1/chat/completions", chat(false)).await })
+    };
+    let mut answers = Vec::new();
+    for _ in 0..3 {
+        answers.push(call());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let refused = answers.pop().unwrap().await.unwrap();
+    assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(refused.json()["error"]["code"], "queue_full");
+    assert!(refused.header("retry-after").parse::<u64>().unwrap() >= 1);
+    for answer in answers {
+        assert_eq!(answer.await.unwrap().status, StatusCode::OK);
+    }
+}
