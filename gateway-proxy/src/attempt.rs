@@ -7,7 +7,7 @@ use crate::identity::Identity;
 use crate::metrics::GatewayMetrics;
 use crate::relay::{Opening, collect};
 use crate::request::outgoing_body;
-use crate::upstream::{AnswerBody, Outgoing, Progress, SendError, Target, for_upstream};
+use crate::upstream::{Addressed, AnswerBody, Outgoing, Progress, SendError, Target, for_upstream};
 use bytes::Bytes;
 use contracts::policy::Model;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header, response};
@@ -99,7 +99,12 @@ async fn send(
     let attempt = Attempt::new(&app.ids, app.clock.now(), model.clone(), target.address(), target.port());
     let span = attempt.span;
     let outgoing = Outgoing {
-        path: facts.endpoint.upstream_path,
+        to: Addressed {
+            endpoint: facts.endpoint,
+            model: &model.upstream_model,
+            stream: ask.asks_stream(),
+            now: app.clock.now(),
+        },
         headers: outgoing_headers(headers, &facts.identity, span),
         body,
     };
@@ -148,6 +153,7 @@ fn unanswered(app: &App, target: &Target, error: &SendError) -> Failure {
     match error {
         SendError::Connect(_) => Failure::Unreachable,
         SendError::ConnectTimeout(after) => Failure::Timeout { what: "connection", after: *after },
+        SendError::Misconfigured(error) => Failure::BadProvider(error.to_string()),
         SendError::Broken(_) => Failure::Closed,
         SendError::Late => {
             let after = app.timeouts.first_byte().min(app.timeouts.total());

@@ -4,9 +4,11 @@ mod alarm;
 mod connection;
 mod headers;
 mod pool;
+mod speech;
 mod target;
 
 pub(crate) use connection::{AnswerBody, Late};
 pub(crate) use headers::{for_client, for_upstream};
 pub(crate) use pool::{Outgoing, Progress, SendError, Upstreams};
+pub(crate) use speech::Addressed;
 pub(crate) use target::Target;

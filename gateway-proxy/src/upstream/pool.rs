@@ -9,7 +9,8 @@
 
 use super::connection::{AnswerBody, Connection, Unanswered};
 use super::headers::number;
-use super::target::{BadProvider, Origin, Target, authorization, split, uris};
+use super::speech::{Addressed, Speech};
+use super::target::{BadProvider, Origin, Target, split};
 use crate::config::{Timeouts, UpstreamConfig};
 use bytes::Bytes;
 use contracts::ProviderId;
@@ -52,9 +53,8 @@ struct Idle {
 
 /// A request to an upstream, before it has a connection.
 #[derive(Debug)]
-pub(crate) struct Outgoing {
-    /// Path below the provider's base URL.
-    pub(crate) path: &'static str,
+pub(crate) struct Outgoing<'a> {
+    pub(crate) to: Addressed<'a>,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
 }
@@ -74,6 +74,9 @@ pub(crate) enum SendError {
     /// The request may have been on its way.
     #[error("no answer in time")]
     Late,
+    /// Nothing was sent.
+    #[error("the provider cannot be called as it is set up")]
+    Misconfigured(#[source] BadProvider),
 }
 
 /// What becomes of a request on its way, told as it happens: the caller may stop waiting at any moment.
@@ -122,9 +125,8 @@ impl Upstreams {
         let target = Arc::new(Target {
             provider: provider.clone(),
             pool: self.pool(&origin),
-            uris: uris(&base_path),
+            speech: Speech::new(provider, base_path)?,
             host,
-            authorization: authorization(provider)?,
         });
         let mut targets = self.targets.write().unwrap_or_else(PoisonError::into_inner);
         targets.insert(provider.id.clone(), target.clone());
@@ -148,12 +150,12 @@ impl Upstreams {
     pub(crate) async fn send(
         &self,
         target: &Target,
-        outgoing: Outgoing,
+        outgoing: Outgoing<'_>,
         by: Instant,
         mut tell: impl FnMut(Progress<'_>),
     ) -> Result<Response<AnswerBody>, SendError> {
         let pool = &target.pool;
-        let mut request = request(target, outgoing);
+        let mut request = request(target, outgoing).map_err(SendError::Misconfigured)?;
         while let Some(connection) = pool.take() {
             match send_on(connection, pool, request, by, &mut tell).await? {
                 Sent::Answered(answer) => return Ok(answer),
@@ -270,17 +272,16 @@ async fn send_on(
 }
 
 /// The request as a connection wants it.
-fn request(target: &Target, outgoing: Outgoing) -> Request<Full<Bytes>> {
-    let length = outgoing.body.len();
-    let mut request = Request::new(Full::new(outgoing.body));
-    *request.method_mut() = Method::POST;
-    *request.headers_mut() = outgoing.headers;
-    *request.uri_mut() = target.uri(outgoing.path);
-    let headers = request.headers_mut();
-    headers.insert(header::CONTENT_LENGTH, number(length));
-    if let Some(authorization) = &target.authorization {
-        headers.insert(header::AUTHORIZATION, authorization.clone());
-    }
+fn request(target: &Target, outgoing: Outgoing<'_>) -> Result<Request<Full<Bytes>>, BadProvider> {
+    let Outgoing { to, mut headers, body } = outgoing;
+    let uri = target.speech.uri(to);
+    headers.insert(header::CONTENT_LENGTH, number(body.len()));
     headers.insert(header::HOST, target.host.clone());
-    request
+    let origin = (&target.pool.origin.scheme, &target.pool.origin.authority);
+    target.speech.sign(&mut headers, origin, &uri, &body, to.now)?;
+    let mut request = Request::new(Full::new(body));
+    *request.method_mut() = Method::POST;
+    *request.headers_mut() = headers;
+    *request.uri_mut() = uri;
+    Ok(request)
 }

@@ -1,7 +1,7 @@
 //! A provider's base URL, read once.
 
 use super::pool::Pool;
-use crate::endpoints::{self, Endpoint};
+use super::speech::Speech;
 use contracts::policy::Provider;
 use http::HeaderValue;
 use http::uri::{Authority, Scheme, Uri};
@@ -14,12 +14,10 @@ pub(crate) struct Target {
     pub(super) provider: Arc<Provider>,
     /// Connections; providers at one address share them.
     pub(super) pool: Arc<Pool>,
-    /// Below the base URL, the path of each endpoint.
-    pub(super) uris: Vec<(&'static str, Uri)>,
+    /// How it is spoken to.
+    pub(crate) speech: Speech,
     /// `host[:port]`, as the `host` header.
     pub(super) host: HeaderValue,
-    /// `Bearer …` of the provider's own secret.
-    pub(super) authorization: Option<HeaderValue>,
 }
 
 /// Scheme and authority: what connections are shared by.
@@ -38,6 +36,8 @@ pub(crate) enum BadProvider {
     BaseUrl(String),
     #[error("provider {0}: its secret holds characters that a header cannot carry")]
     Secret(String),
+    #[error("{0}")]
+    Settings(String),
 }
 
 /// A base URL's origin and path.
@@ -52,32 +52,7 @@ pub(super) fn split(provider: &Provider) -> Result<(Origin, String), BadProvider
     Ok((Origin { scheme, authority }, path))
 }
 
-/// The path of each endpoint below `base`, a path without a slash at its end.
-pub(super) fn uris(base: &str) -> Vec<(&'static str, Uri)> {
-    let below = |endpoint: &Endpoint| {
-        let uri = Uri::try_from(format!("{base}{}", endpoint.upstream_path));
-        // The base was cut from a URL, so that anything below it is a path too.
-        (endpoint.upstream_path, uri.unwrap_or_default())
-    };
-    endpoints::ALL.into_iter().map(below).collect()
-}
-
-/// The `authorization` header for a provider.
-pub(super) fn authorization(provider: &Provider) -> Result<Option<HeaderValue>, BadProvider> {
-    let Some(secret) = &provider.secret else { return Ok(None) };
-    let mut value = HeaderValue::try_from(format!("Bearer {}", secret.expose()))
-        .map_err(|_| BadProvider::Secret(provider.id.to_string()))?;
-    value.set_sensitive(true);
-    Ok(Some(value))
-}
-
 impl Target {
-    /// Where requests for the endpoint with this path go.
-    pub(super) fn uri(&self, upstream_path: &str) -> Uri {
-        let uri = self.uris.iter().find(|(path, _)| *path == upstream_path);
-        uri.map_or_else(Uri::default, |(_, uri)| uri.clone())
-    }
-
     /// `server.address`.
     pub(crate) fn address(&self) -> &str {
         self.pool.origin.authority.host()
