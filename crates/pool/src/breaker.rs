@@ -1,6 +1,6 @@
 //! Whether a deployment is in: a passive circuit breaker.
 //!
-//! It opens on faults in a row, on a share of faults within a window, when a call waited its whole time while the deployment
+//! It opens on faults in a row, on a share of faults within a window, on half of the latest calls, when a call waited its whole time while the deployment
 //! said nothing to anybody, or when probes fail. It stays open for a time that doubles with each opening, give or take a tenth
 //! so that gateways do not come back together. Then calls try it, one at first and one more for each that is answered; when
 //! enough were, it is in again and its share grows from a tenth to the whole over the slow start.
@@ -21,6 +21,8 @@ pub(crate) struct Breaker {
     generation: u32,
     window: Window,
     in_a_row: u32,
+    /// The latest calls, the last in the lowest bit, faults as ones; and how many they are.
+    latest: (u64, u32),
     /// Openings since it was last well for long.
     streak: u32,
     backing_off: Option<Instant>,
@@ -118,6 +120,7 @@ impl Breaker {
             generation: 0,
             window: Window::new(Duration::from_millis(policy.window_ms), now),
             in_a_row: 0,
+            latest: (0, 0),
             streak: 0,
             backing_off: None,
             limited_in_a_row: 0,
@@ -212,7 +215,7 @@ impl Breaker {
             Outcome::Success => {
                 self.in_a_row = 0;
                 self.limited_in_a_row = 0;
-                self.window.add(1, 0, now);
+                self.count(false, now);
                 None
             }
             Outcome::Fault(fault) => self.fault(ticket, fault, silent, policy, now, rng),
@@ -244,10 +247,11 @@ impl Breaker {
             return ticket.trial.then(|| self.open(Why::Trial(fault), policy, now, rng));
         }
         self.in_a_row += 1;
-        self.window.add(1, 1, now);
+        self.count(true, now);
         let sum = self.window.sum(now);
         let share = sum.all >= policy.min_calls
             && u64::from(sum.some) * 100 >= u64::from(sum.all) * u64::from(policy.fault_percent);
+        let share = share || self.half_of_latest_failed(policy);
         let why = if fault == Fault::Timeout && silent {
             Why::Silent
         } else if self.in_a_row >= policy.consecutive_faults {
@@ -258,6 +262,21 @@ impl Breaker {
             return None;
         };
         Some(self.open(why, policy, now, rng))
+    }
+
+    fn count(&mut self, fault: bool, now: Instant) {
+        self.window.add(1, u32::from(fault), now);
+        let (latest, count) = self.latest;
+        self.latest = (latest << 1 | u64::from(fault), (count + 1).min(u64::BITS));
+    }
+
+    /// Of the least volume that says anything, half. Where calls are few, those that went well before would hide for the whole
+    /// window that none does any more.
+    fn half_of_latest_failed(&self, policy: &Policy) -> bool {
+        let (latest, count) = self.latest;
+        let volume = policy.min_calls.min(u64::BITS);
+        let faults = (latest << (u64::BITS - volume)).count_ones();
+        count >= volume && faults * 2 >= volume && volume > 1
     }
 
     /// A probe was answered, or not.
@@ -330,6 +349,7 @@ impl Breaker {
         self.state = state;
         self.generation = self.generation.wrapping_add(1);
         self.in_a_row = 0;
+        self.latest = (0, 0);
         self.window.clear();
     }
 

@@ -289,6 +289,7 @@ impl Inner {
         let slot = &mut self.slots[lease.slot];
         slot.waiting[lease.kind.index()].remove(&mut self.common.slab, waiting);
         let elapsed = now.saturating_duration_since(lease.started);
+        slot.heard(lease.started, &mut self.common.slab);
         let turn = slot.breaker.answered(lease.ticket, &self.policy.breaker, now);
         note(&mut self.changes, slot, turn, now);
         slot.first_byte(lease.kind, elapsed, &mut self.common, now);
@@ -302,9 +303,9 @@ impl Inner {
             // It would have taken at least so long. A failure that comes fast must not make it look fast.
             slot.latency[lease.kind.index()].at_least(elapsed.as_secs_f64(), now);
         }
-        let silent = unanswered && slot.answered_at <= lease.started;
-        if outcome.is_answer() {
-            slot.answered_at = now;
+        let silent = unanswered && slot.heard.is_none_or(|sent| sent <= lease.started);
+        if unanswered && outcome.is_answer() {
+            slot.heard(lease.started, &mut self.common.slab);
         }
         let totals = &mut slot.totals;
         let (total, success) = match outcome {

@@ -25,8 +25,8 @@ pub(crate) struct Slot {
     pub(crate) outstanding: u32,
     /// Calls without a first byte, by kind.
     pub(crate) waiting: [List; 2],
-    /// When it last answered anybody anything.
-    pub(crate) answered_at: Instant,
+    /// When the last-sent of the calls was sent that were answered anything.
+    pub(crate) heard: Option<Instant>,
     pub(crate) latency: [PeakEwma; 2],
     pub(crate) spread: [Spread; 2],
     /// Share of the latest calls that it is not to blame for.
@@ -71,7 +71,7 @@ impl Slot {
             retired: false,
             outstanding: 0,
             waiting: [List::default(); 2],
-            answered_at: now,
+            heard: None,
             latency: [PeakEwma::default(); 2],
             spread: [Spread::new(now), Spread::new(now)],
             success: 1.0,
@@ -86,11 +86,18 @@ impl Slot {
         !self.retired && self.deployment.weight > 0
     }
 
-    /// How long calls of `kind` have been waiting while nobody was answered. One call that is stuck among others that are
-    /// answered is no silence.
+    /// How long a call of `kind` has been waiting while neither it nor any that was sent later was answered.
     pub(crate) fn silence(&self, kind: Kind, slab: &Slab, now: Instant) -> Option<Duration> {
-        let oldest = self.waiting[kind.index()].oldest(slab)?;
-        Some(now.saturating_duration_since(oldest.max(self.answered_at)))
+        let since = self.waiting[kind.index()].unheard_since(slab)?;
+        Some(now.saturating_duration_since(since))
+    }
+
+    /// A call that was sent at `sent` was answered, well or not: the deployment took calls then.
+    pub(crate) fn heard(&mut self, sent: Instant, slab: &mut Slab) {
+        self.heard = self.heard.max(Some(sent));
+        for list in &mut self.waiting {
+            list.heard(slab, sent);
+        }
     }
 
     /// Whether it seems to hang: it is silent for so long as a deployment that works hardly ever is.
@@ -115,7 +122,7 @@ impl Slot {
             let average = self.latency[at].read(Some(usual), now, common.decay).unwrap_or(usual);
             return silence > 5.0 * average.max(usual);
         };
-        let half = f64::from(self.waiting[at].count()) / 2.0;
+        let half = f64::from(self.waiting[at].unheard()) / 2.0;
         spread.longer(silence / 2.0).powf(half) < UNLIKELY
             || spread.longer(silence) < UNLIKELY
             || spread.quantile(0.99, ENOUGH).is_some_and(|slow| silence > 2.0 * slow)
@@ -158,7 +165,6 @@ impl Slot {
     /// A first byte came, `elapsed` after the call was sent.
     pub(crate) fn first_byte(&mut self, kind: Kind, elapsed: Duration, common: &mut Common, now: Instant) {
         let (at, seconds) = (kind.index(), elapsed.as_secs_f64());
-        self.answered_at = now;
         self.latency[at].observe(seconds, now, common.decay);
         self.spread[at].record(seconds, now);
         common.spread[at].record(seconds, now);

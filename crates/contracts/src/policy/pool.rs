@@ -171,7 +171,7 @@ pub struct Pool {
 pub struct Breaker {
     /// So many faults one after the other put it out.
     pub consecutive_faults: u32,
-    /// So does this share of faults within the window.
+    /// So does this share of faults within the window, and half of the latest `min_calls` calls.
     pub fault_percent: u32,
     /// The share says nothing of fewer calls than these.
     pub min_calls: u32,
@@ -353,7 +353,7 @@ impl Default for Retries {
         Self {
             max_attempts: 3,
             budget_percent: 10,
-            min_per_second: 1,
+            min_per_second: 2,
             base_ms: 50,
             max_ms: 2_000,
             honour_retry_after_ms: 5_000,

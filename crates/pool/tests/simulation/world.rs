@@ -95,6 +95,8 @@ pub struct Report {
     pub ends: Vec<f64>,
     /// When calls were sent, by deployment.
     pub sent: Vec<Vec<f64>>,
+    /// When calls were given up, what they had tried, and why.
+    pub lost: Vec<(f64, u32, Retry)>,
     pub view: Option<pool::PoolView>,
 }
 
@@ -352,7 +354,10 @@ impl World {
         let at = self.at();
         match self.pool.after(outcome, &self.calls[call].tried, released, None, at) {
             Retry::After(delay) => self.later(delay.as_secs_f64(), Event::Retry(call)),
-            Retry::GiveUp(_) => self.calls[call].over = Some((self.now, false)),
+            lost @ Retry::GiveUp(_) => {
+                self.report.lost.push((self.now, self.calls[call].tried.attempts(), lost));
+                self.calls[call].over = Some((self.now, false));
+            }
         }
     }
 
