@@ -50,7 +50,7 @@ pub(crate) fn key(deployment: &str) -> u64 {
     xxh3_64_with_seed(deployment.as_bytes(), 0)
 }
 
-/// The finaliser of SplitMix64 (Steele, Lea, Flood, 2014).
+/// The finaliser of `SplitMix64` (Steele, Lea, Flood, 2014).
 fn mix(mut z: u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

@@ -56,27 +56,28 @@ fn weight(elapsed: Duration, decay: Duration) -> f64 {
     (-elapsed.as_secs_f64() / decay.as_secs_f64()).exp()
 }
 
-const BUCKETS: usize = 88;
-const KEPT: Duration = Duration::from_secs(60);
+const BUCKETS: u8 = 88;
+const PLACES: usize = BUCKETS as usize;
+const KEPT: Duration = Duration::from_mins(1);
 
 /// How times are spread: counts in buckets that each are 2^¼ (19%) wider than the last, from a millisecond to an hour, over the
 /// last minute or two.
 #[derive(Debug, Clone)]
 pub(crate) struct Spread {
-    current: [u32; BUCKETS],
-    before: [u32; BUCKETS],
+    current: [u32; PLACES],
+    before: [u32; PLACES],
     counts: [u32; 2],
     since: Instant,
 }
 
 impl Spread {
     pub(crate) fn new(now: Instant) -> Self {
-        Self { current: [0; BUCKETS], before: [0; BUCKETS], counts: [0; 2], since: now }
+        Self { current: [0; PLACES], before: [0; PLACES], counts: [0; 2], since: now }
     }
 
     pub(crate) fn record(&mut self, seconds: f64, now: Instant) {
         if now.saturating_duration_since(self.since) >= KEPT {
-            self.before = std::mem::replace(&mut self.current, [0; BUCKETS]);
+            self.before = std::mem::replace(&mut self.current, [0; PLACES]);
             self.counts = [0, self.counts[0]];
             self.since = now;
         }
@@ -96,7 +97,7 @@ impl Spread {
         }
         let wanted = quantile * f64::from(self.count());
         let mut below = 0.0;
-        for (number, (current, before)) in self.current.iter().zip(&self.before).enumerate() {
+        for (number, (current, before)) in (0..).zip(self.current.iter().zip(&self.before)) {
             let here = f64::from(current + before);
             if here > 0.0 && below + here >= wanted {
                 let (from, to) = bounds(number);
@@ -119,11 +120,11 @@ impl Spread {
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to the buckets first")]
 fn bucket(seconds: f64) -> usize {
     let place = (seconds * 1_000.0).max(1.0).log2() * 4.0;
-    place.clamp(0.0, (BUCKETS - 1) as f64) as usize
+    place.clamp(0.0, f64::from(BUCKETS - 1)) as usize
 }
 
-fn bounds(bucket: usize) -> (f64, f64) {
-    let edge = |number: usize| (number as f64 / 4.0).exp2() / 1_000.0;
+fn bounds(bucket: u8) -> (f64, f64) {
+    let edge = |number: u8| (f64::from(number) / 4.0).exp2() / 1_000.0;
     (edge(bucket), edge(bucket + 1))
 }
 
@@ -184,7 +185,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_time_has_a_bucket_that_holds_it(seconds in 0.001f64..3_000.0) {
-            let (from, to) = bounds(bucket(seconds));
+            let (from, to) = bounds(u8::try_from(bucket(seconds)).unwrap());
             prop_assert!(from <= seconds * 1.000_001 && seconds <= to * 1.000_001);
         }
     }

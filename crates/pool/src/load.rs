@@ -126,7 +126,7 @@ pub(crate) fn confidence(age: Duration, fresh: Duration, stale: Duration) -> f64
     if age >= stale {
         return 0.0;
     }
-    (stale - age).as_secs_f64() / (stale - fresh).as_secs_f64()
+    stale.saturating_sub(age).as_secs_f64() / stale.saturating_sub(fresh).as_secs_f64()
 }
 
 #[derive(Debug, Clone, Copy)]

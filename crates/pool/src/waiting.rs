@@ -118,14 +118,14 @@ mod tests {
     enum Step {
         Push(usize),
         Remove(usize, prop::sample::Index),
-        Heard(u64),
+        Heard(usize),
     }
 
     fn step() -> impl Strategy<Value = Step> {
         prop_oneof![
             3 => (0..2_usize).prop_map(Step::Push),
             2 => (0..2_usize, any::<prop::sample::Index>()).prop_map(|(list, index)| Step::Remove(list, index)),
-            1 => (0..20_u64).prop_map(Step::Heard),
+            1 => (0..20_usize).prop_map(Step::Heard),
         ]
     }
 
@@ -151,7 +151,7 @@ mod tests {
                     }
                     Step::Remove(..) => {}
                     Step::Heard(ago) => {
-                        let sent = at(number.saturating_sub(ago as usize));
+                        let sent = at(number.saturating_sub(ago));
                         latest = latest.max(sent);
                         for list in &mut lists {
                             list.heard(&mut slab, sent);

@@ -77,7 +77,8 @@ fn nothing_told_is_no_pressure_rather_than_none() {
 fn a_sample_fades_between_fresh_and_stale() {
     let [fresh, stale] = [5, 30].map(Duration::from_secs);
     let at = |seconds: f64| confidence(Duration::from_secs_f64(seconds), fresh, stale);
-    assert_eq!([at(0.0), at(5.0), at(17.5), at(30.0), at(500.0)], [1.0, 1.0, 0.5, 0.0, 0.0]);
+    let percent = [0.0, 5.0, 17.5, 30.0, 500.0].map(|seconds| format!("{:.0}", at(seconds) * 100.0));
+    assert_eq!(percent, ["100", "100", "50", "0", "0"]);
 }
 
 proptest! {
