@@ -237,15 +237,16 @@ impl Inner {
         for slot in &mut self.slots {
             let stays = policy.deployments.iter().find(|deployment| {
                 let old = &slot.deployment;
-                !slot.retired
-                    && deployment.id == old.id
+                deployment.id == old.id
                     && deployment.provider == old.provider
                     && deployment.upstream_model == old.upstream_model
             });
+            // One that comes back before its last call is over is the same as before.
+            slot.retired = stays.is_none() || (slot.retired && slot.outstanding == 0);
             match stays {
                 Some(deployment) if *deployment == *slot.deployment => {}
                 Some(deployment) => slot.deployment = Arc::new(deployment.clone()),
-                None => slot.retired = true,
+                None => {}
             }
             if policy.probe.is_none() {
                 slot.breaker.forget_probes();
