@@ -1,7 +1,8 @@
 //! What a choice and its reports cost: `pick`, `first_byte` and `finish` are on every call's way and must stay below a microsecond
-//! for the pools that there are.
+//! for pools of a few deployments.
 
 #![expect(missing_docs, reason = "the benchmark's macro makes public items")]
+#![expect(clippy::unwrap_used, reason = "what is set up is valid")]
 
 use contracts::policy::pool::{Balance, Deployment, Pool as Policy, PrefixAffinity};
 use criterion::{Criterion, criterion_group, criterion_main};

@@ -13,8 +13,9 @@
 //! - latency, outstanding calls and what the server itself tells of its queue say who answers soonest;
 //! - the prompt's beginning says who has it in its KV cache.
 //!
-//! One short mutex a pool: a choice and its three reports take well below a microsecond, and nothing is allocated on the way of a call
-//! once the pool has seen its usual number of calls at a time.
+//! One short mutex a pool. A choice looks at every deployment: with its reports it takes well below a microsecond where there are a
+//! few, and some microseconds where there are dozens (`benches/pick.rs`). Nothing is allocated on the way of a call once the pool has seen
+//! its usual number of calls at a time.
 
 mod affinity;
 mod breaker;

@@ -1,5 +1,7 @@
 //! What holds whatever happens: random pools, random calls in random orders, random reports.
 
+#![expect(clippy::unwrap_used, reason = "the test's own helpers")]
+
 use contracts::policy::pool::{Balance, Deployment, Hedge, Pool as Policy, PrefixAffinity, Probe};
 use pool::load::Sample;
 use pool::{Affinity, Ask, Fault, Kind, Lease, Outcome, Pool, Source, State, Tried};
@@ -121,7 +123,7 @@ proptest! {
                     lease.finish(Outcome::Fault(Fault::Cut), now);
                     let before = pool.view(now);
                     if let Ok(again) = pool.pick(&Ask { may_panic, ..Ask::new(Kind::Streamed) }, &mut tried, now) {
-                        let (was, _) = (before.deployments.iter().find(|d| d.id == again.deployment().id && d.state != State::Draining).map(|d| d.state), ());
+                        let was = before.deployments.iter().find(|d| d.id == again.deployment().id && d.state != State::Draining).map(|d| d.state);
                         let in_ = matches!(was, Some(State::In | State::SlowStart | State::Stalled));
                         prop_assert!(in_ || (before.panic && may_panic), "{was:?}");
                         prop_assert!(!again.is_trial() || before.panic);

@@ -6,8 +6,10 @@
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    clippy::float_cmp,
-    reason = "times of a simulation"
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a simulation's times, and the tests' own helpers and tables"
 )]
 
 mod world;

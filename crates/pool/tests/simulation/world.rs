@@ -267,9 +267,8 @@ impl World {
         self.later(timeout.as_secs_f64(), Event::Timeout(attempt));
         let quick = 0.02 + 0.03 * self.rng.f64();
         let outcome = match self.servers[server].mood {
-            Mood::Well => None,
             Mood::Failing(share) if self.rng.f64() < share => Some(Outcome::of_status(500, None)),
-            Mood::Failing(_) => None,
+            Mood::Well | Mood::Failing(_) => None,
             Mood::Hanging => return,
             Mood::Refusing => Some(Outcome::of_status(400, None)),
             Mood::Limiting(seconds) => Some(Outcome::of_status(429, Some(Duration::from_secs(seconds)))),
