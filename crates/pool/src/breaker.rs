@@ -1,7 +1,7 @@
 //! Whether a deployment is in: a passive circuit breaker.
 //!
-//! It opens on faults in a row, on a share of faults within a window, on half of the latest calls, when a call waited its whole time while the deployment
-//! said nothing to anybody, or when probes fail. It stays open for a time that doubles with each opening, give or take a tenth
+//! It opens on faults in a row, on a share of faults within a window, on half of the latest calls, when a call waited its whole
+//! time and neither it nor any later one was answered, or when probes fail. It stays open for a time that doubles with each opening, give or take a tenth
 //! so that gateways do not come back together. Then calls try it, one at first and one more for each that is answered; when
 //! enough were, it is in again and its share grows from a tenth to the whole over the slow start.
 //!
@@ -55,7 +55,7 @@ pub enum Why {
     InARow(Fault),
     /// Too great a share of faults; the last of them.
     Share(Fault),
-    /// A call waited its whole time while nobody was answered.
+    /// A call waited its whole time, and none that was sent later was answered.
     Silent,
     /// A trial failed.
     Trial(Fault),
@@ -158,7 +158,7 @@ impl Breaker {
         out_until.max(self.backing_off)
     }
 
-    /// Since when it ramps up, or is out no longer.
+    /// The share of its weight that counts: from a tenth to the whole over `slow_start`.
     pub(crate) fn ramp(&self, slow_start: Duration, now: Instant) -> f64 {
         let State::In { since: Some(since) } = self.state else { return 1.0 };
         let elapsed = now.saturating_duration_since(since);
@@ -193,7 +193,7 @@ impl Breaker {
         Some(Turn::Back)
     }
 
-    /// The call is over. `silent` says that nobody was answered while it lasted.
+    /// The call is over. `silent` says that neither it nor any call sent later was answered.
     pub(crate) fn finish(
         &mut self,
         ticket: Ticket,
