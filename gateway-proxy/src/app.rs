@@ -2,6 +2,7 @@
 
 use crate::config::{Limits, Timeouts, Unknown};
 use crate::emit::Recorder;
+use crate::govern::Governor;
 use crate::identity::Ids;
 use crate::meter::Estimator;
 use crate::metrics::GatewayMetrics;
@@ -20,6 +21,7 @@ use tokio_util::task::TaskTracker;
 #[derive(Debug)]
 pub(crate) struct App {
     pub(crate) policy: Policy,
+    pub(crate) governor: Governor,
     pub(crate) pools: Pools,
     pub(crate) upstreams: Upstreams,
     pub(crate) recorder: Recorder,

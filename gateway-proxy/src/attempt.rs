@@ -2,6 +2,7 @@
 
 use crate::app::App;
 use crate::call::{Attempt, Call, Facts};
+use crate::endpoints::Endpoint;
 use crate::errors::Failure;
 use crate::identity::Identity;
 use crate::metrics::GatewayMetrics;
@@ -95,7 +96,8 @@ async fn send(
     let ask = facts.ask.as_ref().ok_or(Failure::BrokenBody)?;
     let asks_usage = ask.asks_stream() && facts.endpoint.usage_on_request;
     let sent = Sent { hide_usage: asks_usage && !ask.wants_usage() };
-    let body = outgoing_body(ask, &model.upstream_model, asks_usage);
+    let cap = facts.governed.cap.and_then(|tokens| Some((cap_field(facts.endpoint, model)?, tokens)));
+    let body = outgoing_body(ask, &model.upstream_model, asks_usage, cap);
     let attempt = Attempt::new(&app.ids, app.clock.now(), model.clone(), target.address(), target.port());
     let span = attempt.span;
     let outgoing = Outgoing {
@@ -109,6 +111,7 @@ async fn send(
         body,
     };
     facts.attempts.push(attempt);
+    facts.governed.dispatch().await?;
     let tell = |progress: Progress<'_>| match progress {
         Progress::NotConnected(error) => note_retry(app, facts, error),
         Progress::HandedOver => facts.prompt_sent = true,
@@ -126,6 +129,14 @@ async fn send(
         }
     }
     Ok((answer, sent))
+}
+
+/// The field that bounds an answer's length where the client left it open. `OpenAI`'s own models of today know only the newer name, and
+/// servers that speak its protocol know the older one.
+fn cap_field(endpoint: &Endpoint, model: &Model) -> Option<&'static str> {
+    let is_openai = matches!(model.provider.price_as.as_str(), "openai" | "azure");
+    let fields = endpoint.max_output;
+    if is_openai { fields.first().copied() } else { fields.last().copied() }
 }
 
 /// Writes down a try at a connection that failed and is being repeated; the current attempt starts anew.

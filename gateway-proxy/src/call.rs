@@ -6,6 +6,8 @@
 use crate::app::App;
 use crate::emit::{Recorded, Settled, settle, settle_now};
 use crate::endpoints::Endpoint;
+use crate::errors::Failure;
+use crate::govern::Governed;
 use crate::identity::{Identity, Ids};
 use crate::meter::{Answer, Kept, Prompt};
 use crate::request::Ask;
@@ -67,6 +69,8 @@ pub(crate) struct Facts {
     pub(crate) answer: Answer,
     /// Status sent to the client, once it was sent.
     pub(crate) status: Option<u16>,
+    /// What was taken for it under plans and budgets.
+    pub(crate) governed: Governed,
     /// When and beside whom it may start.
     pub(crate) turn: Turn,
     /// Its place in the pool of the model that is asked, for as long as it is asked.
@@ -87,13 +91,11 @@ pub(crate) struct Turn {
     /// The tenant's share beside others.
     pub(crate) weight: NonZeroU32,
     pub(crate) band: Band,
-    /// When its start would be too late.
-    pub(crate) start_by: Option<Instant>,
 }
 
 impl Default for Turn {
     fn default() -> Self {
-        Self { weight: NonZeroU32::MIN, band: Band::default(), start_by: None }
+        Self { weight: NonZeroU32::MIN, band: Band::default() }
     }
 }
 
@@ -187,11 +189,12 @@ impl Call {
     }
 
     /// Ends the current attempt, because another follows: what it used is counted now, where its upstream did not tell.
-    pub(crate) async fn leave_attempt(&mut self, ending: Ending) {
+    /// What may be billed is held anew, or it is an error: then no other may follow.
+    pub(crate) async fn leave_attempt(&mut self, ending: Ending) -> Result<(), Failure> {
         let used = self.used(ending).await;
-        if let Some(facts) = self.facts() {
-            facts.leave_attempt(ending.error, used);
-        }
+        let Some(facts) = self.facts() else { return Ok(()) };
+        facts.leave_attempt(ending.error, used);
+        facts.governed.try_again(used).await
     }
 
     async fn used(&self, ending: Ending) -> Used {
@@ -361,6 +364,11 @@ impl Used {
 }
 
 impl Facts {
+    /// Whether any plan or budget may apply to it.
+    pub(crate) fn is_governed(&self) -> bool {
+        self.key.plan.is_some() || self.key.tenant.plan.is_some() || !self.snapshot.budgets.is_empty()
+    }
+
     fn usage(&self, ending: Ending) -> Option<Used> {
         if let Some(usage) = self.answer.usage {
             let is_final = ending.complete || self.answer.usage_is_final;

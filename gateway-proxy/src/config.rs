@@ -40,6 +40,70 @@ pub struct Config {
     pub outcomes: OutcomesConfig,
     /// Streams that clients may come back to.
     pub resume: ResumeConfig,
+    /// What is kept of budgets, and where.
+    pub budgets: BudgetsConfig,
+    /// Addresses that keep failing to authenticate.
+    pub flood: FloodConfig,
+}
+
+/// Section `[gateway.budgets]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BudgetsConfig {
+    /// Directory of the journal, used by one process at a time.
+    pub dir: PathBuf,
+    /// What becomes of the reservation of a call whose gateway died after the prompt was sent.
+    pub when_gateway_dies: WhenGatewayDies,
+    /// Most tokens of an answer to a request that does not say: budgets must know, so the model is told.
+    pub default_max_tokens: u64,
+    /// `redis://HOST:PORT`, where several gateways share budgets. Empty: this gateway is the only one.
+    pub redis: String,
+    /// After so long a gateway that says nothing is taken for dead. The same for all gateways.
+    pub lease_ms: u64,
+    /// Longest wait for an answer of Redis.
+    pub redis_timeout_ms: u64,
+    /// Decimal US dollars that a gateway may be granted of each budget ahead of time, to spend while Redis is away. Without it,
+    /// nothing is spent then.
+    pub grant: Option<contracts::Usd>,
+}
+
+/// See [`BudgetsConfig::when_gateway_dies`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WhenGatewayDies {
+    /// It is charged in full: the provider may have billed it.
+    #[default]
+    Charge,
+    /// It is given back.
+    Release,
+}
+
+impl Default for BudgetsConfig {
+    fn default() -> Self {
+        Self {
+            dir: PathBuf::from("data/gateway/budgets"),
+            when_gateway_dies: WhenGatewayDies::default(),
+            default_max_tokens: 4_096,
+            redis: String::new(),
+            lease_ms: 10_000,
+            redis_timeout_ms: 500,
+            grant: None,
+        }
+    }
+}
+
+/// Section `[gateway.flood]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FloodConfig {
+    /// Wrong keys from one address in a minute, after which it has to wait.
+    pub failures_per_minute: std::num::NonZeroU32,
+}
+
+impl Default for FloodConfig {
+    fn default() -> Self {
+        Self { failures_per_minute: std::num::NonZeroU32::MIN.saturating_add(59) }
+    }
 }
 
 /// Section `[gateway.resume]`.
@@ -184,6 +248,8 @@ impl Default for Config {
             spool: SpoolConfig::default(),
             outcomes: OutcomesConfig::default(),
             resume: ResumeConfig::default(),
+            budgets: BudgetsConfig::default(),
+            flood: FloodConfig::default(),
         }
     }
 }
@@ -268,6 +334,9 @@ impl Config {
             ("resume.stream_bytes", self.resume.stream_bytes as u64),
             ("resume.most_streams", self.resume.most_streams as u64),
             ("resume.keep_ms", self.resume.keep_ms),
+            ("budgets.default_max_tokens", self.budgets.default_max_tokens),
+            ("budgets.lease_ms", self.budgets.lease_ms),
+            ("budgets.redis_timeout_ms", self.budgets.redis_timeout_ms),
             ("spool.max_bytes", self.spool.max_bytes),
             ("spool.segment_bytes", self.spool.segment_bytes),
             ("spool.fsync_interval_ms", self.spool.fsync_interval_ms),

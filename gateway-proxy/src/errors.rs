@@ -62,6 +62,14 @@ pub(crate) enum Failure {
     TooManyStreams,
     #[error("{0}")]
     BadProvider(String),
+    #[error("{name}: {value:?} is not valid here: expected {expected}")]
+    BadHeader { name: &'static str, value: String, expected: &'static str },
+    #[error("rate limited")]
+    RateLimited(Box<admission::rates::Refusal>),
+    #[error("budget")]
+    Budget(budget::Refused),
+    #[error("too many failures to authenticate")]
+    Flooded { wait: Duration },
     #[error("no deployment")]
     NoDeployment(pool::Unavailable),
     #[error("busy")]
@@ -185,6 +193,15 @@ impl Failure {
                 retryable: false,
                 ..ApiError::internal(500, message.clone())
             },
+            Self::BadHeader { name, .. } => ApiError::invalid(*name, self.to_string()),
+            Self::RateLimited(refusal) => rate_limited(refusal),
+            Self::Budget(refused) => over_budget(refused),
+            Self::Flooded { wait } => {
+                let message =
+                    "authorization: too many wrong keys from this address: wait before the next try";
+                let error = ApiError::client(429, "rate_limit_error", Some("too_many_wrong_keys"), message);
+                retry_in(seconds(*wait), ApiError { fault: Fault::Policy, retryable: true, ..error })
+            }
             Self::NoDeployment(unavailable) => no_deployment(*unavailable),
             Self::Busy(refused) => busy(refused),
             Self::Unreadable(unreadable) => ApiError {
@@ -289,6 +306,42 @@ impl Failure {
             retryable,
             retry_after_seconds: None,
         }
+    }
+}
+
+/// A rate plan refuses, as `OpenAI` does: the type says of what there was too much.
+fn rate_limited(refusal: &admission::rates::Refusal) -> ApiError {
+    let kind =
+        if refusal.limit == admission::rates::LimitKind::TokensPerMinute { "tokens" } else { "requests" };
+    let never = if refusal.retry_after.is_none() { ": this request is larger than the limit" } else { "" };
+    ApiError {
+        status: 429,
+        kind,
+        code: Some("rate_limit_exceeded"),
+        param: None,
+        message: format!("{refusal}{never}"),
+        fault: Fault::Policy,
+        retryable: refusal.retry_after.is_some(),
+        retry_after_seconds: refusal.retry_after.map(seconds),
+    }
+}
+
+/// A budget refuses, or nobody can tell whether it would.
+fn over_budget(refused: &budget::Refused) -> ApiError {
+    let (status, code) = match refused {
+        budget::Refused::Exhausted(_) => (429, "insufficient_quota"),
+        budget::Refused::Unavailable(_) => (503, "budget_unavailable"),
+    };
+    let is_exhausted = status == 429;
+    ApiError {
+        status,
+        kind: if is_exhausted { "insufficient_quota" } else { "server_error" },
+        code: Some(code),
+        param: None,
+        message: refused.to_string(),
+        fault: if is_exhausted { Fault::Policy } else { Fault::Internal },
+        retryable: !is_exhausted,
+        retry_after_seconds: if is_exhausted { None } else { Some(2) },
     }
 }
 

@@ -63,7 +63,7 @@ async fn ask_in_turn(
         if !fails(&answered) {
             break;
         }
-        leave(app, call, &answered).await;
+        leave(app, call, &answered).await?;
         answered = ask(app, call, next, headers, times, at + 1 == fallbacks.len()).await;
     }
     answered
@@ -193,6 +193,7 @@ async fn pass_whole(
 /// What we say about an answer in its headers.
 fn say(headers: &mut HeaderMap, facts: &Facts) {
     respond::identify(headers, &facts.identity);
+    facts.governed.tell(headers);
     let asked = facts.resolved.as_ref().map(|resolved| resolved.model.upstream_model.as_str());
     if let Some(served) = facts.answer.model.as_deref().or(asked) {
         // A header is ASCII, so this cuts between characters; clients give up on headers that are very long.

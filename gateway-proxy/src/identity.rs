@@ -6,6 +6,7 @@ use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt, TraceFlags, Tra
 use opentelemetry_http::HeaderExtractor;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator};
+use std::net::IpAddr;
 use tokio::time::Instant;
 
 /// Draws ids. Tests may give their own generator.
@@ -23,6 +24,8 @@ pub(crate) struct Identity {
     pub(crate) span: SpanContext,
     /// The client's span, when it sent a `traceparent`.
     pub(crate) parent: SpanId,
+    /// Whose connection it came by.
+    pub(crate) peer: IpAddr,
     /// Time of day.
     pub(crate) started: Timestamp,
     /// The same moment, to measure from.
@@ -36,7 +39,7 @@ impl Ids {
     }
 
     /// Identifies a request; joins the client's trace when `headers` name one.
-    pub(crate) fn identify(&self, headers: &HeaderMap, now: Timestamp) -> Identity {
+    pub(crate) fn identify(&self, headers: &HeaderMap, peer: IpAddr, now: Timestamp) -> Identity {
         let remote = headers.contains_key("traceparent").then(|| remote(headers)).flatten();
         let (trace, parent, state) = match remote {
             Some(context) => (context.trace_id(), context.span_id(), context.trace_state().clone()),
@@ -46,6 +49,7 @@ impl Ids {
             request_id: hex("req_", &self.random.new_trace_id().to_bytes()),
             span: SpanContext::new(trace, self.span(), TraceFlags::SAMPLED, false, state),
             parent,
+            peer,
             started: now,
             at: Instant::now(),
         }
@@ -98,9 +102,10 @@ mod tests {
     #[test]
     fn a_request_joins_the_trace_of_its_client() {
         let mut headers = HeaderMap::new();
+        let peer = IpAddr::from([127, 0, 0, 1]);
         let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
         headers.insert("traceparent", HeaderValue::from_static(parent));
-        let identity = Ids::default().identify(&headers, Timestamp::default());
+        let identity = Ids::default().identify(&headers, peer, Timestamp::default());
         assert_eq!(format!("{:032x}", identity.trace_id()), "4bf92f3577b34da6a3ce929d0e0e4736");
         assert_eq!(format!("{:016x}", identity.parent), "00f067aa0ba902b7");
         let onward = identity.traceparent(identity.span.span_id()).unwrap();
@@ -109,6 +114,6 @@ mod tests {
         assert_eq!(identity.trace_hex(), "4bf92f3577b34da6a3ce929d0e0e4736");
 
         headers.insert("traceparent", HeaderValue::from_static("garbage"));
-        assert_eq!(Ids::default().identify(&headers, Timestamp::default()).parent, SpanId::INVALID);
+        assert_eq!(Ids::default().identify(&headers, peer, Timestamp::default()).parent, SpanId::INVALID);
     }
 }

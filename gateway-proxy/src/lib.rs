@@ -1,7 +1,7 @@
 //! The OpenAI-compatible proxy: it admits a call, forwards it byte for byte, meters and prices the answer, and leaves a trace
 //! of it in the spool before the client has the last byte.
 //!
-//! A request's way is `stack` (every layer, in order), `intake` and `request` (the body), `forward`, `tries` and `pools` (which
+//! A request's way is `stack` (every layer, in order), `intake` and `request` (the body), `govern` (plans and budgets), `forward`, `tries` and `pools` (which
 //! deployment), `attempt` and `upstream` (one try), `relay` and `sse` (the answer), `meter` (what it used) and `emit` (its price, its spans, the spool and the way
 //! to the collector). `call` holds what is known of a call and sees to it that every one is recorded, also when its client
 //! leaves. `outcomes` takes what clients say of answers afterwards, `resume` keeps the streams that they may come back to. `errors` is the table of everything that can go wrong.
@@ -18,6 +18,7 @@ mod endpoints;
 mod errors;
 mod forward;
 mod gather;
+mod govern;
 mod identity;
 mod intake;
 mod meter;
@@ -37,5 +38,6 @@ mod upstream;
 
 pub use config::{
     Config, Limits, OutcomesConfig, ResumeConfig, SpoolConfig, Timeouts, Unknown, UpstreamConfig, WhenFull,
+    WhenGatewayDies,
 };
 pub use server::{Server, run};

@@ -1,8 +1,9 @@
 //! Putting the gateway together, running it, and ending it in order.
 
 use crate::app::App;
-use crate::config::{Config, WhenFull};
+use crate::config::{Config, WhenFull, WhenGatewayDies};
 use crate::emit::{Recorder, Shipper, ShipperOptions};
+use crate::govern::Governor;
 use crate::identity::Ids;
 use crate::meter::Estimator;
 use crate::metrics::GatewayMetrics;
@@ -12,6 +13,8 @@ use crate::relay::Watchman;
 use crate::resume::Streams;
 use crate::stack::Gateway;
 use crate::upstream::Upstreams;
+use admission::flood::Flood;
+use budget::{JournalOptions, Ledger, RedisOptions, WhenRedisIsAway};
 use control::SnapshotHandle;
 use runtime::{Clock, Health, HealthHandle, InFlight, Metrics, ServeOptions, Shutdown};
 use spool::{FullPolicy, Spool};
@@ -84,7 +87,9 @@ impl Server {
         let tls = runtime::tls::client_config("gateway.ca_file", config.ca_file.as_deref())?;
         let shipper =
             Shipper::new(&options, tls.clone(), reader, metrics.clone(), health.component("shipper"))?;
-        let app = Arc::new(app(&config, tls.clone(), policy.clone(), writer.clone(), metrics, clock));
+        let governor = governor(&config, &clock).await?;
+        let app =
+            Arc::new(app(&config, tls.clone(), policy.clone(), writer.clone(), metrics, clock, governor));
 
         // The shipper outlives the server, so that it also takes what the last calls leave behind.
         let stop_shipping = CancellationToken::new();
@@ -102,7 +107,9 @@ impl Server {
             ..ServeOptions::default()
         };
         let last = app.clone();
-        let gateway = Gateway { app, operations: runtime::health::router(health, registry) };
+        let operations = runtime::health::router(health, registry);
+        let gateway =
+            |peer: SocketAddr| Gateway { app: app.clone(), operations: operations.clone(), peer: peer.ip() };
         let addr = listener.local_addr()?;
         tracing::info!(%addr, "the gateway serves");
         // What is kept is drained while connections are.
@@ -121,6 +128,7 @@ impl Server {
         watching.abort();
         asking.abort();
         record_last(&last, LAST_COUNTS).await;
+        last.governor.ledger().close().await;
         writer.sync().await?;
         stop_shipping.cancel();
         shipping.await?;
@@ -136,10 +144,12 @@ fn app(
     spool: spool::Writer,
     metrics: GatewayMetrics,
     clock: Clock,
+    governor: Governor,
 ) -> App {
     let processors = std::thread::available_parallelism().map_or(2, usize::from);
     App {
         policy,
+        governor,
         pools: Pools::new(fastrand::u64(..)),
         upstreams: Upstreams::new(&config.upstream, &config.timeouts, tls),
         recorder: Recorder::new(spool, &config.instance, config.spool.when_full == WhenFull::Refuse),
@@ -157,6 +167,33 @@ fn app(
         hurry: AtomicBool::new(false),
         bodies: InFlight::new(config.limits.bodies_in_work_bytes as u64),
     }
+}
+
+/// Opens the books of budgets.
+async fn governor(config: &Config, clock: &Clock) -> anyhow::Result<Governor> {
+    let budgets = &config.budgets;
+    let journal = JournalOptions::new(&budgets.dir);
+    let when_gateway_dies = match budgets.when_gateway_dies {
+        WhenGatewayDies::Charge => budget::WhenGatewayDies::Charge,
+        WhenGatewayDies::Release => budget::WhenGatewayDies::Release,
+    };
+    let ledger = if budgets.redis.is_empty() {
+        Ledger::local(journal, when_gateway_dies)?
+    } else {
+        let when_redis_is_away = match budgets.grant {
+            Some(per_account) => WhenRedisIsAway::SpendGrant { per_account },
+            None => WhenRedisIsAway::Refuse,
+        };
+        let redis = RedisOptions {
+            lease: Duration::from_millis(budgets.lease_ms),
+            timeout: Duration::from_millis(budgets.redis_timeout_ms),
+            when_redis_is_away,
+            ..RedisOptions::new(&budgets.redis)
+        };
+        Ledger::shared(journal, when_gateway_dies, redis, clock.now()).await?
+    };
+    let flood = Flood::new(config.flood.failures_per_minute);
+    Ok(Governor::new(ledger, budgets, flood, tokio::time::Instant::now()))
 }
 
 /// Waits for the records of calls that were cut: for `counts` as long as they are counted, and then estimated.
@@ -232,6 +269,7 @@ async fn sweep(app: Arc<App>) {
         tokio::time::sleep(SWEEP).await;
         app.upstreams.sweep();
         app.streams.sweep();
+        app.governor.sweep();
     }
 }
 

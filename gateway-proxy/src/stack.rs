@@ -6,6 +6,7 @@ use crate::call::{Call, Ending, Facts, Turn};
 use crate::endpoints::{self, Endpoint, models};
 use crate::errors::Failure;
 use crate::forward::forward;
+use crate::govern::Governed;
 use crate::identity::Identity;
 use crate::intake::{ClientBody, Intake, read_json_body};
 use crate::meter::Answer;
@@ -17,9 +18,10 @@ use crate::resume::{self, socket};
 use bytes::Bytes;
 use contracts::policy::{KeyPolicy, Resolved, Snapshot};
 use http::request::Parts as Head;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,6 +37,8 @@ pub(crate) struct Gateway {
     pub(crate) app: Arc<App>,
     /// `/healthz`, `/readyz`, `/metrics`.
     pub(crate) operations: axum::Router,
+    /// Whose connection it is.
+    pub(crate) peer: IpAddr,
 }
 
 impl hyper::service::Service<Request<Incoming>> for Gateway {
@@ -51,21 +55,26 @@ impl hyper::service::Service<Request<Incoming>> for Gateway {
                 Ok(response.map(Body::Other))
             });
         }
-        let app = self.app.clone();
+        let (app, peer) = (self.app.clone(), self.peer);
         if request.uri().path() == socket::PATH {
-            return Box::pin(async move { Ok(socket::open(&app, request)) });
+            return Box::pin(async move { Ok(socket::open(&app, peer, request)) });
         }
         Box::pin(async move {
             let (head, body) = request.into_parts();
             let body = ClientBody::new(&head.headers, body);
-            Ok(identified(&app, head, body).await)
+            Ok(identified(&app, peer, head, body).await)
         })
     }
 }
 
 /// Identity and errors: every request gets an id and a place in a trace; every failure becomes a response here.
-pub(crate) async fn identified(app: &Arc<App>, head: Head, mut body: ClientBody) -> Response<Body> {
-    let identity = Arc::new(app.ids.identify(&head.headers, app.clock.now()));
+pub(crate) async fn identified(
+    app: &Arc<App>,
+    peer: IpAddr,
+    head: Head,
+    mut body: ClientBody,
+) -> Response<Body> {
+    let identity = Arc::new(app.ids.identify(&head.headers, peer, app.clock.now()));
     let (route, result) = routed(app, &identity, head, &mut body).await;
     if result.is_err() {
         body.see_off();
@@ -91,8 +100,21 @@ fn refused(
     let error = failure.to_api();
     GatewayMetrics::count(&app.metrics.refusals, error.code.unwrap_or(error.kind));
     let mut response = respond::error(&error, endpoints::find(route), identity);
-    if let Failure::WrongMethod { allowed, .. } = failure {
-        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
+    let headers = response.headers_mut();
+    match failure {
+        Failure::WrongMethod { allowed, .. } => {
+            headers.insert(header::ALLOW, HeaderValue::from_static(allowed));
+        }
+        Failure::RateLimited(refusal) => {
+            for (name, value) in refusal.headers() {
+                respond::put(headers, HeaderName::from_static(name), &value);
+            }
+        }
+        // OpenAI's clients try again on any 429, unless they are told not to.
+        Failure::Budget(budget::Refused::Exhausted(_)) => {
+            headers.insert("x-should-retry", HeaderValue::from_static("false"));
+        }
+        _ => {}
     }
     (response, error.fault.as_str())
 }
@@ -161,8 +183,8 @@ fn require(head: &Head, method: &Method, path: &'static str, allowed: &'static s
 }
 
 /// Whether a socket may be opened: its key works.
-pub(crate) fn lets_in(app: &App, head: &Head) -> Result<Arc<KeyPolicy>, Response<Body>> {
-    let identity = app.ids.identify(&head.headers, app.clock.now());
+pub(crate) fn lets_in(app: &App, peer: IpAddr, head: &Head) -> Result<Arc<KeyPolicy>, Response<Body>> {
+    let identity = app.ids.identify(&head.headers, peer, app.clock.now());
     known(app, head, &identity).map(|(_, key)| key).map_err(|failure| {
         let (response, fault) = refused(app, &failure, socket::PATH, &identity);
         app.metrics.count_request(socket::PATH, response.status().as_u16(), fault);
@@ -176,8 +198,22 @@ fn known(app: &App, head: &Head, identity: &Identity) -> Result<(Arc<Snapshot>, 
     if snapshot.version == 0 && snapshot.keys.is_empty() {
         return Err(Failure::NoPolicy);
     }
-    let key = authenticate(&snapshot, &head.headers, identity.started)?;
+    let key = authenticate(&snapshot, &head.headers, identity.started)
+        .map_err(|failure| unauthenticated(app, identity.peer, failure))?;
     Ok((snapshot, key))
+}
+
+/// Counts a failure against the address that it came from; one that keeps failing has to wait. Whoever has a key that works is
+/// never held up by others behind the same address.
+fn unauthenticated(app: &App, peer: IpAddr, failure: Failure) -> Failure {
+    let flood = &app.governor.flood;
+    match flood.check(peer) {
+        Err(wait) => Failure::Flooded { wait },
+        Ok(()) => {
+            flood.failed(peer);
+            failure
+        }
+    }
 }
 
 /// Admission: from here on the call is recorded, whatever becomes of it.
@@ -206,6 +242,7 @@ async fn admitted(
         attempts: Vec::with_capacity(1),
         answer: Answer::default(),
         status: None,
+        governed: Governed::default(),
         turn: Turn::default(),
         slot: None,
         queued: Duration::ZERO,
@@ -249,6 +286,10 @@ async fn understood(
     }
     let resolved = resolve(&facts.snapshot, &facts.key, &ask.model)?;
     facts.resolved = Some(resolved.clone());
+    if facts.is_governed() {
+        let models = app.pools.reach(&facts.snapshot, &resolved.model)?;
+        app.governor.admit(facts, &models, headers).await?;
+    }
     Ok(resolved)
 }
 

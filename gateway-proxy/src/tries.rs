@@ -63,7 +63,7 @@ pub(crate) async fn ask(
         match pool.pool.after(outcome, &tried, false, Some(times.deadline.into_std()), now) {
             Retry::GiveUp(_) => return answered,
             Retry::After(delay) => {
-                leave(app, call, &answered).await;
+                leave(app, call, &answered).await?;
                 sleep(delay).await;
             }
         }
@@ -81,7 +81,7 @@ async fn wait(facts: &mut Facts, pool: &ModelPool, times: Times) -> Result<(), F
         band: facts.turn.band,
         input_tokens: prompt.div_ceil(BYTES_A_TOKEN),
         expected_output_tokens: None,
-        deadline: Some(facts.turn.start_by.unwrap_or(times.deadline).min(times.deadline)),
+        deadline: Some(times.first_byte_by),
     };
     let slot = pool.queue.enter(ticket).await.map_err(Failure::Busy)?;
     facts.queued += slot.waited();
@@ -137,7 +137,11 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 }
 
 /// Another try follows: what this one used is written down.
-pub(crate) async fn leave(app: &App, call: &mut Call, answered: &Result<Answered, Failure>) {
+pub(crate) async fn leave(
+    app: &App,
+    call: &mut Call,
+    answered: &Result<Answered, Failure>,
+) -> Result<(), Failure> {
     let (status, class) = match answered {
         Ok(answered) => (answered.status().as_u16(), class_of_status(answered.status().as_u16())),
         Err(failure) => {
@@ -147,7 +151,7 @@ pub(crate) async fn leave(app: &App, call: &mut Call, answered: &Result<Answered
     };
     GatewayMetrics::count(&app.metrics.upstream_errors, class);
     app.metrics.retries.inc();
-    call.leave_attempt(Ending::failed(status, class)).await;
+    call.leave_attempt(Ending::failed(status, class)).await
 }
 
 /// How a deployment did whose call ended with `error`, once its answer had begun.

@@ -2,6 +2,7 @@
 //! that ends starts the next.
 
 #![expect(missing_docs, reason = "the benchmark's macro makes public items")]
+#![expect(clippy::expect_used, reason = "a benchmark that cannot start has nothing to say")]
 
 use admission::queue::{Queue, Refused, Slot, Ticket};
 use contracts::policy::queue::{Band, Queue as Policy};

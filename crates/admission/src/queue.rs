@@ -155,7 +155,7 @@ impl Queue {
             return Ok(Slot { queue: inner.clone(), held: Held::Open, output: None });
         }
         let now = Instant::now();
-        let (seat, mut slot, until) = match inner.arrive(ticket, now)? {
+        let (seat, mut slot, until) = match inner.arrive(&ticket, now)? {
             Arrival::Starts(grant) => {
                 return Ok(Slot { queue: inner.clone(), held: Held::Granted(grant), output: None });
             }
@@ -206,7 +206,7 @@ impl Inner {
         }
     }
 
-    fn arrive(&self, ticket: Ticket, now: Instant) -> Result<Arrival, Refused> {
+    fn arrive(&self, ticket: &Ticket, now: Instant) -> Result<Arrival, Refused> {
         let mut state = self.state();
         state.arrive(ticket, self.open_running.load(Ordering::SeqCst), now)
     }
@@ -250,14 +250,14 @@ impl Waiting<'_> {
     /// The refusal, unless a slot is on its way.
     fn give_up(mut self, since: Instant) -> Option<Refused> {
         let seat = self.seat.take()?;
-        self.queue.state().time_out(seat, since, Instant::now())
+        self.queue.state().time_out(&seat, since, Instant::now())
     }
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         if let Some(seat) = self.seat.take() {
-            self.queue.state().cancel(seat);
+            self.queue.state().cancel(&seat);
         }
     }
 }

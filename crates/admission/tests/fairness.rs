@@ -1,7 +1,11 @@
 //! What a fair queue promises, held under several seeds: noise does not reach the quiet, tokens go by weight, urgent calls start in
 //! time. `cargo test -p admission --test fairness -- --nocapture` prints the tables.
 
-#![expect(clippy::cast_precision_loss, reason = "figures for a table, in a test")]
+#![expect(
+    clippy::cast_precision_loss,
+    clippy::unwrap_used,
+    reason = "figures for a table, and all of it is a test"
+)]
 
 mod simulation;
 

@@ -30,9 +30,10 @@ pub use reach::{ByReach, Reach, Reaching};
 
 /// The documents of each kind, by the name of the kind.
 pub mod spec {
+    pub use super::budget::Budget;
     pub use super::plan::Plan;
     pub use super::pool::Pool;
-    pub use super::provisional::{Budget, Cache, Cascade, Experiment, Guardrail, Prompt};
+    pub use super::provisional::{Cache, Cascade, Experiment, Guardrail, Prompt};
 }
 
 use crate::price::PriceBook;

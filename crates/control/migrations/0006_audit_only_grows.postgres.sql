@@ -1,5 +1,5 @@
 -- Nobody changes what was noted, whoever is connected.
-CREATE FUNCTION audit_only_grows() RETURNS trigger AS $$
+CREATE OR REPLACE FUNCTION audit_only_grows() RETURNS trigger AS $$
 BEGIN
     RAISE EXCEPTION 'the audit log only grows';
 END

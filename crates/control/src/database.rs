@@ -7,10 +7,9 @@ use crate::repositories::{
     Routes, Sessions, Settings, Tenants, Users,
 };
 use crate::snapshot::Kept;
-use crate::{Actor, ControlError};
+use crate::{Actor, ControlError, migrations};
 use contracts::policy::Snapshot;
 use sqlx::any::{Any, AnyConnectOptions, AnyPoolOptions};
-use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::{AnyConnection, AnyPool, Connection, Row, SqlSafeStr, SqlStr, Transaction};
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -20,6 +19,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use url::Url;
 
+/// What the schema's migrations do.
+const MIGRATE: &str = "bring its schema up to date";
+
 /// How long a caller waits for a connection or, in SQLite, for another writer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -28,32 +30,6 @@ const ON_EACH_SQLITE_CONNECTION: &str = "PRAGMA busy_timeout = 10000; PRAGMA for
 
 /// Neither wait for ever for another writer, nor make others wait for one that died in the middle.
 const ON_EACH_POSTGRES_CONNECTION: &str = "SET lock_timeout = '10s'; SET statement_timeout = '30s'; SET idle_in_transaction_session_timeout = '60s'";
-
-/// Numbered, never edited once released: a changed text is refused at start by its checksum.
-const MIGRATIONS: &[(i64, &str, Text)] = &[
-    (1, "control", Text::Shared(include_str!("../migrations/0001_control.sql"))),
-    (2, "judging", Text::Shared(include_str!("../migrations/0002_judging.sql"))),
-    (3, "judge_spending", Text::Shared(include_str!("../migrations/0003_judge_spending.sql"))),
-    (4, "judging_pauses", Text::Shared(include_str!("../migrations/0004_judging_pauses.sql"))),
-    (5, "policy", Text::Shared(include_str!("../migrations/0005_policy.sql"))),
-    (
-        6,
-        "audit_only_grows",
-        Text::PerBackend {
-            sqlite: include_str!("../migrations/0006_audit_only_grows.sqlite.sql"),
-            postgres: include_str!("../migrations/0006_audit_only_grows.postgres.sql"),
-        },
-    ),
-];
-
-/// What a migration runs.
-#[derive(Debug, Clone, Copy)]
-enum Text {
-    /// The same on both backends.
-    Shared(&'static str),
-    /// What only one of them understands, such as a trigger.
-    PerBackend { sqlite: &'static str, postgres: &'static str },
-}
 
 /// Notes a change. Writers queue at the version's row, so nobody else takes the same number. The time is the database's own: one clock for
 /// all who write, and nobody has to bring one along.
@@ -80,8 +56,9 @@ pub(crate) struct Db {
     kept: Arc<Kept>,
 }
 
+/// What a database is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Backend {
+pub(crate) enum Backend {
     Sqlite,
     Postgres,
 }
@@ -357,7 +334,7 @@ async fn open_sqlite(path: &Path) -> Result<Db, ControlError> {
             })
         })
         .connect_lazy_with(options);
-    migrate(&pool, Backend::Sqlite).await?;
+    migrations::run(&pool, Backend::Sqlite).await.map_err(|error| open_failed(MIGRATE, error))?;
     drop(lock);
     Ok(Db::new(pool, Backend::Sqlite))
 }
@@ -420,7 +397,7 @@ async fn open_postgres(url: &str) -> Result<Db, ControlError> {
             })
         })
         .connect_lazy_with(options);
-    migrate(&pool, Backend::Postgres).await?;
+    migrations::run(&pool, Backend::Postgres).await.map_err(|error| open_failed(MIGRATE, error))?;
     Ok(Db::new(pool, Backend::Postgres))
 }
 
@@ -435,24 +412,6 @@ async fn connect(options: &AnyConnectOptions, action: &str) -> Result<AnyConnect
 
 fn any_options(url: &str) -> Result<AnyConnectOptions, ControlError> {
     AnyConnectOptions::from_str(url).map_err(|error| open_failed("understand its URL", error))
-}
-
-async fn migrate(pool: &AnyPool, backend: Backend) -> Result<(), ControlError> {
-    let migrations = MIGRATIONS
-        .iter()
-        .map(|&(version, name, text)| {
-            let sql = match (text, backend) {
-                (Text::Shared(sql), _)
-                | (Text::PerBackend { sqlite: sql, .. }, Backend::Sqlite)
-                | (Text::PerBackend { postgres: sql, .. }, Backend::Postgres) => sql,
-            };
-            Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
-        })
-        .collect();
-    Migrator::with_migrations(migrations)
-        .run(pool)
-        .await
-        .map_err(|error| open_failed("bring its schema up to date", error))
 }
 
 fn open_failed(

@@ -123,7 +123,11 @@ impl ControlError {
         Self::Invalid { field, value: value.chars().take(160).collect(), expected: expected.into() }
     }
 
-    pub(crate) fn policy(kind: &'static str, id: impl Display, invalid: contracts::policy::InvalidPolicy) -> Self {
+    pub(crate) fn policy(
+        kind: &'static str,
+        id: impl Display,
+        invalid: contracts::policy::InvalidPolicy,
+    ) -> Self {
         Self::Policy { kind, id: id.to_string(), invalid }
     }
 

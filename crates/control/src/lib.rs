@@ -10,6 +10,7 @@
 mod actor;
 mod database;
 mod error;
+mod migrations;
 mod passwords;
 mod policies;
 pub mod prices;

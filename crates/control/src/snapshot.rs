@@ -169,12 +169,8 @@ fn build_providers(
 
 /// How a provider is spoken to.
 fn speaks(provider: &Provider) -> Result<Speaks, Unreadable> {
-    let unreadable = |reason: String| Unreadable {
-        kind: "provider",
-        tenant: None,
-        name: provider.id.to_string(),
-        reason,
-    };
+    let unreadable =
+        |reason: String| Unreadable { kind: "provider", tenant: None, name: provider.id.to_string(), reason };
     let protocol = provider.protocol.parse().map_err(unreadable)?;
     let settings = provider.settings.as_ref().map(shape).transpose();
     let settings = settings.map_err(|invalid| unreadable(invalid.within("settings").to_string()))?;

@@ -83,21 +83,20 @@ where
     B::Data: Send,
     B::Error: Into<Box<dyn StdError + Send + Sync>>,
 {
-    serve_hyper(listener, TowerToHyperService::new(service), shutdown, options).await
+    let service = TowerToHyperService::new(service);
+    serve_hyper(listener, |_peer| service.clone(), shutdown, options).await
 }
 
-/// As [`serve()`], for a service written straight for hyper: nothing stands between it and the connection.
+/// As [`serve()`], for a service written straight for hyper: nothing stands between it and the connection, of which it may know whose
+/// it is.
 pub async fn serve_hyper<S, B>(
     listener: TcpListener,
-    service: S,
+    service: impl Fn(SocketAddr) -> S,
     shutdown: Shutdown,
     options: ServeOptions,
 ) -> Drained
 where
-    S: hyper::service::Service<http::Request<Incoming>, Response = http::Response<B>>
-        + Clone
-        + Send
-        + 'static,
+    S: hyper::service::Service<http::Request<Incoming>, Response = http::Response<B>> + Send + 'static,
     S::Future: Send + 'static,
     S::Error: Into<Box<dyn StdError + Send + Sync>>,
     B: Body + Send + 'static,
@@ -105,7 +104,7 @@ where
     B::Error: Into<Box<dyn StdError + Send + Sync>>,
 {
     let server = Server::new(&options);
-    let connection = |stream, _peer, end| server.clone().connection(stream, service.clone(), end);
+    let connection = |stream, peer, end| server.clone().connection(stream, service(peer), end);
     accept(listener, shutdown, options.drain_deadline, connection).await
 }
 

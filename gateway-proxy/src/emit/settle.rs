@@ -5,6 +5,7 @@ use super::recorder::Unrecorded;
 use super::spans;
 use crate::app::App;
 use crate::call::{Attempt, Ending, Facts, Used};
+use contracts::Usd;
 use contracts::price::Cost;
 
 /// What the client may be told about the cost of its call.
@@ -48,6 +49,11 @@ fn prepare(app: &App, mut facts: Box<Facts>, ending: Ending, used: Used) -> (Set
     if ending.disconnected && facts.status.is_none() {
         app.metrics.count_request(facts.endpoint.path, ending.status, "client");
     }
+    if let Some(mut slot) = facts.slot.take() {
+        slot.charge(spent.used.usage.output);
+    }
+    let cost = spent.cost.map_or(Usd::ZERO, |cost| cost.total);
+    std::mem::take(&mut facts.governed).settle(app, spent.used, cost);
     let mut record = app.recorder.begin();
     spans::write(&mut record, &facts, ending, &spent, app.limits.capture_bytes, &app.metrics);
     (Settled { cost: spent.cost }, record)

@@ -17,6 +17,7 @@ pub(crate) static CHAT_COMPLETIONS: Endpoint = Endpoint {
     instructions: None,
     format: Some("response_format"),
     fields: FIELDS,
+    max_output: &["max_completion_tokens", "max_tokens"],
     has_background: false,
     usage_on_request: true,
     read_answer,

@@ -18,6 +18,7 @@ pub(crate) static EMBEDDINGS: Endpoint = Endpoint {
     instructions: None,
     format: None,
     fields: FIELDS,
+    max_output: &[],
     has_background: false,
     usage_on_request: false,
     read_answer,

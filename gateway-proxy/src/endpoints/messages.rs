@@ -18,6 +18,7 @@ pub(crate) static MESSAGES: Endpoint = Endpoint {
     instructions: Some("system"),
     format: None,
     fields: FIELDS,
+    max_output: &["max_tokens"],
     has_background: false,
     usage_on_request: false,
     read_answer,

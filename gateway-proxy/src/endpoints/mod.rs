@@ -39,6 +39,8 @@ pub(crate) struct Endpoint {
     pub(crate) format: Option<&'static str>,
     /// Fields that a request may have; others pass unchecked.
     pub(crate) fields: &'static [Field],
+    /// Fields that bound an answer's length, in tokens; none where nothing is written.
+    pub(crate) max_output: &'static [&'static str],
     /// Whether `background` asks for an answer that nobody waits for.
     pub(crate) has_background: bool,
     /// Whether a stream carries usage only when `stream_options.include_usage` asks for it.

@@ -18,6 +18,7 @@ pub(crate) static RESPONSES: Endpoint = Endpoint {
     instructions: Some("instructions"),
     format: Some("text"),
     fields: FIELDS,
+    max_output: &["max_output_tokens"],
     has_background: true,
     usage_on_request: false,
     read_answer,

@@ -70,6 +70,23 @@ impl Pools {
         }
     }
 
+    /// Every model that a call of `model` may be led to, at every provider: its deployments, and those of what it falls back to.
+    pub(crate) fn reach(
+        &self,
+        snapshot: &Arc<Snapshot>,
+        model: &Arc<Model>,
+    ) -> Result<Vec<Arc<Model>>, Failure> {
+        let Some(pool) = self.of(snapshot, model)? else { return Ok(vec![model.clone()]) };
+        let mut models: Vec<Arc<Model>> = pool.deployments.values().cloned().collect();
+        for next in pool.policy.fallbacks.iter().filter_map(|name| snapshot.models.get(name)) {
+            match self.of(snapshot, next)? {
+                Some(pool) => models.extend(pool.deployments.values().cloned()),
+                None => models.push(next.clone()),
+            }
+        }
+        Ok(models)
+    }
+
     /// The pools of `snapshot`, or of a newer one.
     fn known(&self, snapshot: &Arc<Snapshot>) -> Arc<Known> {
         let known = self.current.load_full();

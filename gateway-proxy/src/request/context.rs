@@ -214,7 +214,7 @@ mod tests {
 
     fn asked(body: &str) -> Result<(Vec<Passage>, Value), BodyError> {
         let ask = parse(&CHAT_COMPLETIONS, Bytes::copy_from_slice(body.as_bytes()), 64)?;
-        let sent = serde_json::from_slice(&outgoing_body(&ask, "b", false)).unwrap();
+        let sent = serde_json::from_slice(&outgoing_body(&ask, "b", false, None)).unwrap();
         Ok((ask.context.passages.clone(), sent))
     }
 

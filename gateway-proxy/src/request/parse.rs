@@ -25,6 +25,12 @@ pub(crate) struct Ask {
     pub(crate) tier: ServiceTier,
     /// Where the value of `model` stands.
     pub(super) model_at: Range<usize>,
+    /// Whether the answer is written, token by token.
+    pub(crate) writes: bool,
+    /// Most tokens of each answer, where the client says so.
+    pub(crate) max_output: Option<u64>,
+    /// Answers that are asked for.
+    pub(crate) choices: u64,
     /// Where `stream` stands, if it does.
     pub(super) stream_at: Option<Range<usize>>,
     /// Where `background` stands, if it is true: the answer is made whether or not anybody waits for it.
@@ -128,6 +134,9 @@ pub(crate) fn parse(endpoint: &Endpoint, body: Bytes, max_depth: usize) -> Resul
     }
     let stream = find("stream").is_some_and(|m| m.text() == "true");
     let asked = |name| find(name).filter(|m| m.text() != "null").map(place);
+    let number = |name: &&str| find(name).and_then(|m| m.text().parse::<u64>().ok());
+    let max_output = endpoint.max_output.iter().filter_map(number).min();
+    let choices = ["n", "best_of"].iter().filter_map(number).max().unwrap_or(1).max(1);
     let stream_at = find("stream").map(place);
     let background_at = endpoint
         .has_background
@@ -148,6 +157,9 @@ pub(crate) fn parse(endpoint: &Endpoint, body: Bytes, max_depth: usize) -> Resul
         stream,
         tier,
         model_at,
+        writes: !endpoint.max_output.is_empty(),
+        max_output,
+        choices,
         stream_at,
         background_at,
         usage,

@@ -6,12 +6,22 @@ use std::ops::Range;
 
 /// The client's body with `upstream_model` as its model and, when `ask_usage`, with `stream_options.include_usage` true.
 /// Every other byte is the client's. When nothing differs the body is shared, not copied.
-pub(crate) fn outgoing_body(ask: &Ask, upstream_model: &str, ask_usage: bool) -> Bytes {
+/// With `cap`, a field and most tokens, the answer is bounded too, which the client left open.
+pub(crate) fn outgoing_body(
+    ask: &Ask,
+    upstream_model: &str,
+    ask_usage: bool,
+    cap: Option<(&str, u64)>,
+) -> Bytes {
     let mut edits: Vec<(Range<usize>, String)> = Vec::with_capacity(3);
     if ask.model != upstream_model {
         // A text always serialises; the fallback keeps this function total.
         let quoted = serde_json::to_string(upstream_model).unwrap_or_else(|_| "\"\"".into());
         edits.push((ask.model_at.clone(), quoted));
+    }
+    if let Some((field, tokens)) = cap {
+        let after = ask.model_at.end;
+        edits.push((after..after, format!(",\"{field}\":{tokens}")));
     }
     if let Some(ours) = &ask.context.strip {
         edits.push((ours.clone(), String::new()));
@@ -73,7 +83,7 @@ mod tests {
 
     fn splice(body: &str, model: &str, ask_usage: bool) -> String {
         let ask = parse(&CHAT_COMPLETIONS, Bytes::copy_from_slice(body.as_bytes()), 64).unwrap();
-        String::from_utf8(outgoing_body(&ask, model, ask_usage).to_vec()).unwrap()
+        String::from_utf8(outgoing_body(&ask, model, ask_usage, None).to_vec()).unwrap()
     }
 
     #[test]
@@ -117,7 +127,7 @@ mod tests {
     fn a_body_that_needs_no_change_is_shared() {
         let body = Bytes::from_static(br#"{"model":"a","messages":[{"role":"user"}]}"#);
         let ask = parse(&CHAT_COMPLETIONS, body.clone(), 64).unwrap();
-        assert_eq!(outgoing_body(&ask, "a", false).as_ptr(), body.as_ptr());
+        assert_eq!(outgoing_body(&ask, "a", false, None).as_ptr(), body.as_ptr());
     }
 
     fn json_value() -> impl Strategy<Value = Value> {

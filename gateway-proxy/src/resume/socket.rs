@@ -27,6 +27,7 @@ use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use std::net::IpAddr;
 use std::sync::Arc;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -37,6 +38,13 @@ use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 pub(crate) const PATH: &str = "/v1/stream";
 
 type Socket = WebSocketStream<TokioIo<Upgraded>>;
+
+/// Who is at the other end.
+#[derive(Debug)]
+struct Client {
+    peer: IpAddr,
+    tenant: TenantId,
+}
 
 /// What a client says.
 #[derive(Debug)]
@@ -108,10 +116,10 @@ impl<'a> Data<'a> {
 }
 
 /// Opens a socket, if the request asks for one and its key works.
-pub(crate) fn open(app: &Arc<App>, mut request: Request<Incoming>) -> Response<Body> {
+pub(crate) fn open(app: &Arc<App>, peer: IpAddr, mut request: Request<Incoming>) -> Response<Body> {
     let upgrade = hyper::upgrade::on(&mut request);
     let (head, _) = request.into_parts();
-    let key = match lets_in(app, &head) {
+    let key = match lets_in(app, peer, &head) {
         Ok(key) => key,
         Err(refusal) => return refusal,
     };
@@ -121,10 +129,10 @@ pub(crate) fn open(app: &Arc<App>, mut request: Request<Incoming>) -> Response<B
             "expected a WebSocket: GET with upgrade: websocket, version 13",
         );
     };
-    let tenant = key.tenant.id.clone();
+    let client = Client { peer, tenant: key.tenant.id.clone() };
     let streams = &app.streams;
     let (closing, stop) = (streams.closing.clone(), streams.stop.clone());
-    let serving = serve(app.clone(), head, tenant, upgrade, closing);
+    let serving = serve(app.clone(), head, client, upgrade, closing);
     streams.tasks.spawn(stop.run_until_cancelled_owned(serving));
     let mut response = Response::new(Body::Whole(None));
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
@@ -159,7 +167,7 @@ fn text(status: StatusCode, message: &'static str) -> Response<Body> {
 async fn serve(
     app: Arc<App>,
     head: Head,
-    tenant: TenantId,
+    client: Client,
     upgrade: OnUpgrade,
     closing: tokio_util::sync::CancellationToken,
 ) {
@@ -176,7 +184,7 @@ async fn serve(
         };
         let served = match message {
             Some(Ok(Message::Text(said))) => {
-                answer(&app, &head, &tenant, &mut socket, Said::read(said.as_str())).await
+                answer(&app, &head, &client, &mut socket, Said::read(said.as_str())).await
             }
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => Some(()),
             Some(Ok(Message::Binary(_))) => {
@@ -196,7 +204,7 @@ async fn serve(
 async fn answer(
     app: &Arc<App>,
     head: &Head,
-    tenant: &TenantId,
+    client: &Client,
     socket: &mut Socket,
     said: Result<Said, String>,
 ) -> Option<()> {
@@ -204,7 +212,7 @@ async fn answer(
         Err(error) => tell_error(socket, 400, &error).await,
         Ok(Said::Cancel) => tell_error(socket, 409, "cancel: there is no stream to end").await,
         Ok(Said::Resume { stream, after }) => {
-            let Some(kept) = app.streams.find(tenant, &stream) else {
+            let Some(kept) = app.streams.find(&client.tenant, &stream) else {
                 return tell_error(socket, 404, "stream: it is not known here").await;
             };
             match kept.follow(after.map_or(0, |after| after.saturating_add(1))) {
@@ -221,10 +229,10 @@ async fn answer(
                 return tell_error(socket, 400, &message).await;
             };
             let body = Bytes::from(Box::<str>::from(body).into_string());
-            let response = identified(app, head, ClientBody::here(body)).await;
+            let response = identified(app, client.peer, head, ClientBody::here(body)).await;
             let id = response.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok()).unwrap_or_default();
             let id = id.to_owned();
-            match app.streams.find(tenant, &id).filter(|_| response.status().is_success()) {
+            match app.streams.find(&client.tenant, &id).filter(|_| response.status().is_success()) {
                 Some(kept) => {
                     // Before the body goes: a stream may end with its last reader.
                     let follower = kept.reader(0);

@@ -3,6 +3,7 @@
 use super::*;
 use crate::call::{Attempt, Call, Facts, Turn};
 use crate::endpoints::CHAT_COMPLETIONS;
+use crate::govern::Governed;
 use crate::meter::Answer;
 use crate::request::parse;
 use bytes::Bytes;
@@ -29,7 +30,7 @@ fn call(app: &Arc<App>) -> Call {
     let mut answer = Answer::default();
     answer.output.choice(0).content = "b".repeat(400);
     let facts = Facts {
-        identity: Arc::new(app.ids.identify(&http::HeaderMap::new(), app.clock.now())),
+        identity: Arc::new(app.ids.identify(&http::HeaderMap::new(), [127, 0, 0, 1].into(), app.clock.now())),
         endpoint: &CHAT_COMPLETIONS,
         snapshot: Arc::default(),
         key: Arc::new(key),
@@ -41,6 +42,7 @@ fn call(app: &Arc<App>) -> Call {
         attempts: vec![Attempt::new(&app.ids, app.clock.now(), model, "127.0.0.1", 1)],
         answer,
         status: Some(200),
+        governed: Governed::default(),
         turn: Turn::default(),
         slot: None,
         queued: Duration::ZERO,
@@ -57,7 +59,10 @@ async fn calls_that_cannot_be_counted_in_time_are_estimated_by_their_length_and_
     let (writer, mut reader) = Spool::open(spool::Options::new(dir.path().join("spool"))).unwrap();
     let metrics = Metrics::new().with_registry(GatewayMetrics::register);
     let tls = runtime::tls::client_config("gateway.ca_file", None).unwrap();
-    let app = app(&Config::default(), tls, Policy::default(), writer.clone(), metrics, Clock::system());
+    let mut config = Config::default();
+    config.budgets.dir = dir.path().join("budgets");
+    let governor = governor(&config, &Clock::system()).await.unwrap();
+    let app = app(&config, tls, Policy::default(), writer.clone(), metrics, Clock::system(), governor);
     let app = Arc::new(app);
     // Every processor is busy counting.
     let all = u32::try_from(app.counters.available_permits()).unwrap();

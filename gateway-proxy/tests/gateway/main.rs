@@ -8,6 +8,7 @@ mod bounds;
 mod disconnects;
 #[cfg(test)]
 mod forwarding;
+mod limits;
 #[cfg(test)]
 mod models;
 #[cfg(test)]

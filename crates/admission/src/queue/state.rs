@@ -102,7 +102,7 @@ impl State {
     }
 
     /// A call comes.
-    pub(super) fn arrive(&mut self, ticket: Ticket, open: u64, now: Instant) -> Result<Arrival, Refused> {
+    pub(super) fn arrive(&mut self, ticket: &Ticket, open: u64, now: Instant) -> Result<Arrival, Refused> {
         let band = ticket.band;
         let line = &mut self.lines[band as usize];
         line.last_arrival = Some(now);
@@ -268,14 +268,14 @@ impl State {
     }
 
     /// A caller stops waiting.
-    pub(super) fn cancel(&mut self, seat: Seat) {
+    pub(super) fn cancel(&mut self, seat: &Seat) {
         let line = &mut self.lines[seat.band as usize];
         line.cancelled += u64::from(line.shares.remove(seat.share, seat.arrival));
     }
 
     /// A caller has waited for as long as it may; None when its turn came just now.
-    pub(super) fn time_out(&mut self, seat: Seat, since: Instant, now: Instant) -> Option<Refused> {
-        let Seat { band, share, arrival } = seat;
+    pub(super) fn time_out(&mut self, seat: &Seat, since: Instant, now: Instant) -> Option<Refused> {
+        let &Seat { band, share, arrival } = seat;
         let line = &mut self.lines[band as usize];
         if !line.shares.remove(share, arrival) {
             return None;

@@ -52,7 +52,7 @@ pub struct Outcome {
 impl Source {
     /// The mean time that a call of it takes.
     pub fn service(&self) -> Duration {
-        let mean = |range: &Range<u64>| u32::try_from((range.start + range.end) / 2).unwrap();
+        let mean = |range: &Range<u64>| u32::try_from(range.start.midpoint(range.end)).unwrap();
         PREFILL * mean(&self.input) + DECODE * mean(&self.output)
     }
 }

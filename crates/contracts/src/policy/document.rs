@@ -36,15 +36,8 @@ pub enum Kind {
 
 impl Kind {
     /// The kinds that are kept as documents: one content under one name.
-    pub const DOCUMENTS: [Self; 7] = [
-        Self::Plan,
-        Self::Budget,
-        Self::Pool,
-        Self::Cascade,
-        Self::Cache,
-        Self::Guardrail,
-        Self::Experiment,
-    ];
+    pub const DOCUMENTS: [Self; 7] =
+        [Self::Plan, Self::Budget, Self::Pool, Self::Cascade, Self::Cache, Self::Guardrail, Self::Experiment];
 
     /// `plan`, `budget` …
     pub const fn as_str(self) -> &'static str {
@@ -238,7 +231,9 @@ mod tests {
 
         fn validate(&self) -> Result<(), InvalidPolicy> {
             match self.windows.iter().position(|window| window.seconds == 0) {
-                Some(n) => Err(InvalidPolicy::new("seconds", 0, "1 or more").within(&format!("windows[{n}]"))),
+                Some(n) => {
+                    Err(InvalidPolicy::new("seconds", 0, "1 or more").within(&format!("windows[{n}]")))
+                }
                 None => Ok(()),
             }
         }
@@ -250,7 +245,12 @@ mod tests {
             (json!({"windows": [{"seconds": 1}, {"seconds": "x"}]}), "windows[1].seconds", "\"x\"", "u32"),
             (json!({"windows": [{"seconds": -1}]}), "windows[0].seconds", "-1", "u32"),
             (json!({"windows": [{"seconds": 0}]}), "windows[0].seconds", "0", "1 or more"),
-            (json!({"windows": [{"colour": 1}]}), "windows[0].colour", "1", "`seconds` (unknown field `colour`)"),
+            (
+                json!({"windows": [{"colour": 1}]}),
+                "windows[0].colour",
+                "1",
+                "`seconds` (unknown field `colour`)",
+            ),
             (json!({"windows": [{}]}), "windows[0]", "{}", "missing field `seconds`"),
             (json!({}), "spec", "{}", "missing field `windows`"),
             (json!([]), "spec", "[]", ""),

@@ -49,10 +49,7 @@ impl FromStr for Protocol {
 
     fn from_str(text: &str) -> Result<Self, String> {
         Self::ALL.into_iter().find(|protocol| protocol.as_str() == text).ok_or_else(|| {
-            format!(
-                "protocol {text:?} is not known: expected {}",
-                Self::ALL.map(Self::as_str).join(", ")
-            )
+            format!("protocol {text:?} is not known: expected {}", Self::ALL.map(Self::as_str).join(", "))
         })
     }
 }
@@ -125,7 +122,8 @@ mod tests {
 
     #[test]
     fn settings_fit_their_protocol() {
-        let region = || ProviderSettings { region: Some("eu-central-1".into()), ..ProviderSettings::default() };
+        let region =
+            || ProviderSettings { region: Some("eu-central-1".into()), ..ProviderSettings::default() };
         assert_eq!(region().validate(Protocol::Bedrock), Ok(()));
         assert_eq!(region().validate(Protocol::Azure).unwrap_err().field, "region");
         assert_eq!(ProviderSettings::default().validate(Protocol::Bedrock).unwrap_err().field, "region");

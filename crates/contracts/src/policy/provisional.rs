@@ -1,6 +1,6 @@
 //! Stand-ins for the policies whose types are not here yet: any JSON object.
 
-use super::{Document, InvalidPolicy, Kind, Reference, Reach, Reaching};
+use super::{Document, InvalidPolicy, Kind, Reference};
 use crate::{ModelName, PolicyName};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -32,35 +32,6 @@ stand_in! {
     Guardrail, Guardrail;
     Experiment, Experiment;
     Prompt, Prompt;
-}
-
-/// Stand-in with a strict shape, so that tests meet unknown fields and wrong types.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Budget {
-    /// What it applies to.
-    #[serde(default)]
-    pub scope: Reach,
-    /// Dollars.
-    pub dollars: u64,
-}
-
-impl Document for Budget {
-    const KIND: Kind = Kind::Budget;
-
-    fn validate(&self) -> Result<(), InvalidPolicy> {
-        if self.dollars > 0 { Ok(()) } else { Err(InvalidPolicy::new("dollars", self.dollars, "at least 1")) }
-    }
-
-    fn references(&self) -> Vec<Reference> {
-        self.scope.references()
-    }
-}
-
-impl Reaching for Budget {
-    fn reach(&self) -> Reach {
-        self.scope.clone()
-    }
 }
 
 fn check(spec: &Value) -> Result<(), InvalidPolicy> {

@@ -159,6 +159,11 @@ impl<D> ByReach<D> {
             .map(|entry| entry.document.as_ref())
     }
 
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.iter().next().is_none()
+    }
+
     /// All of them, in no order.
     pub fn iter(&self) -> impl Iterator<Item = &Held<D>> {
         let by_name = self.by_key.values().chain(self.by_route.values()).chain(self.by_tag.values());

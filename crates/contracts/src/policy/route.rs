@@ -146,7 +146,8 @@ mod tests {
         spec.validate().unwrap();
         let named: Vec<(&str, String)> =
             spec.references().iter().map(|r| (r.kind(), r.name().to_owned())).collect();
-        let expected = [("cascade", "cheap"), ("guardrail", "pii"), ("guardrail", "length"), ("prompt", "greeting")];
+        let expected =
+            [("cascade", "cheap"), ("guardrail", "pii"), ("guardrail", "length"), ("prompt", "greeting")];
         assert_eq!(named, expected.map(|(kind, name)| (kind, name.to_owned())));
         assert_eq!(spec.prompt.unwrap().selector(), Selector::Label("production"));
         assert_eq!(serde_json::to_value(RouteSpec::default()).unwrap(), json!({}));

@@ -1,8 +1,8 @@
 //! The audit log: every change of what snapshots show, noted in its own transaction. See `Db::commit`, which no change can avoid.
 
 use super::{repository, row};
-use crate::database::failed;
 use crate::ControlError;
+use crate::database::failed;
 use crate::records::{AuditEntry, AuditFilter, AuditPage};
 
 use contracts::{TenantId, Timestamp};

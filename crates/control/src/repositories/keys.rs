@@ -114,15 +114,17 @@ impl ApiKeys {
         change.expires_at.apply(&mut key.expires_at);
         change.plan.apply(&mut key.plan);
         note_plan(&mut tx, &key).await?;
-        sqlx::query("UPDATE api_keys SET name = $1, allowed_models = $2, expires_at = $3, plan = $5 WHERE id = $4")
-            .bind(key.name.as_str())
-            .bind(allowed_json(&key)?)
-            .bind(row::nanos(key.expires_at))
-            .bind(id.as_str())
-            .bind(key.plan.as_ref().map(PolicyName::as_str))
-            .execute(&mut *tx)
-            .await
-            .map_err(failed("update a key"))?;
+        sqlx::query(
+            "UPDATE api_keys SET name = $1, allowed_models = $2, expires_at = $3, plan = $5 WHERE id = $4",
+        )
+        .bind(key.name.as_str())
+        .bind(allowed_json(&key)?)
+        .bind(row::nanos(key.expires_at))
+        .bind(id.as_str())
+        .bind(key.plan.as_ref().map(PolicyName::as_str))
+        .execute(&mut *tx)
+        .await
+        .map_err(failed("update a key"))?;
         self.db.commit(tx, Change::updated("key", id, &before, &key)?.of(Some(&key.tenant))).await?;
         Ok(key)
     }

@@ -142,14 +142,16 @@ impl Prompts {
         let before = version_of(&mut tx, tenant, name, Selector::Label(label)).await?;
         if before.as_ref().is_none_or(|before| before.version != version) {
             delete_label(&mut tx, tenant, name, label).await?;
-            sqlx::query("INSERT INTO prompt_labels (tenant_id, name, label, version) VALUES ($1, $2, $3, $4)")
-                .bind(tenant.map(TenantId::as_str))
-                .bind(name.as_str())
-                .bind(label)
-                .bind(stored(version))
-                .execute(&mut *tx)
-                .await
-                .map_err(failed("set a label"))?;
+            sqlx::query(
+                "INSERT INTO prompt_labels (tenant_id, name, label, version) VALUES ($1, $2, $3, $4)",
+            )
+            .bind(tenant.map(TenantId::as_str))
+            .bind(name.as_str())
+            .bind(label)
+            .bind(stored(version))
+            .execute(&mut *tx)
+            .await
+            .map_err(failed("set a label"))?;
             let stood = before.map(|before| before.version);
             let change = Change::updated(KIND, name, &json!({ label: stood }), &json!({ label: version }))?;
             self.db.commit(tx, change.of(tenant).under("label")).await?;
@@ -169,7 +171,8 @@ impl Prompts {
             return Err(ControlError::not_found("label", label));
         };
         let thing = Thing { kind: KIND, tenant, name: name.as_str() };
-        references::refuse_if_referred(&mut tx, thing, Some(&references::stored(Selector::Label(label)))).await?;
+        references::refuse_if_referred(&mut tx, thing, Some(&references::stored(Selector::Label(label))))
+            .await?;
         delete_label(&mut tx, tenant, name, label).await?;
         let change = Change::deleted(KIND, name, &json!({ label: before.version }))?;
         self.db.commit(tx, change.of(tenant).under("unlabel")).await

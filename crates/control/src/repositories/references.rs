@@ -99,11 +99,7 @@ pub(super) async fn refuse_if_referred(
 }
 
 /// Who refers to `to`, as an error names them; empty when nobody does.
-pub(super) async fn users(
-    tx: &mut Tx,
-    to: Thing<'_>,
-    to_part: Option<&str>,
-) -> Result<String, ControlError> {
+pub(super) async fn users(tx: &mut Tx, to: Thing<'_>, to_part: Option<&str>) -> Result<String, ControlError> {
     let rows = sqlx::query(
         "SELECT * FROM policy_references
          WHERE to_kind = $1 AND to_name = $2 AND (CAST($3 AS TEXT) IS NULL OR to_part = $3)
@@ -198,7 +194,9 @@ pub(super) fn stored(selector: Selector<'_>) -> String {
 async fn is_meant(tx: &mut Tx, to: Thing<'_>, eyes: Option<&TenantId>) -> Result<bool, ControlError> {
     let own = match to.kind {
         "route" => "SELECT count(*) FROM routes WHERE tenant_id = $1 AND name = $2 AND $3 = 'route'",
-        "prompt" => "SELECT count(*) FROM prompts WHERE tenant_id = $1 AND name = $2 AND $3 = 'prompt' AND deleted_at IS NULL",
+        "prompt" => {
+            "SELECT count(*) FROM prompts WHERE tenant_id = $1 AND name = $2 AND $3 = 'prompt' AND deleted_at IS NULL"
+        }
         kind if kind.parse::<Kind>().is_ok() => {
             "SELECT count(*) FROM documents WHERE tenant_id = $1 AND name = $2 AND kind = $3"
         }

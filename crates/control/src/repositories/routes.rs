@@ -38,15 +38,17 @@ impl Routes {
         }
         models::find(&mut tx, &route.model).await?;
         references::replace(&mut tx, thing(route.tenant.as_ref(), &route.name), &spec.references()).await?;
-        sqlx::query("INSERT INTO routes (tenant_id, name, model, created_at, spec) VALUES ($1, $2, $3, $4, $5)")
-            .bind(route.tenant.as_ref().map(TenantId::as_str))
-            .bind(route.name.as_str())
-            .bind(route.model.as_str())
-            .bind(now.unix_nanos())
-            .bind(route.spec.as_ref().map(ToString::to_string))
-            .execute(&mut *tx)
-            .await
-            .map_err(insert_failed("route", route.name.as_str()))?;
+        sqlx::query(
+            "INSERT INTO routes (tenant_id, name, model, created_at, spec) VALUES ($1, $2, $3, $4, $5)",
+        )
+        .bind(route.tenant.as_ref().map(TenantId::as_str))
+        .bind(route.name.as_str())
+        .bind(route.model.as_str())
+        .bind(now.unix_nanos())
+        .bind(route.spec.as_ref().map(ToString::to_string))
+        .execute(&mut *tx)
+        .await
+        .map_err(insert_failed("route", route.name.as_str()))?;
         let change = Change::created("route", &route.name, &route)?.of(route.tenant.as_ref());
         self.db.commit(tx, change).await?;
         Ok(route)

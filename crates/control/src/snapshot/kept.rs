@@ -52,7 +52,8 @@ impl Turn<'_> {
     /// The document that a row holds: the one of the last snapshot when the row is the same.
     pub(super) fn document<D: Document>(&mut self, row: &Stored<'_>) -> Held<D> {
         let key = (D::KIND.as_str(), row.tenant.cloned(), row.name.clone(), row.version);
-        let same = self.entries.remove(&key).filter(|old| old.revision == row.revision && old.spec == row.spec);
+        let same =
+            self.entries.remove(&key).filter(|old| old.revision == row.revision && old.spec == row.spec);
         if let Some(old) = same
             && let Ok(document) = old.document.clone().downcast::<Named<D>>()
         {

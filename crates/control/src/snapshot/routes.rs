@@ -1,7 +1,7 @@
 //! From a route's row to a route whose names are resolved.
 
-use super::policies::Policies;
 use super::Problem;
+use super::policies::Policies;
 use crate::records::Route;
 use contracts::policy::{self, Kind, RoutePolicy, RouteSpec, Unreadable, shape};
 use contracts::{ModelName, TenantId};
@@ -33,12 +33,8 @@ pub(super) fn build(
             Some(tenant) => own.entry(tenant.clone()).or_default(),
             None => &mut shared,
         };
-        let entry = policy::Route {
-            tenant: route.tenant,
-            name: route.name.clone(),
-            model: route.model,
-            policy,
-        };
+        let entry =
+            policy::Route { tenant: route.tenant, name: route.name.clone(), model: route.model, policy };
         place.insert(route.name, Arc::new(entry));
     }
     (shared, own)
@@ -58,7 +54,8 @@ fn resolve(route: &Route, policies: &Policies) -> Result<RoutePolicy, String> {
                 .map_err(|unreadable| unreadable.to_string())?
         };
     }
-    let guardrails = spec.guardrails.iter().map(|name| policies.guardrails.need(Kind::Guardrail, tenant, name));
+    let guardrails =
+        spec.guardrails.iter().map(|name| policies.guardrails.need(Kind::Guardrail, tenant, name));
     let prompt = spec.prompt.as_ref();
     let prompt = prompt.map(|prompt| policies.prompts.need(tenant, &prompt.name, prompt.selector()));
     Ok(RoutePolicy {

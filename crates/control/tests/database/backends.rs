@@ -62,6 +62,26 @@ on_both_backends! {
         what_others_need_stays,
         routes_are_unique_per_owner,
     }
+    documents {
+        live_from_creation_to_deletion,
+        are_validated,
+        change_only_what_the_caller_has_seen,
+        need_what_they_refer_to,
+        stay_while_they_are_referred_to,
+        are_shared_or_of_one_tenant,
+        are_written_by_many_at_once,
+    }
+    prompts {
+        live_from_creation_to_deletion,
+        stay_while_they_are_referred_to,
+        are_numbered_once_by_many,
+    }
+    audit {
+        tells_who_changed_what,
+        never_holds_a_secret,
+        is_read_page_by_page,
+        only_grows,
+    }
     prices {
         are_written_as_a_whole,
         that_contradict_each_other_are_refused,
@@ -86,6 +106,10 @@ on_both_backends! {
         survive_an_unresolved_secret,
         are_of_one_moment,
         show_keys_of_a_disabled_tenant_as_revoked,
+        resolve_policy,
+        keep_what_did_not_change,
+        close_what_an_unreadable_policy_governs,
+        hold_prompts_that_may_be_asked_for,
     }
     watching {
         a_change_is_live_within_two_seconds,

@@ -161,6 +161,7 @@ impl Gateway {
     pub fn start(config: Config, snapshot: Snapshot) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut config = config;
+        config.budgets.dir = dir.path().join("budgets");
         config.spool.dir = dir.path().join("spool");
         let spool = config.spool.dir.clone();
         let server = Server::bind(config, SnapshotHandle::fixed(snapshot), Clock::system()).unwrap();

@@ -17,6 +17,11 @@ pub async fn many_at_once_migrate_once(store: Store) {
     // All roles of a tower start together: undo the schema and let eight of them find it missing.
     let mut raw = store.raw().await;
     for table in [
+        "audit",
+        "policy_references",
+        "prompt_labels",
+        "prompts",
+        "documents",
         "judge_pauses",
         "judge_keys",
         "judge_spending",

@@ -34,6 +34,7 @@ pub async fn providers_live_from_creation_to_deletion(store: Store) {
         base_url: Some("http://127.0.0.1:8070/v1/".into()),
         secret: Patch::Keep,
         price_as: Patch::Clear,
+        ..ProviderChange::default()
     };
     let changed = providers.update(&id, change).await.unwrap();
     assert_eq!((changed.base_url.as_str(), &changed.price_as), ("http://127.0.0.1:8070/v1", &None));
@@ -129,8 +130,10 @@ pub async fn routes_are_unique_per_owner(store: Store) {
     store.model("openai", "gpt").await;
     let routes = store.control.routes();
     for tenant in [None, Some("acme"), Some("other")] {
-        let new =
-            NewRoute { tenant: tenant.map(|t| t.parse().unwrap()), ..NewRoute::new(name("bot"), name("gpt")) };
+        let new = NewRoute {
+            tenant: tenant.map(|t| t.parse().unwrap()),
+            ..NewRoute::new(name("bot"), name("gpt"))
+        };
         routes.create(new.clone(), NOW).await.unwrap();
         assert_eq!(routes.create(new, NOW).await.unwrap_err().to_string(), "route \"bot\" already exists");
     }

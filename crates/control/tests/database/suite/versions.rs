@@ -4,8 +4,8 @@ use crate::support::{NOW, Store, new_model, new_provider, price};
 use contracts::TenantId;
 use contracts::policy::Kind;
 use control::records::{
-    ApiKeyChange, AuditFilter, ModelChange, NewApiKey, NewRoute, NewTenant, NewUser, ProviderChange, Role, TenantChange,
-    UserChange,
+    ApiKeyChange, AuditFilter, ModelChange, NewApiKey, NewRoute, NewTenant, NewUser, ProviderChange, Role,
+    TenantChange, UserChange,
 };
 use std::collections::BTreeSet;
 
@@ -40,7 +40,14 @@ pub async fn grow_with_every_change_and_with_nothing_else(store: Store) {
     bumps!(store, control.models().update(&"m".parse().unwrap(), ModelChange::default()));
     let route = NewRoute::new("r".parse().unwrap(), "m".parse().unwrap());
     bumps!(store, control.routes().create(route, NOW));
-    bumps!(store, control.routes().update(None, &"r".parse().unwrap(), contracts::ModelName::try_from(String::from("m")).unwrap()));
+    bumps!(
+        store,
+        control.routes().update(
+            None,
+            &"r".parse().unwrap(),
+            contracts::ModelName::try_from(String::from("m")).unwrap()
+        )
+    );
     let key = bumps!(store, control.keys().create(NewApiKey::new(acme.clone(), ""), NOW)).key;
     bumps!(store, control.keys().update(&key.id, ApiKeyChange::default(), NOW));
     bumps!(store, control.keys().revoke(&key.id, NOW));

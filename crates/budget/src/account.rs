@@ -1,0 +1,114 @@
+//! What a call is charged to.
+
+use contracts::policy::budget::{Budget, Span, Window};
+use contracts::{TenantId, Timestamp, Usd};
+use std::sync::Arc;
+
+/// Something that money is counted on, with the limits that hold at the moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    /// Its name, unique in its group; no two windows share one.
+    pub id: Arc<str>,
+    /// Most that may be spent in a window.
+    pub limit: Usd,
+    /// From here on callers are told.
+    pub soft: Option<Usd>,
+    /// When spending begins anew.
+    pub window: Window,
+}
+
+impl From<&Budget> for Account {
+    fn from(budget: &Budget) -> Self {
+        Self { id: budget.account_id().into(), limit: budget.limit, soft: budget.soft, window: budget.window }
+    }
+}
+
+/// The accounts that a call is charged to, all of one group. Made once for each kind of call and shared between calls.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Accounts {
+    group: Arc<str>,
+    list: Box<[Account]>,
+}
+
+impl Accounts {
+    /// `group` is what may be charged together: the unit of locking here, and of placement in a Redis cluster. What was spent is
+    /// known by group and account, so that an account which changes its group begins at nothing. Of accounts with the same id the one
+    /// with the lowest limit counts.
+    pub fn new(group: impl Into<Arc<str>>, accounts: impl IntoIterator<Item = Account>) -> Self {
+        let mut list: Vec<Account> = Vec::new();
+        for account in accounts {
+            match list.iter_mut().find(|known| known.id == account.id && known.window == account.window) {
+                Some(known) => {
+                    known.limit = known.limit.min(account.limit);
+                    known.soft = known.soft.into_iter().chain(account.soft).min();
+                }
+                None => list.push(account),
+            }
+        }
+        Self { group: group.into(), list: list.into() }
+    }
+
+    /// The group of a tenant: its organisation, or else the tenant itself.
+    pub fn group_of(organisation: Option<&str>, tenant: &TenantId) -> Arc<str> {
+        match organisation {
+            Some(organisation) => format!("organisation|{organisation}").into(),
+            None => format!("tenant|{tenant}").into(),
+        }
+    }
+
+    /// Their group.
+    pub fn group(&self) -> &Arc<str> {
+        &self.group
+    }
+
+    /// Each of them.
+    pub fn list(&self) -> &[Account] {
+        &self.list
+    }
+
+    /// Whether nothing is charged to anybody.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+}
+
+/// An account as it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// The account, with the limits that were asked with.
+    pub account: Account,
+    /// The window.
+    pub span: Span,
+    /// Settled.
+    pub spent: Usd,
+    /// Reserved for calls that are under way, and granted to gateways ahead of time.
+    pub held: Usd,
+}
+
+impl Standing {
+    /// What is left of the limit.
+    pub fn left(&self) -> Usd {
+        (self.account.limit - self.spent - self.held).max(Usd::ZERO)
+    }
+}
+
+/// An account whose soft limit has been passed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SoftPassed {
+    /// Which.
+    pub account: Account,
+    /// Settled in this window.
+    pub spent: Usd,
+    /// When the window ends.
+    pub ends: Option<Timestamp>,
+    /// Whether it was passed just now, by this call: true once in a window, when a call is settled.
+    pub crossed: bool,
+}
+
+impl SoftPassed {
+    /// `spent` after `added` was added to it.
+    pub(crate) fn judge(account: &Account, span: Span, spent: Usd, added: Usd) -> Option<Self> {
+        let soft = account.soft.filter(|soft| *soft <= spent)?;
+        Some(Self { account: account.clone(), spent, ends: span.end, crossed: spent - added < soft })
+    }
+}

@@ -1,0 +1,254 @@
+//! The ledger of one machine.
+
+mod crowd;
+mod model;
+mod redis;
+mod shared;
+
+use crate::*;
+use contracts::policy::budget::Window;
+use contracts::{Timestamp, Usd};
+use std::path::Path;
+use std::sync::Arc;
+
+pub(crate) fn usd(text: &str) -> Usd {
+    text.parse().unwrap()
+}
+
+pub(crate) fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_unix_seconds(1_790_000_000 + seconds)
+}
+
+pub(crate) fn account(id: &str, limit: &str, window: Window) -> Account {
+    Account { id: id.into(), limit: usd(limit), soft: None, window }
+}
+
+pub(crate) fn of(accounts: &[Account]) -> Arc<Accounts> {
+    Arc::new(Accounts::new("acme", accounts.to_vec()))
+}
+
+fn open(dir: &Path) -> Ledger {
+    Ledger::local(JournalOptions::new(dir), WhenGatewayDies::Charge).unwrap()
+}
+
+async fn stands(ledger: &Ledger, accounts: &Accounts) -> (Usd, Usd) {
+    let standing = &ledger.read(accounts, at(0)).await.unwrap()[0];
+    (standing.spent, standing.held)
+}
+
+/// What a process that is killed now leaves behind.
+pub(crate) fn killed(dir: &Path) -> tempfile::TempDir {
+    let names = || {
+        let files = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name());
+        files.collect::<std::collections::BTreeSet<_>>()
+    };
+    loop {
+        let copy = tempfile::tempdir().unwrap();
+        let before = names();
+        let copied = before.iter().all(|name| std::fs::copy(dir.join(name), copy.path().join(name)).is_ok());
+        // It may be compacted while we look; a kill sees one moment.
+        if copied && names() == before {
+            return copy;
+        }
+    }
+}
+
+#[tokio::test]
+async fn all_accounts_must_admit_and_none_keeps_what_another_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = open(dir.path());
+    let wide = account("tenant", "10", Window::Month);
+    let both = of(&[wide.clone(), account("key", "1", Window::Day)]);
+    let wide = of(&[wide]);
+    let mut hold = ledger.reserve(&both, usd("0.6"), at(0)).await.unwrap();
+    let refused = ledger.reserve(&both, usd("0.5"), at(0)).await.unwrap_err();
+    let Refused::Exhausted(why) = refused else { panic!("{refused}") };
+    assert_eq!(
+        (&*why.account.id, why.spent, why.held, why.asked),
+        ("key", Usd::ZERO, usd("0.6"), usd("0.5"))
+    );
+    assert_eq!(why.ends, Window::Day.span(at(0)).end);
+    assert_eq!(why.to_string(), "budget key has 0.4 of 1 dollars left in this day, expected at least 0.5");
+    assert_eq!(stands(&ledger, &wide).await, (Usd::ZERO, usd("0.6")));
+    hold.dispatch().await.unwrap();
+    hold.dispatch().await.unwrap();
+    hold.settle(usd("0.25")).await;
+    assert_eq!(stands(&ledger, &wide).await, (usd("0.25"), Usd::ZERO));
+    ledger.reserve(&both, usd("0.75"), at(0)).await.unwrap().release();
+}
+
+#[tokio::test]
+async fn a_limit_that_changes_holds_from_the_next_call() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = open(dir.path());
+    let with = |limit| of(&[account("tenant", limit, Window::Total)]);
+    let first = ledger.reserve(&with("1"), usd("1"), at(0)).await.unwrap();
+    assert!(ledger.reserve(&with("1"), usd("0.1"), at(0)).await.is_err());
+    let second = ledger.reserve(&with("2"), usd("0.1"), at(0)).await.unwrap();
+    assert!(ledger.reserve(&with("0.5"), Usd::ZERO, at(0)).await.is_err());
+    drop((first, second));
+    assert_eq!(stands(&ledger, &with("0.5")).await, (Usd::ZERO, Usd::ZERO));
+}
+
+#[tokio::test]
+async fn a_dropped_hold_gives_back_what_was_not_sent_and_pays_for_what_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = open(dir.path());
+    let accounts = of(&[account("tenant", "1", Window::Total)]);
+    drop(ledger.reserve(&accounts, usd("0.5"), at(0)).await.unwrap());
+    assert_eq!(stands(&ledger, &accounts).await, (Usd::ZERO, Usd::ZERO));
+    let mut sent = ledger.reserve(&accounts, usd("0.5"), at(0)).await.unwrap();
+    sent.dispatch().await.unwrap();
+    drop(sent);
+    assert_eq!(stands(&ledger, &accounts).await, (usd("0.5"), Usd::ZERO));
+    let mut failed = ledger.reserve(&accounts, usd("0.5"), at(0)).await.unwrap();
+    failed.dispatch().await.unwrap();
+    failed.release();
+    assert_eq!(stands(&ledger, &accounts).await, (usd("0.5"), Usd::ZERO));
+    let metrics = ledger.metrics();
+    assert_eq!((metrics.dropped.get(), metrics.released.get(), metrics.settled.get()), (1, 2, 1));
+}
+
+#[tokio::test]
+async fn more_than_was_held_is_charged_and_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = open(dir.path());
+    let accounts = of(&[account("tenant", "1", Window::Total)]);
+    let mut hold = ledger.reserve(&accounts, usd("0.5"), at(0)).await.unwrap();
+    hold.dispatch().await.unwrap();
+    hold.extend(usd("0.25")).await.unwrap();
+    assert!(hold.extend(usd("0.5")).await.is_err());
+    assert_eq!(hold.amount(), usd("0.75"));
+    hold.settle(usd("1.25")).await;
+    assert_eq!(stands(&ledger, &accounts).await, (usd("1.25"), Usd::ZERO));
+    assert_eq!(ledger.metrics().overruns.get(), 1);
+    assert_eq!(ledger.metrics().overrun_picos.get(), 500_000_000_000);
+}
+
+#[tokio::test]
+async fn a_soft_limit_is_crossed_once_and_passed_from_then_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = open(dir.path());
+    let accounts = of(&[Account { soft: Some(usd("0.5")), ..account("tenant", "1", Window::Month) }]);
+    let mut told = Vec::new();
+    for _ in 0..4 {
+        let mut hold = ledger.reserve(&accounts, usd("0.25"), at(0)).await.unwrap();
+        let before = hold.passed().len();
+        hold.dispatch().await.unwrap();
+        let settled = hold.settle(usd("0.2")).await;
+        told.push((before, settled.passed.iter().map(|passed| passed.crossed).collect::<Vec<_>>()));
+    }
+    assert_eq!(told, [(0, vec![]), (0, vec![]), (0, vec![true]), (1, vec![false])]);
+}
+
+#[tokio::test]
+async fn a_call_belongs_to_the_window_that_admitted_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = open(dir.path());
+    let accounts = of(&[account("tenant", "1", Window::Minute)]);
+    let mut old = ledger.reserve(&accounts, usd("1"), at(0)).await.unwrap();
+    old.dispatch().await.unwrap();
+    assert!(ledger.reserve(&accounts, usd("1"), at(0)).await.is_err());
+    let new = ledger.reserve(&accounts, usd("1"), at(60)).await.unwrap();
+    old.settle(usd("0.5")).await;
+    let standing = ledger.read(&accounts, at(60)).await.unwrap().remove(0);
+    assert_eq!((standing.spent, standing.held), (Usd::ZERO, usd("1")));
+    drop(new);
+}
+
+#[tokio::test]
+async fn where_nothing_applies_nothing_is_done() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = open(dir.path());
+    let mut hold = ledger.reserve(&of(&[]), usd("1000000"), at(0)).await.unwrap();
+    hold.dispatch().await.unwrap();
+    hold.extend(usd("1")).await.unwrap();
+    hold.settle(usd("1")).await;
+    assert_eq!(ledger.metrics().reserved.get(), 0);
+}
+
+#[tokio::test]
+async fn what_was_sent_and_not_settled_is_charged_after_a_kill_and_what_was_not_sent_is_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = open(dir.path());
+    let accounts = of(&[account("tenant", "1", Window::Total)]);
+    let _reserved = ledger.reserve(&accounts, usd("0.1"), at(0)).await.unwrap();
+    let mut sent = ledger.reserve(&accounts, usd("0.2"), at(0)).await.unwrap();
+    sent.dispatch().await.unwrap();
+    sent.extend(usd("0.05")).await.unwrap();
+    let mut settled = ledger.reserve(&accounts, usd("0.3"), at(0)).await.unwrap();
+    settled.dispatch().await.unwrap();
+    settled.settle(usd("0.01")).await;
+
+    let left = killed(dir.path());
+    let after = open(left.path());
+    assert_eq!(stands(&after, &accounts).await, (usd("0.26"), Usd::ZERO));
+    let unaccounted = after.unaccounted();
+    assert_eq!(unaccounted.len(), 1);
+    assert_eq!((unaccounted[0].calls, unaccounted[0].amount), (1, usd("0.25")));
+    drop(after);
+    let again = open(left.path());
+    assert_eq!(stands(&again, &accounts).await, (usd("0.26"), Usd::ZERO));
+    assert!(again.unaccounted().is_empty());
+
+    let left = killed(dir.path());
+    let lenient = Ledger::local(JournalOptions::new(left.path()), WhenGatewayDies::Release).unwrap();
+    assert_eq!(stands(&lenient, &accounts).await, (usd("0.01"), Usd::ZERO));
+}
+
+#[tokio::test]
+async fn a_torn_end_costs_no_more_than_the_record_that_it_tore() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = open(dir.path());
+    let accounts = of(&[account("tenant", "1", Window::Total)]);
+    for _ in 0..3 {
+        let mut hold = ledger.reserve(&accounts, usd("0.1"), at(0)).await.unwrap();
+        hold.dispatch().await.unwrap();
+        hold.settle(usd("0.1")).await;
+    }
+    let journal = |dir: &Path| {
+        let files = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+        files
+            .filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with("journal."))
+            .max()
+            .unwrap()
+    };
+    let whole = std::fs::read(journal(dir.path())).unwrap();
+    let mut seen = std::collections::BTreeSet::new();
+    for cut in 0..=whole.len() {
+        let left = killed(dir.path());
+        std::fs::write(journal(left.path()), &whole[..cut]).unwrap();
+        let after = open(left.path());
+        seen.insert(stands(&after, &accounts).await.0);
+        assert_eq!(after.metrics().journal_damaged.get(), 0);
+    }
+    assert_eq!(seen.into_iter().collect::<Vec<_>>(), ["0", "0.1", "0.2", "0.3"].map(usd));
+}
+
+#[tokio::test]
+async fn the_journal_does_not_grow_without_bound() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = JournalOptions {
+        fsync_interval: std::time::Duration::from_millis(1),
+        compact_bytes: 10_000,
+        ..JournalOptions::new(dir.path())
+    };
+    let ledger = Ledger::local(options, WhenGatewayDies::Charge).unwrap();
+    let accounts = of(&[account("tenant", "1000", Window::Total), account("key", "1000", Window::Minute)]);
+    let mut calls = 0_u64;
+    // Until it has been compacted a few times, while calls go on.
+    while ledger.metrics().compactions.get() < 5 {
+        let mut hold = ledger.reserve(&accounts, usd("1"), at(0)).await.unwrap();
+        hold.dispatch().await.unwrap();
+        hold.settle(Usd::from_picos(7)).await;
+        calls += 1;
+        if calls % 64 == 0 {
+            let left = killed(dir.path());
+            let after = open(left.path());
+            assert_eq!(stands(&after, &accounts).await.0, Usd::from_picos(7).times(calls));
+        }
+    }
+    let files = std::fs::read_dir(dir.path()).unwrap().count();
+    assert!(files <= 7, "{files} files are left");
+    assert!(Ledger::local(JournalOptions::new(dir.path()), WhenGatewayDies::Charge).is_err(), "it is in use");
+}

@@ -1,0 +1,293 @@
+//! What a call is held to before it may start: rate plans, and budgets of which the most that it can cost is reserved.
+//!
+//! What was taken is corrected when the call ends: tokens and dollars are settled with what it used, or given back. A call to
+//! which neither plan nor budget applies costs nothing here.
+
+mod most;
+
+use crate::app::App;
+use crate::call::{Facts, Used};
+use crate::config::BudgetsConfig;
+use crate::errors::Failure;
+use crate::request::Ask;
+use admission::flood::Flood;
+use admission::rates::{Permit, Rates, SoftLimit, Subject};
+use budget::{Account, Accounts, Hold, Ledger, Settled};
+use contracts::Usd;
+use contracts::policy::budget::Window;
+use contracts::policy::plan::{self, Limit, Plan};
+use contracts::policy::queue::Band;
+use contracts::policy::{Held, Model, Named};
+use futures_util::FutureExt;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use std::sync::Arc;
+use tokio::time::Instant;
+
+/// Asks for a band: `interactive`, `standard` or `batch`.
+const PRIORITY: &str = "x-control-tower-priority";
+/// Tags of a request, with commas between them.
+const TAGS: &str = "x-control-tower-tags";
+/// Tells of limits that the call went beyond and that refuse nothing.
+const SOFT_LIMIT: HeaderName = HeaderName::from_static("x-control-tower-soft-limit");
+/// Most tags that a request may carry.
+const MOST_TAGS: usize = 32;
+/// Bytes of a prompt for a token, when there is no time to count (`OpenAI`'s rule of thumb for English).
+const BYTES_A_TOKEN: u64 = 4;
+
+/// Holds everybody to what was agreed.
+#[derive(Debug)]
+pub(crate) struct Governor {
+    rates: Rates,
+    ledger: Ledger,
+    /// Addresses that keep failing to authenticate.
+    pub(crate) flood: Flood,
+    /// Most tokens of an answer to a request that does not say, where a budget must know.
+    default_max_tokens: u64,
+}
+
+/// What was taken for one call.
+#[derive(Debug, Default)]
+pub(crate) struct Governed {
+    permit: Option<Permit>,
+    hold: Hold,
+    /// What was reserved for each try.
+    most: Usd,
+    /// What the upstream is told to write at most, since the client did not say.
+    pub(crate) cap: Option<u64>,
+    tags: Vec<String>,
+}
+
+impl Governor {
+    pub(crate) fn new(ledger: Ledger, config: &BudgetsConfig, flood: Flood, now: Instant) -> Self {
+        Self { rates: Rates::new(now), ledger, flood, default_max_tokens: config.default_max_tokens }
+    }
+
+    /// Forgets who has nothing to answer for. Call it now and then.
+    pub(crate) fn sweep(&self) {
+        self.rates.sweep(Instant::now());
+    }
+
+    /// The ledger.
+    pub(crate) const fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// Takes what the call needs under all plans and budgets, or nothing. `models` are those that it may be led to.
+    pub(crate) async fn admit(
+        &self,
+        facts: &mut Facts,
+        models: &[Arc<Model>],
+        headers: &HeaderMap,
+    ) -> Result<(), Failure> {
+        let key = facts.key.clone();
+        let (of_tenant, of_key) = (readable(key.tenant.plan.as_ref())?, readable(key.plan.as_ref())?);
+        self.stand_in_line(facts, of_tenant, of_key, headers)?;
+        let mut governed = Governed { tags: tags(headers)?, ..Governed::default() };
+        let ask = facts.ask.as_ref().ok_or(Failure::BrokenBody)?;
+        if of_tenant.is_some() || of_key.is_some() {
+            let tokens = (ask.body.len() as u64).div_ceil(BYTES_A_TOKEN);
+            governed.permit = Some(self.permit(facts, of_tenant, of_key, tokens)?);
+        }
+        let now = facts.identity.started;
+        if let Some(accounts) = accounts(facts, &governed.tags, of_tenant, of_key)? {
+            governed.cap = cap(ask, self.default_max_tokens);
+            governed.most = most::most(facts, ask, governed.cap, models);
+            let held = self.ledger.reserve(&accounts, governed.most, now).await;
+            governed.hold = held.map_err(Failure::Budget)?;
+        }
+        facts.governed = governed;
+        Ok(())
+    }
+
+    fn permit(
+        &self,
+        facts: &Facts,
+        of_tenant: Option<&Arc<Named<Plan>>>,
+        of_key: Option<&Arc<Named<Plan>>>,
+        tokens: u64,
+    ) -> Result<Permit, Failure> {
+        let tenant = Subject::Tenant(facts.key.tenant.id.clone());
+        let key = Subject::Key(facts.key.id.clone());
+        let mut planned = Vec::with_capacity(2);
+        planned.extend(of_tenant.map(|plan| (&tenant, plan)));
+        planned.extend(of_key.map(|plan| (&key, plan)));
+        self.rates
+            .admit(&planned, tokens, Instant::now())
+            .map_err(|refusal| Failure::RateLimited(Box::new(refusal)))
+    }
+
+    /// How urgent the call is, and what share its tenant has.
+    fn stand_in_line(
+        &self,
+        facts: &mut Facts,
+        of_tenant: Option<&Arc<Named<Plan>>>,
+        of_key: Option<&Arc<Named<Plan>>>,
+        headers: &HeaderMap,
+    ) -> Result<(), Failure> {
+        let asked = headers.get(PRIORITY).map(band).transpose()?;
+        let (of_tenant, of_key) = (of_tenant.map(|plan| &plan.spec), of_key.map(|plan| &plan.spec));
+        facts.turn.band = plan::band(of_tenant, of_key, asked);
+        facts.turn.weight = of_tenant.map_or(facts.turn.weight, |plan| plan.weight);
+        Ok(())
+    }
+}
+
+impl Governed {
+    /// The prompt is about to be sent: from here on it may be billed.
+    pub(crate) async fn dispatch(&mut self) -> Result<(), Failure> {
+        self.hold.dispatch().await.map_err(Failure::Budget)
+    }
+
+    /// Another try follows one that may be billed as well.
+    pub(crate) async fn try_again(&mut self, used: Used) -> Result<(), Failure> {
+        if used.source.is_none() {
+            return Ok(());
+        }
+        self.hold.extend(self.most).await.map_err(Failure::Budget)
+    }
+
+    /// What the client is told with its answer: where it stands, and which soft limits it is beyond.
+    pub(crate) fn tell(&self, headers: &mut HeaderMap) {
+        let Some(permit) = &self.permit else { return self.tell_soft(headers, &[]) };
+        for (name, value) in permit.headers() {
+            if let Ok(value) = HeaderValue::try_from(value) {
+                headers.insert(name, value);
+            }
+        }
+        self.tell_soft(headers, permit.over_soft());
+    }
+
+    fn tell_soft(&self, headers: &mut HeaderMap, rates: &[SoftLimit]) {
+        let rates = rates.iter().map(|soft| format!("{} {} {}", soft.subject, soft.limit, soft.size));
+        let budgets = self
+            .hold
+            .passed()
+            .iter()
+            .map(|soft| format!("budget {} {}", soft.account.id, soft.account.soft.unwrap_or_default()));
+        for text in rates.chain(budgets) {
+            if let Ok(value) = HeaderValue::try_from(text) {
+                headers.append(SOFT_LIMIT, value);
+            }
+        }
+    }
+
+    /// The call has ended: it used `tokens` and cost `cost`; nothing when nothing of it may have been billed.
+    pub(crate) fn settle(self, app: &App, used: Used, cost: Usd) {
+        let Self { permit, hold, .. } = self;
+        if let Some(mut permit) = permit {
+            permit.settle(used.usage.total());
+        }
+        if used.source.is_none() {
+            hold.release();
+            return;
+        }
+        // A ledger of this machine answers at once. One that others share goes on by itself, and is waited for only to learn whether a
+        // soft limit was passed.
+        let settling = Box::pin(hold.settle(cost));
+        let waiting = app.background.token();
+        let mut settling = settling;
+        match settling.as_mut().now_or_never() {
+            Some(settled) => note(&settled),
+            None => drop(app.background.spawn(async move {
+                let _waiting = waiting;
+                note(&settling.await);
+            })),
+        }
+    }
+}
+
+/// Says once that a soft limit was passed.
+fn note(settled: &Settled) {
+    for soft in settled.passed.iter().filter(|soft| soft.crossed) {
+        tracing::warn!(
+            budget.account = &*soft.account.id,
+            budget.soft = %soft.account.soft.unwrap_or_default(),
+            budget.spent = %soft.spent,
+            "a budget has passed its soft limit"
+        );
+    }
+}
+
+/// A plan that applies and cannot be read closes what it applies to.
+fn readable(plan: Option<&Held<Plan>>) -> Result<Option<&Arc<Named<Plan>>>, Failure> {
+    match plan {
+        None => Ok(None),
+        Some(Ok(plan)) => Ok(Some(plan)),
+        Some(Err(unreadable)) => Err(Failure::Unreadable(unreadable.clone())),
+    }
+}
+
+fn band(value: &HeaderValue) -> Result<Band, Failure> {
+    let text = value.to_str().unwrap_or_default().trim();
+    Band::ALL.into_iter().find(|band| band.as_str().eq_ignore_ascii_case(text)).ok_or_else(|| {
+        Failure::BadHeader {
+            name: PRIORITY,
+            value: text.chars().take(80).collect(),
+            expected: "interactive, standard or batch",
+        }
+    })
+}
+
+fn tags(headers: &HeaderMap) -> Result<Vec<String>, Failure> {
+    let mut tags = Vec::new();
+    for value in headers.get_all(TAGS) {
+        let bad = |value: &str| Failure::BadHeader {
+            name: TAGS,
+            value: value.chars().take(80).collect(),
+            expected: "at most 32 tags of 1 to 64 visible ASCII characters, with commas between them",
+        };
+        let text = value.to_str().map_err(|_| bad("(not ASCII)"))?;
+        for tag in text.split(',').map(str::trim).filter(|tag| !tag.is_empty()) {
+            contracts::policy::tag_is_valid(tag).map_err(|_| bad(tag))?;
+            tags.push(tag.to_owned());
+            if tags.len() > MOST_TAGS {
+                return Err(bad(text));
+            }
+        }
+    }
+    Ok(tags)
+}
+
+/// The accounts that the call is charged to: those of budgets and of plans with dollars.
+fn accounts(
+    facts: &Facts,
+    tags: &[String],
+    of_tenant: Option<&Arc<Named<Plan>>>,
+    of_key: Option<&Arc<Named<Plan>>>,
+) -> Result<Option<Arc<Accounts>>, Failure> {
+    let key = &facts.key;
+    let mut list: Vec<Account> = Vec::new();
+    let route = facts.resolved.as_ref().and_then(|resolved| resolved.route.as_deref());
+    let tags: Vec<&str> = tags.iter().map(String::as_str).collect();
+    for budget in facts.snapshot.budgets.applying(key, route, &tags) {
+        let budget = budget.map_err(|unreadable| Failure::Unreadable(unreadable.clone()))?;
+        list.push((&budget.spec).into());
+    }
+    for (whose, plan) in [("tenant", of_tenant), ("key", of_key)] {
+        let Some(plan) = plan else { continue };
+        let id = if whose == "key" { key.id.as_str() } else { key.tenant.id.as_str() };
+        for (limit, window) in [
+            (plan.dollars_per_minute, Window::Minute),
+            (plan.dollars_per_day, Window::Day),
+            (plan.dollars_per_month, Window::Month),
+        ] {
+            let Some(Limit { hard, soft }) = limit else { continue };
+            list.push(Account {
+                id: format!("plan|{whose}|{id}|{window}").into(),
+                limit: hard.unwrap_or(Usd::from_picos(i128::from(i64::MAX))),
+                soft,
+                window,
+            });
+        }
+    }
+    if list.is_empty() {
+        return Ok(None);
+    }
+    let organisation = key.tenant.organisation.as_ref().map(|id| id.as_str());
+    Ok(Some(Arc::new(Accounts::new(Accounts::group_of(organisation, &key.tenant.id), list))))
+}
+
+/// What the upstream must be told to write at most: nothing when the client said so itself, or when nothing is written.
+fn cap(ask: &Ask, default: u64) -> Option<u64> {
+    (ask.writes && ask.max_output.is_none()).then_some(default)
+}

@@ -1,0 +1,205 @@
+//! Rate plans, budgets, and addresses that keep failing.
+
+use crate::support::{Collector, Gateway, KEY, Step, Upstream, chat, config, json, snapshot, sse};
+use contracts::Usd;
+use contracts::policy::budget::Budget;
+use contracts::policy::plan::Plan;
+use contracts::policy::{KeyPolicy, Named, Reaching, Snapshot, TenantPolicy};
+use http::StatusCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Costs 3 x $1 + 2 x $2 a million: 0.000007.
+const ANSWER: &str = r#"{"id":"c","object":"chat.completion","model":"gpt-4o-mini","choices":[{"index":0,"message":{"role":"assistant","content":"Hi"},"finish_reason":"stop"}],"usage":{"prompt_tokens":3,"completion_tokens":2}}"#;
+
+fn named<D>(name: &str, spec: D) -> Arc<Named<D>> {
+    Arc::new(Named { tenant: None, name: name.parse().unwrap(), revision: 1, spec })
+}
+
+/// The usual policy, with a plan for the tenant and one for the key.
+fn planned(upstream: &Upstream, tenant: serde_json::Value, key: serde_json::Value) -> Snapshot {
+    let mut snapshot = snapshot(upstream.addr, false);
+    let hash = control::secrets::hash(KEY);
+    let plan = |name: &str, json: serde_json::Value| {
+        let plan: Plan = serde_json::from_value(json).unwrap();
+        plan.validate().unwrap();
+        Some(Ok(named(name, plan)))
+    };
+    let old = KeyPolicy::clone(&snapshot.keys[&hash]);
+    let of_tenant = TenantPolicy { plan: plan("tenant", tenant), ..TenantPolicy::clone(&old.tenant) };
+    let policy = KeyPolicy { tenant: Arc::new(of_tenant), plan: plan("key", key), ..old };
+    snapshot.keys.insert(hash, Arc::new(policy));
+    snapshot
+}
+
+fn budgeted(upstream: &Upstream, budgets: &[serde_json::Value]) -> Snapshot {
+    let mut snapshot = snapshot(upstream.addr, false);
+    for (n, json) in budgets.iter().enumerate() {
+        let budget: Budget = serde_json::from_value(json.clone()).unwrap();
+        budget.validate().unwrap();
+        let reach = budget.reach();
+        snapshot.budgets.insert(None, reach, Ok(named(&format!("b{n}"), budget)));
+    }
+    snapshot
+}
+
+/// A request whose answer has at most two tokens.
+fn short() -> String {
+    chat(false).replacen('{', r#"{"max_tokens":2,"#, 1)
+}
+
+#[tokio::test]
+async fn plans_of_tenant_and_key_both_hold_and_are_told_as_openai_tells_them() {
+    let upstream = Upstream::always(json(200, ANSWER)).await;
+    let plan = planned(
+        &upstream,
+        serde_json::json!({"requests_per_minute": 100, "tokens_per_minute": {"soft": 10}}),
+        serde_json::json!({"requests_per_minute": 3}),
+    );
+    let gateway = Gateway::start(config(None), plan);
+    for left in ["2", "1", "0"] {
+        let answer = gateway.post("/v1/chat/completions", chat(false)).await;
+        assert_eq!(answer.status, StatusCode::OK);
+        assert_eq!(answer.header("x-ratelimit-limit-requests"), "3");
+        assert_eq!(answer.header("x-ratelimit-remaining-requests"), left);
+        assert!(answer.header("x-ratelimit-reset-requests").ends_with('s'));
+        let soft = answer.header("x-control-tower-soft-limit");
+        assert!(soft.contains("tokens"), "{soft:?} {:?}", answer.headers);
+    }
+    let refused = gateway.post("/v1/chat/completions", chat(false)).await;
+    assert_eq!(refused.status, StatusCode::TOO_MANY_REQUESTS);
+    let error = &refused.json()["error"];
+    assert_eq!((&error["code"], &error["type"]), (&"rate_limit_exceeded".into(), &"requests".into()));
+    assert_eq!(error["fault"], "policy");
+    let wait: u64 = refused.header("retry-after").parse().unwrap();
+    assert!((1..=20).contains(&wait), "{wait}");
+    assert!(refused.header("retry-after-ms").parse::<u64>().unwrap() <= wait * 1_000);
+    assert_eq!(upstream.received().len(), 3);
+}
+
+#[tokio::test]
+async fn a_budget_is_reserved_settled_and_not_overshot() {
+    let collector = Collector::start().await;
+    let upstream = Upstream::always(json(200, ANSWER)).await;
+    // A call holds at most a few hundred microdollars and costs 7.
+    let budget = serde_json::json!({"scope": {"kind": "tenant", "tenant": "acme"}, "limit": "0.001", "soft": "0.00002", "window": "total"});
+    let gateway = Arc::new(Gateway::start(config(Some(&collector)), budgeted(&upstream, &[budget])));
+    let mut calls = Vec::new();
+    for _ in 0..8 {
+        let gateway = gateway.clone();
+        calls.push(tokio::spawn(async move {
+            let mut good = 0;
+            for _ in 0..60 {
+                let answer = gateway.post("/v1/chat/completions", short()).await;
+                match answer.status {
+                    StatusCode::OK => good += 1,
+                    StatusCode::TOO_MANY_REQUESTS => {
+                        let json = answer.json();
+                        assert_eq!(json["error"]["code"], "insufficient_quota");
+                        assert_eq!(answer.header("x-should-retry"), "false");
+                        assert!(json["error"]["message"].as_str().unwrap().contains("0.001"), "{json}");
+                    }
+                    other => panic!("{other}"),
+                }
+            }
+            good
+        }));
+    }
+    let mut good = 0;
+    for call in calls {
+        good += call.await.unwrap();
+    }
+    let spent = Usd::from_picos(7_000_000).times(good);
+    let limit: Usd = "0.001".parse().unwrap();
+    assert!(spent <= limit, "{spent}");
+    // What is left is less than one call must be able to cost.
+    assert!(limit - spent < "0.0003".parse().unwrap(), "{spent}");
+    assert_eq!(upstream.received().len() as u64, good, "what is refused is not sent");
+}
+
+#[tokio::test]
+async fn an_answer_of_open_length_is_bounded_where_a_budget_must_know() {
+    let upstream = Upstream::always(json(200, ANSWER)).await;
+    let budget = serde_json::json!({"scope": {"kind": "key", "key": "key-1"}, "limit": "1"});
+    let gateway = Gateway::start(config(None), budgeted(&upstream, &[budget]));
+    gateway.post("/v1/chat/completions", chat(false)).await;
+    gateway.post("/v1/chat/completions", short()).await;
+    let sent = upstream.received();
+    assert_eq!(sent[0].json()["max_tokens"], 4096);
+    assert_eq!(sent[1].json()["max_tokens"], 2, "what the client says stays");
+}
+
+#[tokio::test]
+async fn what_no_call_used_is_given_back() {
+    let upstream = Upstream::always(json(500, r#"{"error":{"message":"no"}}"#)).await;
+    let budget = serde_json::json!({"scope": {"kind": "tag", "tenant": "acme", "tag": "team:search"}, "limit": "0.001"});
+    let gateway = Gateway::start(config(None), budgeted(&upstream, &[budget]));
+    for _ in 0..50 {
+        let mut request = gateway.request("/v1/chat/completions", short());
+        request.headers_mut().insert("x-control-tower-tags", "team:search, env:prod".parse().unwrap());
+        assert_eq!(gateway.call(request).await.status, StatusCode::INTERNAL_SERVER_ERROR);
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_its_client_leaves_is_charged_for_what_it_brought() {
+    let piece =
+        br#"data: {"id":"c","model":"gpt-4o-mini","choices":[{"index":0,"delta":{"content":"word "}}]}
+
+"#;
+    let mut steps = sse(&[piece]);
+    steps.pop();
+    steps.push(Step::Hang);
+    let mut upstream = Upstream::always(steps).await;
+    let budget = serde_json::json!({"scope": {"kind": "tenant", "tenant": "acme"}, "limit": "0.01"});
+    let gateway = Gateway::start(config(None), budgeted(&upstream, &[budget]));
+    // Each holds most of the budget: were it not given back, no other could follow.
+    for _ in 0..3 {
+        for waited in 0.. {
+            let answer = gateway.send(gateway.request("/v1/chat/completions", chat(true))).await;
+            if answer.status() == StatusCode::OK {
+                break;
+            }
+            assert!(waited < 200, "it is never given back");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        upstream.closed().await;
+    }
+}
+
+#[tokio::test]
+async fn an_address_that_keeps_failing_has_to_wait_and_a_good_key_has_not() {
+    let upstream = Upstream::always(json(200, ANSWER)).await;
+    let mut config = config(None);
+    config.flood.failures_per_minute = 5.try_into().unwrap();
+    let gateway = Gateway::start(config, snapshot(upstream.addr, false));
+    let wrong = || {
+        let mut request = gateway.request("/v1/chat/completions", chat(false));
+        request.headers_mut().insert("authorization", "Bearer ct-guess-0123456789".parse().unwrap());
+        gateway.call(request)
+    };
+    for _ in 0..5 {
+        assert_eq!(wrong().await.status, StatusCode::UNAUTHORIZED);
+    }
+    let refused = wrong().await;
+    assert_eq!(refused.status, StatusCode::TOO_MANY_REQUESTS);
+    assert!(refused.header("retry-after").parse::<u64>().unwrap() >= 1);
+    assert_eq!(gateway.post("/v1/chat/completions", chat(false)).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn headers_that_make_no_sense_are_refused_by_name() {
+    let upstream = Upstream::always(json(200, ANSWER)).await;
+    let plan = serde_json::json!({"priority": "standard", "highest_priority": "interactive"});
+    let gateway = Gateway::start(config(None), planned(&upstream, plan.clone(), plan));
+    for (name, value, says) in [
+        ("x-control-tower-priority", "urgent", "interactive, standard or batch"),
+        ("x-control-tower-tags", "two words", "visible ASCII"),
+    ] {
+        let mut request = gateway.request("/v1/chat/completions", chat(false));
+        request.headers_mut().insert(name, value.parse().unwrap());
+        let answer = gateway.call(request).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+        assert!(answer.text().contains(name) && answer.text().contains(says), "{}", answer.text());
+    }
+}
