@@ -3,6 +3,7 @@
 mod agreement;
 mod decide;
 mod facts;
+pub mod fit;
 mod reject;
 mod signals;
 mod words;
