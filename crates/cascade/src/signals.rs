@@ -4,9 +4,10 @@
 
 use crate::facts::{Answer, Request};
 use crate::words::{MOST_ANSWER, MOST_CONTEXT, Words, cut, length, overlap, share};
-use contracts::policy::cascade::Signal;
+use contracts::policy::cascade::{Check, Signal, Tier};
 use inference::Embedder;
 use inference::grounding::{Assessment, Detector, Passage, Stage, Subject};
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::time::Instant;
 
@@ -89,11 +90,12 @@ impl<'a> RequestView<'a> {
             context.names.extend(words.names.iter().map(|at| at + from));
             context.all.extend(words.all);
         }
-        let prompt = Words::of(cut(request.prompt, MOST_ANSWER));
+        let asked = without(request.prompt, request.context);
+        let prompt = Words::of(cut(&asked, MOST_ANSWER));
         let read = MOST_CONTEXT - left;
         let mut signals = Signals::default();
         signals.set(Signal::PromptLength, length(prompt.all.len(), 4_096));
-        signals.set(Signal::Question, f64::from(u8::from(is_question(request.prompt, &prompt))));
+        signals.set(Signal::Question, f64::from(u8::from(is_question(&asked, &prompt))));
         if !request.context.is_empty() {
             signals.set(Signal::ContextLength, length(context.all.len(), 65_536));
             signals.set(Signal::StructuredContext, share(structured, read.max(1)));
@@ -171,7 +173,54 @@ impl<'a> RequestView<'a> {
     }
 }
 
-/// How far two answers agree in meaning: the cosine of their vectors, 0 where the embedder fails.
+/// What signals are taken with.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Instruments<'a> {
+    /// Judges answers against their context.
+    pub detector: Option<&'a Detector>,
+    /// Compares the meaning of two answers.
+    pub embedder: Option<&'a Embedder>,
+}
+
+impl RequestView<'_> {
+    /// All signals that a tier's checks and weights ask for: what the gateway calls, and what weights are fitted on. `before` is the
+    /// answer of the tier asked before.
+    pub fn examine(
+        &self,
+        tier: &Tier,
+        answer: &Answer<'_>,
+        before: Option<&Answer<'_>>,
+        instruments: &Instruments<'_>,
+        deadline: Option<Instant>,
+    ) -> Signals {
+        let mut signals = self.lexical(answer, before);
+        if let Some(detector) = instruments.detector.filter(|_| tier.checks.contains(&Check::Grounding)) {
+            signals = signals.or(&self.grounding(answer, detector, deadline));
+        }
+        let weighs =
+            |signal| tier.combine.iter().flat_map(|model| &model.terms).any(|term| term.signal == signal);
+        if let Some((before, embedder)) = before.zip(instruments.embedder)
+            && weighs(Signal::MeaningAgreement)
+            && let Some(agreement) = meaning_agreement(answer.text, before.text, embedder)
+        {
+            signals.set(Signal::MeaningAgreement, agreement);
+        }
+        signals
+    }
+}
+
+/// The prompt without the passages that it brings along.
+fn without<'a>(prompt: &'a str, context: &[&str]) -> Cow<'a, str> {
+    let mut out = Cow::Borrowed(prompt);
+    for passage in context.iter().map(|passage| passage.trim()).filter(|passage| !passage.is_empty()) {
+        if let Some(at) = out.find(passage) {
+            out = Cow::Owned(format!("{}{}", &out[..at], &out[at + passage.len()..]));
+        }
+    }
+    out
+}
+
+/// How far two answers agree in meaning: the cosine of their vectors; `None` where the embedder fails.
 pub fn meaning_agreement(one: &str, other: &str, embedder: &Embedder) -> Option<f64> {
     let vectors = embedder.embed(&[cut(one, MOST_ANSWER), cut(other, MOST_ANSWER)]).ok()?;
     let [one, other] = vectors.as_slice() else { return None };
@@ -249,3 +298,6 @@ fn hedging(text: &str) -> f64 {
         |sentence: &&&str| Words::of(sentence).all.iter().any(|word| HEDGES.contains(&word.as_str()));
     share(sentences.iter().filter(hedges).count(), sentences.len())
 }
+
+#[cfg(test)]
+mod tests;

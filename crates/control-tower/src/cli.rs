@@ -1,6 +1,7 @@
 //! The command line.
 
 use crate::admin::AdminCommand;
+use crate::cascade::CascadeCommand;
 use crate::eval::EvalCommand;
 use clap::{Args, Parser, Subcommand};
 use std::net::SocketAddr;
@@ -33,6 +34,9 @@ pub(crate) enum Command {
     /// Judge releases before they ship: truth sets, runs, comparisons, experiments.
     #[command(subcommand)]
     Eval(EvalCommand),
+    /// Routes over several models: fit their thresholds.
+    #[command(subcommand)]
+    Cascade(CascadeCommand),
     /// Check a configuration and say what is wrong with it.
     Check(CheckArgs),
     /// Say what runs, what is reachable, how full the disk is, which versions.

@@ -197,7 +197,7 @@ pub fn report(recording: &Recording, options: &Options, plan: &Plan) -> Result<(
 }
 
 /// Divides the prompts by group, at random.
-fn halve(recording: &Recording, random: &mut fastrand::Rng) -> [Vec<usize>; 2] {
+pub fn halve(recording: &Recording, random: &mut fastrand::Rng) -> [Vec<usize>; 2] {
     let mut groups = BTreeMap::<&str, Vec<usize>>::new();
     for (at, prompt) in recording.prompts.iter().enumerate() {
         groups.entry(&prompt.group).or_default().push(at);
