@@ -43,8 +43,12 @@ fn any_signals() -> impl Strategy<Value = Signals> {
     (prop::option::of(0.0..1.0_f64), prop::option::of(0.0..1.0_f64), any::<bool>()).prop_map(
         |(grounding, question, late)| {
             let mut signals = Signals::default();
-            grounding.into_iter().for_each(|value| signals.set(Signal::Grounding, value));
-            question.into_iter().for_each(|value| signals.set(Signal::Question, value));
+            if let Some(value) = grounding {
+                signals.set(Signal::Grounding, value);
+            }
+            if let Some(value) = question {
+                signals.set(Signal::Question, value);
+            }
             if late {
                 signals.set_late();
             }

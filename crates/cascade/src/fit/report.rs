@@ -321,7 +321,9 @@ fn bootstrap(
     let value = statistic(&drawn);
     let mut values: Vec<f64> = (0..plan.resamples.max(1))
         .map(|_| {
-            drawn.iter_mut().for_each(|prompt| *prompt = random.usize(..prompts));
+            for prompt in &mut drawn {
+                *prompt = random.usize(..prompts);
+            }
             statistic(&drawn)
         })
         .collect();

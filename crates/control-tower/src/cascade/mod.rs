@@ -119,7 +119,9 @@ pub(crate) fn run(command: &CascadeCommand) -> anyhow::Result<()> {
     if args.json {
         say(&serde_json::to_string(&report).context("writing the report as JSON")?);
     } else {
-        table::lines(&report).iter().for_each(|line| say(line));
+        for line in table::lines(&report) {
+            say(&line);
+        }
     }
     Ok(())
 }

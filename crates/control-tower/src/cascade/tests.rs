@@ -24,7 +24,8 @@ fn answers() -> String {
                 "prompt_id": format!("p{n}"), "prompt": "What is the fee?", "context": "The fee is 20 euros a year.", "model": model,
                 "answer": answer, "quality": quality, "tokens_in_est": 100, "tokens_out_est": 10, "group": format!("g{n}"),
             });
-            lines.push_str(&format!("{row}\n"));
+            lines.push_str(&row.to_string());
+            lines.push('\n');
         }
     }
     lines
