@@ -1,6 +1,7 @@
 //! A question apart from the protocol it came in: what the planner needs to know of a request.
 
 use crate::error::SimError;
+use crate::{hash, tokens};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -27,6 +28,51 @@ pub(crate) struct Ask {
     pub(crate) limit: Option<u64>,
     /// Number of answers.
     pub(crate) answers: u32,
+    /// Whether at most one tool may be called.
+    pub(crate) one_call: bool,
+    /// Tokens of the prompt that are not its text: images, definitions of tools.
+    pub(crate) extra: u64,
+    /// Hash of what those tokens stand for.
+    pub(crate) extra_hash: u64,
+    /// Whether the model thinks before it answers.
+    pub(crate) thinking: Thinking,
+    /// Which part of the prompt is cached.
+    pub(crate) caching: Caching,
+    /// The recording that is meant, by its `prompt_id`.
+    pub(crate) prompt_id: Option<String>,
+}
+
+/// Whether the model thinks before it answers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Thinking {
+    /// As the model always does; the thoughts stay inside.
+    #[default]
+    Model,
+    /// Not at all.
+    Off,
+    /// For at most so many tokens, and the thoughts are shown.
+    On(u64),
+}
+
+/// Which part of the prompt is cached.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) enum Caching {
+    /// What the provider finds by itself.
+    #[default]
+    Implicit,
+    /// What the client marked, shortest prefix first.
+    Marked(Vec<Mark>),
+}
+
+/// The end of a prefix that the client wants kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Mark {
+    /// Hash of all that comes before.
+    pub(crate) prefix: u64,
+    /// Tokens of it.
+    pub(crate) tokens: u64,
+    /// Kept for an hour instead of five minutes.
+    pub(crate) hour: bool,
 }
 
 /// A function that the model may call.
@@ -63,19 +109,68 @@ pub(crate) enum Format {
     Schema(Value),
 }
 
+/// Tokens that each message and each prompt cost beyond their text.
+const PER_MESSAGE: u64 = 3;
+/// Tokens of an image: OpenAI's price of one at low detail.
+const IMAGE: u64 = 85;
 /// The most answers to one request.
 const MOST_ANSWERS: u32 = 16;
 
 impl Ask {
     /// Adds a message to the prompt.
-    pub(crate) fn say(&mut self, role: &str, text: String) {
-        if !self.text.is_empty() {
-            self.text.push('\n');
-        }
-        self.text.push_str(&text);
+    pub(crate) fn say(&mut self, role: &str, text: &str) {
+        self.open(role);
+        self.block(text);
+    }
+
+    /// Starts a message that is said block by block.
+    pub(crate) fn open(&mut self, role: &str) {
         self.messages += 1;
         self.after_tool = role == "tool";
-        self.last = text;
+        self.last.clear();
+    }
+
+    /// Adds a block of text to the message that was started.
+    pub(crate) fn block(&mut self, text: &str) {
+        for place in [&mut self.text, &mut self.last] {
+            if !place.is_empty() {
+                place.push('\n');
+            }
+            place.push_str(text);
+        }
+    }
+
+    /// Notes that everything said so far is to be cached.
+    pub(crate) fn mark(&mut self, hour: bool) {
+        let mark =
+            Mark { prefix: hash::of(&self.text) ^ self.extra_hash, tokens: self.prompt_tokens(), hour };
+        match &mut self.caching {
+            Caching::Implicit => self.caching = Caching::Marked(vec![mark]),
+            Caching::Marked(marks) => marks.push(mark),
+        }
+    }
+
+    /// Adds something that is not text and costs so many tokens.
+    pub(crate) fn beyond(&mut self, tokens: u64, content: &str) {
+        self.extra += tokens;
+        self.extra_hash = hash::mix(self.extra_hash ^ hash::of(content));
+    }
+
+    /// Adds an image.
+    pub(crate) fn image(&mut self, content: &str) {
+        self.beyond(IMAGE, content);
+    }
+
+    /// Offers a tool.
+    pub(crate) fn offer(&mut self, tool: Tool) {
+        let definition = format!("{} {}", tool.name, tool.parameters);
+        self.beyond(tokens::count(&definition), &definition);
+        self.tools.push(tool);
+    }
+
+    /// Tokens of the prompt so far: its text, a few for each message, and what is not text.
+    pub(crate) fn prompt_tokens(&self) -> u64 {
+        tokens::count(&self.text) + PER_MESSAGE * (self.messages + 1) + self.extra
     }
 
     /// Checks `n`.

@@ -5,7 +5,9 @@
 //! modifiers are taken from the request's `metadata.sim` and from the header `x-sim`.
 //!
 //! Modifiers: `error-STATUS`, `hang` (no answer at all), `stall` (stops half-way, keeps the connection), `cut` (breaks
-//! off half-way), `garbage` (not the protocol), `nousage`, `first-MS`, `tps-N`, `tokens-N`, `reasoning-N`.
+//! off half-way), `garbage` (not the protocol), `break` (a stream ends half-way with an error event), `nousage`,
+//! `first-MS`, `tps-N`, `tokens-N`, `reasoning-N`, `filter` (the provider's filter breaks the answer off), `preface` (text
+//! before tool calls), `redact` (thoughts are shown encrypted).
 
 use crate::answers::Answers;
 use crate::config::{Config, Kind, ModelConfig};
@@ -74,6 +76,8 @@ pub(crate) enum Fault {
     Stall,
     Cut,
     Garbage,
+    /// An error within a stream; a whole answer is an error 500.
+    Break,
 }
 
 /// What one request meets.
@@ -87,6 +91,12 @@ pub(crate) struct Behaviour {
     pub(crate) reasoning_tokens: u32,
     pub(crate) reports_usage: bool,
     pub(crate) dimensions: u32,
+    /// Whether the provider's filter breaks the answer off.
+    pub(crate) filters: bool,
+    /// Whether tool calls come with a text before them.
+    pub(crate) prefaces: bool,
+    /// Whether thoughts are shown encrypted only.
+    pub(crate) redacts: bool,
     pub(crate) fault: Option<Fault>,
 }
 
@@ -108,6 +118,9 @@ impl Behaviour {
             reasoning_tokens: model.reasoning_tokens,
             reports_usage: model.reports_usage,
             dimensions: model.dimensions,
+            filters: false,
+            prefaces: false,
+            redacts: false,
             fault,
         }
     }
@@ -150,6 +163,10 @@ impl Behaviour {
             ("stall", None) => self.fault = Some(Fault::Stall),
             ("cut", None) => self.fault = Some(Fault::Cut),
             ("garbage", None) => self.fault = Some(Fault::Garbage),
+            ("break", None) => self.fault = Some(Fault::Break),
+            ("filter", None) => self.filters = true,
+            ("preface", None) => self.prefaces = true,
+            ("redact", None) => self.redacts = true,
             ("nousage", None) => self.reports_usage = false,
             ("first", Some(ms)) => self.first_token = Duration::from_millis(u64::from(ms)),
             ("tps", Some(rate)) => self.tokens_per_second = rate,
@@ -162,7 +179,8 @@ impl Behaviour {
                     "model",
                     format!(
                         "model: the modifier {modifier:?} is not known: expected error-STATUS, hang, stall, cut, garbage, \
-                         nousage, first-MS, tps-N, tokens-N or reasoning-N, of at most {MOST_TOKENS} tokens"
+                         break, filter, preface, redact, nousage, first-MS, tps-N, tokens-N or reasoning-N, of at most \
+                         {MOST_TOKENS} tokens"
                     ),
                 ));
             }

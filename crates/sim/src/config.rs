@@ -1,5 +1,6 @@
 //! What the simulator serves: section `[sim]` of the configuration.
 
+use crate::deployment::{self, Conduct};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -14,8 +15,13 @@ pub struct Config {
     pub answers: Vec<PathBuf>,
     /// Where each served call is appended, as JSON Lines; nowhere when absent.
     pub log: Option<PathBuf>,
-    /// When set, requests must carry it as `Authorization: Bearer`.
+    /// When set, requests must carry it, where their protocol has it: `Authorization: Bearer`, `x-api-key`,
+    /// `x-goog-api-key` or `api-key`.
     pub api_key: Option<String>,
+    /// When set, Bedrock requests must be signed with it.
+    pub aws: Option<AwsKey>,
+    /// Behaviour of deployments at the start, beside `default` and those that appear when they are first called.
+    pub deployments: Vec<DeploymentConfig>,
     /// The models, beside those that only fail (see [`crate::advertised`]).
     pub models: Vec<ModelConfig>,
     /// Seconds that open streams get to finish at shutdown.
@@ -29,10 +35,43 @@ impl Default for Config {
             answers: Vec::new(),
             log: None,
             api_key: None,
+            aws: None,
+            deployments: Vec::new(),
             models: ModelConfig::defaults(),
             drain_seconds: 10,
         }
     }
+}
+
+/// A key pair for AWS's Signature Version 4.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AwsKey {
+    /// Names the pair in requests.
+    pub access_key_id: String,
+    /// What requests are signed with.
+    pub secret_access_key: String,
+    /// Region of the signature. Default `us-east-1`.
+    #[serde(default = "us_east_1")]
+    pub region: String,
+}
+
+fn us_east_1() -> String {
+    "us-east-1".to_owned()
+}
+
+/// A deployment: the whole pool once more, under a path or port of its own, with behaviour and counters of its own.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeploymentConfig {
+    /// Its name: it is served under `/d/{name}`.
+    pub name: String,
+    /// Where it listens beside; its paths are then those of the root.
+    #[serde(default)]
+    pub listen: Option<SocketAddr>,
+    /// How it behaves.
+    #[serde(default)]
+    pub conduct: Conduct,
 }
 
 /// What a model produces.
@@ -168,6 +207,21 @@ impl Config {
                     "a status from 400 to 599",
                 );
             }
+        }
+        for (index, deployment) in self.deployments.iter().enumerate() {
+            let name = &deployment.name;
+            let again = self.deployments.iter().take(index).any(|d| d.name == *name);
+            if again || !deployment::is_name(name) {
+                return Err(ConfigError {
+                    key: format!("sim.deployments[{index}].name"),
+                    value: format!("{name:?}"),
+                    expected: "1 to 64 letters, digits, '.', '_' or '-', that no other deployment has",
+                });
+            }
+            deployment.conduct.validate().map_err(|error| ConfigError {
+                key: format!("sim.deployments[{index}].conduct.{}", error.key),
+                ..error
+            })?;
         }
         Ok(())
     }

@@ -1,8 +1,8 @@
-//! Errors in OpenAI's own shape, as a provider sends them.
+//! Errors as a provider sends them: OpenAI's shape here, the others' in [`crate::dialect`].
 
+use crate::ask::Ask;
+use crate::dialect::Dialect;
 use axum::response::{IntoResponse, Response};
-use http::{HeaderName, HeaderValue, StatusCode, header};
-use serde_json::json;
 
 /// An error ready to be sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,6 +12,8 @@ pub(crate) struct SimError {
     pub(crate) code: Option<&'static str>,
     pub(crate) param: Option<String>,
     pub(crate) message: String,
+    /// Seconds to wait before the next try.
+    pub(crate) retry_after: Option<u32>,
 }
 
 impl SimError {
@@ -23,6 +25,7 @@ impl SimError {
             code: None,
             param: Some(param.to_owned()),
             message: message.into(),
+            retry_after: None,
         }
     }
 
@@ -39,14 +42,15 @@ impl SimError {
     }
 
     /// A recorded model that was asked something that nobody recorded.
-    pub(crate) fn answer_not_found(model: &str) -> Self {
+    pub(crate) fn answer_not_found(model: &str, ask: &Ask) -> Self {
+        let prompt = match &ask.prompt_id {
+            Some(id) => format!("the prompt {id:?}"),
+            None => format!("{:?}", ask.last.chars().take(80).collect::<String>()),
+        };
         Self {
             status: 404,
             code: Some("answer_not_found"),
-            ..Self::invalid(
-                "messages",
-                format!("messages: no answer of `{model}` to this prompt was recorded."),
-            )
+            ..Self::invalid("messages", format!("messages: no answer of `{model}` to {prompt} was recorded."))
         }
     }
 
@@ -79,25 +83,23 @@ impl SimError {
             503 => ("server_error", None, "The engine is currently overloaded, please try again later."),
             _ => ("server_error", None, "The server had an error while processing your request."),
         };
-        Self { status, kind, code, param: None, message: message.to_owned() }
+        let retry_after = (status == 429).then_some(1);
+        Self { status, kind, code, param: None, message: message.to_owned(), retry_after }
+    }
+
+    /// Everything that can wait does wait already.
+    pub(crate) fn overloaded() -> Self {
+        Self { message: "Too many requests are waiting already.".to_owned(), ..Self::of_status(429) }
+    }
+
+    /// What is sent when a stream breaks off because the model failed.
+    pub(crate) fn broken() -> Self {
+        Self::of_status(500)
     }
 }
 
 impl IntoResponse for SimError {
     fn into_response(self) -> Response {
-        let body = json!({"error": {
-            "message": self.message, "type": self.kind, "param": self.param, "code": self.code,
-        }});
-        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let mut response = (status, axum::Json(body)).into_response();
-        if status == StatusCode::TOO_MANY_REQUESTS {
-            let headers = response.headers_mut();
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-            headers.insert(
-                HeaderName::from_static("x-ratelimit-remaining-requests"),
-                HeaderValue::from_static("0"),
-            );
-        }
-        response
+        self.answer(Dialect::OpenAi)
     }
 }

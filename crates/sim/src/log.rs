@@ -3,9 +3,11 @@
 //! A line is written before the last byte of its answer is handed to the connection, so whoever has read an answer finds
 //! its line, give or take the writer's queue. Nothing here knows prices: cost is recomputed by others.
 
+use crate::deployment::{Deployment, Seat};
 use serde::{Deserialize, Serialize};
 use std::io::Write;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
@@ -16,6 +18,12 @@ pub struct Usage {
     pub prompt: u64,
     /// Of the prompt: read from the cache.
     pub cached: u64,
+    /// Of the prompt: written to the cache, at a price of its own; not among `cached`.
+    #[serde(default)]
+    pub cache_write: u64,
+    /// Of those written: kept for an hour instead of five minutes.
+    #[serde(default)]
+    pub cache_write_hour: u64,
     /// All tokens of the answer, reasoning included.
     pub completion: u64,
     /// Of the answer: reasoning.
@@ -34,8 +42,24 @@ pub enum Outcome {
     Refused,
     /// Broken off half-way, as asked.
     Cut,
+    /// Ended half-way with an error event, as asked.
+    Broken,
     /// Answered with something that is not the protocol, as asked.
     Garbage,
+}
+
+impl Outcome {
+    /// As in the log.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Completed => "completed",
+            Self::Disconnected => "disconnected",
+            Self::Refused => "refused",
+            Self::Cut => "cut",
+            Self::Broken => "broken",
+            Self::Garbage => "garbage",
+        }
+    }
 }
 
 /// One served call.
@@ -47,6 +71,9 @@ pub struct Record {
     pub time_ms: i64,
     /// Path, such as `/v1/chat/completions`.
     pub endpoint: String,
+    /// Deployment that served it; `default` outside of `/d/{name}`.
+    #[serde(default)]
+    pub deployment: String,
     /// Model asked for.
     pub model: String,
     /// `default`, `flex` or `priority`.
@@ -145,13 +172,16 @@ fn write_all(receiver: &Receiver<Message>, mut file: impl Write) {
 #[derive(Debug)]
 pub(crate) struct Entry {
     log: Log,
+    deployment: Arc<Deployment>,
     record: Option<Record>,
+    /// The call's place at work, given back at its end.
+    seat: Option<Seat>,
 }
 
 impl Entry {
     /// Opens the record of a call.
-    pub(crate) const fn new(log: Log, record: Record) -> Self {
-        Self { log, record: Some(record) }
+    pub(crate) const fn new(log: Log, deployment: Arc<Deployment>, record: Record) -> Self {
+        Self { log, deployment, record: Some(record), seat: None }
     }
 
     /// Changes the open record.
@@ -161,10 +191,27 @@ impl Entry {
         }
     }
 
+    /// The call is at work.
+    pub(crate) fn seated(&mut self, seat: Seat) {
+        self.seat = Some(seat);
+    }
+
+    /// So many tokens of the answer are out.
+    pub(crate) fn sent(&mut self, tokens: u64) {
+        if let Some(record) = &mut self.record {
+            record.tokens_sent = record.tokens_sent.max(tokens);
+            if let Some(seat) = &mut self.seat {
+                seat.holds(record.usage.prompt + record.tokens_sent);
+            }
+        }
+    }
+
     /// Writes the record; only the first call does.
     pub(crate) fn close(&mut self, outcome: Outcome) {
         if let Some(mut record) = self.record.take() {
             record.outcome = outcome;
+            self.seat = None;
+            self.deployment.count(&record);
             self.log.append(record);
         }
     }

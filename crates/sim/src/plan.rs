@@ -3,7 +3,8 @@
 //! Everything follows from the model's name and the prompt. Prompts can ask for something in particular: one that starts
 //! with `echo ` is answered with the rest of it, and one that names an offered tool gets a call of that tool.
 
-use crate::ask::{Ask, Choice, Format, Tool};
+use crate::answers::Recording;
+use crate::ask::{Ask, Caching, Choice, Format, Thinking, Tool};
 use crate::behaviour::Behaviour;
 use crate::hash::{self, Sequence};
 use crate::log::Usage;
@@ -12,8 +13,10 @@ use crate::{schema, tokens};
 /// Prompts shorter than this are never cached; what is cached comes in multiples of [`CACHE_STEP`].
 const CACHE_LEAST: u64 = 32;
 const CACHE_STEP: u64 = 16;
-/// Tokens that each message and each prompt cost beyond their text.
-const PER_MESSAGE: u64 = 3;
+/// Most tokens that a model thinks when it is asked to and does not by itself.
+const THOUGHT: u64 = 24;
+/// What a model says before it calls a tool, when it says something.
+const PREFACE: &str = "Let me look that up.";
 
 /// A complete answer.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,6 +25,8 @@ pub(crate) struct Plan {
     pub(crate) choices: Vec<PlannedChoice>,
     /// Tokens of all of them.
     pub(crate) usage: Usage,
+    /// What was thought before the first answer, in tokens, when thoughts are shown.
+    pub(crate) thinking: Vec<String>,
 }
 
 /// One answer.
@@ -29,6 +34,8 @@ pub(crate) struct Plan {
 pub(crate) struct PlannedChoice {
     pub(crate) body: Body,
     pub(crate) finish: Finish,
+    /// The stop text that ended it.
+    pub(crate) stopped_by: Option<String>,
 }
 
 /// What an answer consists of.
@@ -36,8 +43,8 @@ pub(crate) struct PlannedChoice {
 pub(crate) enum Body {
     /// Text, in tokens.
     Text(Vec<String>),
-    /// Tool calls.
-    Calls(Vec<PlannedCall>),
+    /// Tool calls, after some text or none.
+    Calls { said: Vec<String>, calls: Vec<PlannedCall> },
 }
 
 /// A tool call.
@@ -54,6 +61,8 @@ pub(crate) enum Finish {
     Stop,
     Length,
     ToolCalls,
+    /// The provider's filter broke it off.
+    Filtered,
 }
 
 impl Finish {
@@ -63,6 +72,7 @@ impl Finish {
             Self::Stop => "stop",
             Self::Length => "length",
             Self::ToolCalls => "tool_calls",
+            Self::Filtered => "content_filter",
         }
     }
 }
@@ -73,42 +83,53 @@ impl PlannedChoice {
         match &self.body {
             Body::Text(pieces) => pieces.len() as u64,
             // A call's name counts as one.
-            Body::Calls(calls) => calls.iter().map(|c| 1 + c.arguments.len() as u64).sum(),
+            Body::Calls { said, calls } => {
+                said.len() as u64 + calls.iter().map(|c| 1 + c.arguments.len() as u64).sum::<u64>()
+            }
         }
     }
 }
 
 /// Plans the answer of `model` to `ask`; `recorded` is what it is known to have answered.
-pub(crate) fn plan(model: &str, ask: &Ask, behaviour: &Behaviour, recorded: Option<&str>) -> Plan {
+pub(crate) fn plan(model: &str, ask: &Ask, behaviour: &Behaviour, recorded: Option<&Recording>) -> Plan {
     let seed = hash::of(&ask.text) ^ hash::of(model);
-    let mut reasoning = 0;
+    let most = match ask.thinking {
+        _ if recorded.is_some() => 0,
+        Thinking::Off => 0,
+        Thinking::Model => u64::from(behaviour.reasoning_tokens),
+        Thinking::On(budget) if behaviour.reasoning_tokens == 0 => budget.min(THOUGHT),
+        Thinking::On(budget) => budget.min(u64::from(behaviour.reasoning_tokens)),
+    };
+    let (mut reasoning, mut thinking) = (0, Vec::new());
     let choices: Vec<PlannedChoice> = (0..ask.answers)
         .map(|index| {
             let mut numbers = Sequence::new(hash::mix(seed ^ u64::from(index)));
-            let thought = numbers.below(u64::from(behaviour.reasoning_tokens)) + 1;
-            let thought = if behaviour.reasoning_tokens == 0 { 0 } else { thought };
+            let thought = numbers.below(most) + 1;
+            let thought = if most == 0 { 0 } else { thought };
             let thought = thought.min(ask.limit.unwrap_or(u64::MAX));
             reasoning += thought;
+            if index == 0 && matches!(ask.thinking, Thinking::On(_)) {
+                thinking = pieces(&words(thought, &mut Sequence::new(seed)));
+            }
             let limit = ask.limit.map(|limit| limit - thought);
             choose(ask, behaviour, recorded, limit, &mut numbers)
         })
         .collect();
     let visible: u64 = choices.iter().map(PlannedChoice::tokens).sum();
-    let prompt = prompt_tokens(ask);
+    let prompt = recorded.and_then(|r| r.tokens_in).unwrap_or_else(|| ask.prompt_tokens());
+    // What a recorded answer cost must not depend on whether its prompt happens to count as cached.
+    let implicit = recorded.is_none() && ask.caching == Caching::Implicit;
     Plan {
         choices,
         usage: Usage {
             prompt,
-            cached: cached_tokens(seed, prompt),
+            cached: if implicit { cached_tokens(seed, prompt) } else { 0 },
             completion: visible + reasoning,
             reasoning,
+            ..Usage::default()
         },
+        thinking,
     }
-}
-
-/// Tokens of the prompt: its text, and a few for each message.
-fn prompt_tokens(ask: &Ask) -> u64 {
-    tokens::count(&ask.text) + PER_MESSAGE * (ask.messages + 1)
 }
 
 /// Half of all prompts that are long enough were seen before, in part.
@@ -123,7 +144,7 @@ fn cached_tokens(seed: u64, prompt: u64) -> u64 {
 fn choose(
     ask: &Ask,
     behaviour: &Behaviour,
-    recorded: Option<&str>,
+    recorded: Option<&Recording>,
     limit: Option<u64>,
     numbers: &mut Sequence,
 ) -> PlannedChoice {
@@ -136,25 +157,47 @@ fn choose(
                 arguments: pieces(&schema::instance(&tool.parameters, numbers).to_string()),
             })
             .collect();
-        return PlannedChoice { body: Body::Calls(calls), finish: Finish::ToolCalls };
+        let said = if behaviour.prefaces { pieces(PREFACE) } else { Vec::new() };
+        return PlannedChoice {
+            body: Body::Calls { said, calls },
+            finish: Finish::ToolCalls,
+            stopped_by: None,
+        };
     }
     let text = match (recorded, &ask.format) {
-        (Some(answer), _) => answer.to_owned(),
+        (Some(recording), _) => recording.answer.clone(),
         (None, Format::Schema(schema)) => schema::instance(schema, numbers).to_string(),
         (None, Format::JsonObject) => r#"{"answer": "yes", "confidence": 0.9}"#.to_owned(),
         (None, Format::Text) => prose(ask, behaviour, numbers),
     };
-    end(&text, &ask.stop, limit)
+    let stopped = ask.stop.iter().filter_map(|s| Some((text.find(s.as_str())?, s))).min();
+    let kept = text.split_at(stopped.map_or(text.len(), |(at, _)| at)).0;
+    let pieces = match recorded.and_then(|r| r.tokens_out) {
+        Some(tokens) if stopped.is_none() => tokens::portions(kept, tokens),
+        _ => pieces(kept),
+    };
+    let choice = end(pieces, limit);
+    match (choice.finish, stopped) {
+        _ if behaviour.filters => filtered(choice),
+        (Finish::Stop, Some((_, by))) => PlannedChoice { stopped_by: Some(by.clone()), ..choice },
+        _ => choice,
+    }
 }
 
-/// Cuts `text` at the first stop text and at the limit.
-fn end(text: &str, stop: &[String], limit: Option<u64>) -> PlannedChoice {
-    let stopped = stop.iter().filter_map(|s| text.find(s.as_str())).min().unwrap_or(text.len());
-    let mut pieces = pieces(text.split_at(stopped).0);
+/// Cuts a text at the limit.
+fn end(mut pieces: Vec<String>, limit: Option<u64>) -> PlannedChoice {
     let limit = limit.map_or(usize::MAX, |l| usize::try_from(l).unwrap_or(usize::MAX));
     let finish = if pieces.len() > limit { Finish::Length } else { Finish::Stop };
     pieces.truncate(limit);
-    PlannedChoice { body: Body::Text(pieces), finish }
+    PlannedChoice { body: Body::Text(pieces), finish, stopped_by: None }
+}
+
+/// Breaks a text off half-way, as a provider's filter does.
+fn filtered(mut choice: PlannedChoice) -> PlannedChoice {
+    if let Body::Text(pieces) = &mut choice.body {
+        pieces.truncate(pieces.len() / 2);
+    }
+    PlannedChoice { finish: Finish::Filtered, ..choice }
 }
 
 /// The tools that this prompt calls.
@@ -170,9 +213,10 @@ fn asked_tools(ask: &Ask) -> Vec<&Tool> {
         Choice::Auto | Choice::Required if ask.after_tool => Vec::new(),
         Choice::Auto | Choice::Required => ask.tools.iter().filter(named).collect(),
     };
+    let most = if ask.one_call { 1 } else { usize::MAX };
     match (&ask.choice, asked.is_empty()) {
         (Choice::Required, true) => ask.tools.iter().take(1).collect(),
-        _ => asked,
+        _ => asked.into_iter().take(most).collect(),
     }
 }
 
@@ -185,9 +229,13 @@ fn prose(ask: &Ask, behaviour: &Behaviour, numbers: &mut Sequence) -> String {
     }
     let spread = u64::from(behaviour.max_tokens.saturating_sub(behaviour.min_tokens)) + 1;
     let length = u64::from(behaviour.min_tokens) + numbers.below(spread);
+    words(length, numbers)
+}
+
+/// So many tokens of prose: each word of the list is one, and so is the full stop.
+fn words(length: u64, numbers: &mut Sequence) -> String {
     let mut text = String::new();
     let mut sentence = 0;
-    // Each word of the list is one token, and so is the full stop.
     for index in 0..length {
         if sentence >= 6 && numbers.below(4) == 0 || index + 1 == length && index > 0 {
             text.push('.');
@@ -230,7 +278,7 @@ mod tests {
 
     fn ask(text: &str) -> Ask {
         let mut ask = Ask { answers: 1, ..Ask::default() };
-        ask.say("user", text.to_owned());
+        ask.say("user", text);
         ask
     }
 
@@ -242,7 +290,7 @@ mod tests {
     fn text_of(choice: &PlannedChoice) -> String {
         match &choice.body {
             Body::Text(pieces) => pieces.concat(),
-            Body::Calls(_) => panic!("calls where text was expected"),
+            Body::Calls { .. } => panic!("calls where text was expected"),
         }
     }
 
@@ -274,7 +322,7 @@ mod tests {
         let mut asked = ask("Please get weather for Paris");
         asked.tools = vec![tool("other"), tool("get_weather")];
         let names = |ask: &Ask| match &plan("m", ask, &behaviour("m"), None).choices[0].body {
-            Body::Calls(calls) => calls.iter().map(|c| c.name.clone()).collect(),
+            Body::Calls { calls, .. } => calls.iter().map(|c| c.name.clone()).collect(),
             Body::Text(_) => Vec::new(),
         };
         assert_eq!(names(&asked), ["get_weather"]);

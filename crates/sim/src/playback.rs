@@ -30,8 +30,24 @@ pub(crate) struct Frame {
 pub(crate) enum Rendered {
     /// One JSON document.
     Whole(Bytes),
-    /// Server-sent events.
-    Stream(Vec<Frame>),
+    /// Events, in the protocol's framing.
+    Stream(Events),
+}
+
+/// A stream, rendered.
+#[derive(Debug)]
+pub(crate) struct Events {
+    pub(crate) frames: Vec<Frame>,
+    pub(crate) content_type: &'static str,
+    /// How the protocol says that generation broke off.
+    pub(crate) broken: Bytes,
+}
+
+impl Events {
+    /// Server-sent events; `broken` is one that says that generation broke off.
+    pub(crate) fn sse(frames: Vec<Frame>, broken: Bytes) -> Self {
+        Self { frames, content_type: "text/event-stream; charset=utf-8", broken }
+    }
 }
 
 /// Sends `rendered`, `total` tokens of it, from the request's arrival at `start`.
@@ -51,8 +67,9 @@ pub(crate) async fn play(
             tokio::time::sleep_until(start + behaviour.due(total)).await;
             whole(bytes, total, fault, entry)
         }
-        (Rendered::Stream(frames), fault) => {
-            stream(with_fault(frames, fault), behaviour.clone(), start, entry)
+        (Rendered::Stream(events), fault) => {
+            let content_type = events.content_type;
+            stream(with_fault(events, fault), content_type, behaviour.clone(), start, entry)
         }
     }
 }
@@ -76,7 +93,7 @@ fn whole(bytes: Bytes, total: u64, fault: Option<Fault>, mut entry: Entry) -> Re
             json(response)
         }
         _ => {
-            entry.update(|record| record.tokens_sent = total);
+            entry.sent(total);
             entry.close(Outcome::Completed);
             json(Response::new(Body::from(bytes)))
         }
@@ -88,11 +105,17 @@ fn json(mut response: Response) -> Response {
     response
 }
 
-fn stream(parts: Vec<Step>, behaviour: Behaviour, start: Instant, entry: Entry) -> Response {
+fn stream(
+    parts: Vec<Step>,
+    content_type: &'static str,
+    behaviour: Behaviour,
+    start: Instant,
+    entry: Entry,
+) -> Response {
     let body = Body::from_stream(steps(parts, Pace(Some((behaviour, start))), entry));
     let mut response = Response::new(body);
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     response
 }
@@ -110,7 +133,8 @@ enum Step {
     Stall,
 }
 
-fn with_fault(frames: Vec<Frame>, fault: Option<Fault>) -> Vec<Step> {
+fn with_fault(events: Events, fault: Option<Fault>) -> Vec<Step> {
+    let Events { frames, broken, .. } = events;
     let half = frames.len() / 2;
     let keep = if fault.is_some() { half } else { frames.len() };
     let last = frames.len().saturating_sub(1);
@@ -129,6 +153,7 @@ fn with_fault(frames: Vec<Frame>, fault: Option<Fault>) -> Vec<Step> {
     match fault {
         Some(Fault::Cut) => parts.push(Step::Cut),
         Some(Fault::Stall) => parts.push(Step::Stall),
+        Some(Fault::Break) => parts.push(Step::Last(broken, 0, Outcome::Broken)),
         Some(Fault::Garbage) => {
             // An event that ends inside its JSON, then bytes that are neither UTF-8 nor an event.
             let bytes = Bytes::from_static(b"data: {\"id\": \"chatcmpl-\n\n\xff\xfe garbage \x80\n\n");
@@ -166,12 +191,12 @@ fn steps(parts: Vec<Step>, pace: Pace, entry: Entry) -> impl futures_util::Strea
         let item = match playing.parts.next()? {
             Step::Send(bytes, tokens) => {
                 playing.pace.wait(tokens).await;
-                playing.entry.update(|record| record.tokens_sent = record.tokens_sent.max(tokens));
+                playing.entry.sent(tokens);
                 Ok(bytes)
             }
             Step::Last(bytes, tokens, outcome) => {
                 playing.pace.wait(tokens).await;
-                playing.entry.update(|record| record.tokens_sent = record.tokens_sent.max(tokens));
+                playing.entry.sent(tokens);
                 playing.entry.close(outcome);
                 Ok(bytes)
             }

@@ -25,6 +25,17 @@ pub(crate) fn count(text: &str) -> u64 {
     count
 }
 
+/// `text` in `count` parts of about as many characters each: for texts whose tokens were counted by others. Fewer when
+/// the text has fewer characters, one when `count` is 0.
+pub(crate) fn portions(text: &str, count: u64) -> Vec<String> {
+    let letters: Vec<char> = text.chars().collect();
+    let count = usize::try_from(count).unwrap_or(usize::MAX).clamp(1, letters.len().max(1));
+    let bounds = |index: usize| index * letters.len() / count;
+    (0..count)
+        .map(|index| letters.get(bounds(index)..bounds(index + 1)).unwrap_or_default().iter().collect())
+        .collect()
+}
+
 /// Length in bytes of the first piece of a text that is not empty.
 fn first_piece(text: &str) -> usize {
     let mut weight = 0;
@@ -58,6 +69,13 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn portions_join_to_the_text_and_are_as_many_as_asked_for(text in "\\PC{1,80}", count in 1u64..100) {
+            let portions = portions(&text, count);
+            prop_assert_eq!(portions.concat(), text.clone());
+            prop_assert_eq!(portions.len() as u64, count.min(text.chars().count() as u64));
+        }
+
         #[test]
         fn pieces_join_to_the_text_and_none_is_empty(text in "\\PC{0,80}|[ a-zé漢\n,.]{0,80}") {
             let pieces = split(&text);

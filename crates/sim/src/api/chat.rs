@@ -1,13 +1,14 @@
 //! `POST /v1/chat/completions`.
 
-use super::{choice, completion_usage, done, event, format, logprobs, tools};
+use super::{azure, choice, completion_usage, done, event, format, logprobs, tools};
 use crate::ask::{Ask, Content, Stop};
+use crate::dialect::Dialect;
 use crate::error::SimError;
 use crate::plan::{Body, Plan, PlannedCall, PlannedChoice};
-use crate::playback::{Frame, Rendered};
-use crate::server::{Head, Reply, Sim, Turn, parse};
+use crate::playback::{Events, Frame, Rendered};
+use crate::sim::{Head, Reply, Sim, Turn, parse};
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use bytes::Bytes;
 use http::HeaderMap;
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,8 @@ use std::collections::HashMap;
 
 #[derive(Deserialize)]
 struct Request {
+    /// Azure names it in the path.
+    #[serde(default)]
     model: String,
     messages: Vec<Message>,
     #[serde(default)]
@@ -44,6 +47,8 @@ struct Request {
     service_tier: Option<String>,
     #[serde(default)]
     metadata: Option<HashMap<String, String>>,
+    #[serde(default)]
+    parallel_tool_calls: Option<bool>,
 }
 
 #[derive(Deserialize, Default, Clone, Copy)]
@@ -57,25 +62,68 @@ struct Message {
     role: String,
     #[serde(default)]
     content: Option<Content>,
+    /// Calls that the model made before.
+    #[serde(default)]
+    tool_calls: Option<Vec<Called>>,
+    /// The call that this is the result of.
+    #[serde(default)]
+    tool_call_id: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Called {
+    id: String,
+    function: CalledFunction,
+}
+
+#[derive(Deserialize)]
+struct CalledFunction {
+    name: String,
+    arguments: String,
 }
 
 /// Answers a conversation.
 pub(crate) async fn create(State(sim): State<Sim>, headers: HeaderMap, body: Bytes) -> Response {
-    let mut request: Request = match parse(&body) {
-        Ok(request) => request,
-        Err(error) => return error.into_response(),
+    let asker = Asker {
+        dialect: Dialect::OpenAi,
+        admitted: sim.authorise(&headers),
+        endpoint: "/v1/chat/completions",
+        model: None,
     };
-    let model = std::mem::take(&mut request.model);
+    chat(&sim, &headers, &body, asker).await
+}
+
+/// Who asks, and where.
+pub(super) struct Asker {
+    pub(super) dialect: Dialect,
+    pub(super) admitted: Result<(), SimError>,
+    pub(super) endpoint: &'static str,
+    /// The model, where the path names it.
+    pub(super) model: Option<String>,
+}
+
+/// Answers a conversation wherever the protocol is spoken.
+pub(super) async fn chat(sim: &Sim, headers: &HeaderMap, body: &[u8], asker: Asker) -> Response {
+    let mut request: Request = match parse(body) {
+        Ok(request) => request,
+        Err(error) => return error.answer(asker.dialect),
+    };
+    let model = asker.model.unwrap_or_else(|| std::mem::take(&mut request.model));
+    if model.is_empty() {
+        return SimError::invalid("model", "model: missing: you must provide a model").answer(asker.dialect);
+    }
     let metadata = request.metadata.take();
     let tier = request.service_tier.take();
     let head = Head {
-        endpoint: "/v1/chat/completions",
+        dialect: asker.dialect,
+        admitted: asker.admitted,
+        endpoint: asker.endpoint,
         model: &model,
         stream: request.stream.unwrap_or(false),
         service_tier: tier.as_deref(),
         metadata: metadata.as_ref(),
     };
-    sim.serve(&headers, head, |turn| answer(turn, request)).await
+    sim.serve(headers, head, |turn| answer(turn, request)).await
 }
 
 fn answer(turn: &mut Turn, request: Request) -> Result<Reply, SimError> {
@@ -89,16 +137,24 @@ fn answer(turn: &mut Turn, request: Request) -> Result<Reply, SimError> {
     };
     let stream = request.stream.unwrap_or(false);
     let include_usage = request.stream_options.unwrap_or_default().include_usage.unwrap_or(false);
-    let plan = turn.plan(&question(request)?)?;
+    let plan = turn.plan(question(request)?)?;
     let id = turn.id("chatcmpl-", 29);
     let finish = plan.choices.first().map_or("", |c| c.finish.as_str());
     let usage = plan.usage;
     let call_ids = plan.choices.iter().map(|choice| call_ids(turn, choice)).collect();
     let writer = Writer { turn, id: &id, plan: &plan, call_ids, top };
     let rendered = if stream {
-        Rendered::Stream(writer.chunks(include_usage && turn.behaviour.reports_usage))
+        let mut frames = writer.chunks(include_usage && turn.behaviour.reports_usage);
+        if turn.dialect() == Dialect::Azure {
+            frames.insert(0, event(None, &azure::opening(&turn.model), 0));
+        }
+        Rendered::Stream(Events::sse(frames, turn.broken()))
     } else {
-        Rendered::Whole(Bytes::from(writer.completion().to_string()))
+        let mut completion = writer.completion();
+        if turn.dialect() == Dialect::Azure {
+            azure::annotate(&mut completion);
+        }
+        Rendered::Whole(Bytes::from(completion.to_string()))
     };
     Ok(Reply { id, usage, finish, rendered })
 }
@@ -117,11 +173,13 @@ fn question(request: Request) -> Result<Ask, SimError> {
         stop: request.stop.map(Stop::into_list).unwrap_or_default(),
         ..Ask::default()
     };
+    ask.one_call = request.parallel_tool_calls == Some(false);
     ask.set_answers(request.n)?;
     match request.max_completion_tokens {
         Some(_) => ask.set_limit("max_completion_tokens", request.max_completion_tokens)?,
         None => ask.set_limit("max_tokens", request.max_tokens)?,
     }
+    let mut open = Vec::new();
     for (index, message) in request.messages.into_iter().enumerate() {
         if !["system", "developer", "user", "assistant", "tool", "function"].contains(&message.role.as_str())
         {
@@ -132,14 +190,54 @@ fn question(request: Request) -> Result<Ask, SimError> {
             );
             return Err(SimError::invalid(&param, message));
         }
-        ask.say(&message.role, message.content.map(Content::into_text).unwrap_or_default());
+        open = results(index, &message, open)?;
+        let text = message.content.map(Content::into_text).unwrap_or_default();
+        ask.say(&message.role, &text);
+        for call in message.tool_calls.iter().flatten() {
+            ask.block(&format!("{} {}", call.function.name, call.function.arguments));
+        }
     }
-    Ok(ask)
+    match open.first() {
+        Some(id) => Err(unanswered(id)),
+        None => Ok(ask),
+    }
+}
+
+/// Checks that results follow the calls they answer, all of them; returns the calls that are open after this message.
+fn results(index: usize, message: &Message, mut open: Vec<String>) -> Result<Vec<String>, SimError> {
+    if message.role == "tool" {
+        let place = open.iter().position(|id| Some(id) == message.tool_call_id.as_ref());
+        let Some(place) = place else {
+            let param = format!("messages[{index}].tool_call_id");
+            let id = message.tool_call_id.as_deref().unwrap_or_default();
+            let message = format!(
+                "{param}: {id:?} is not valid: messages with role 'tool' must be a response to a preceding message with \
+                 'tool_calls'."
+            );
+            return Err(SimError::invalid(&param, message));
+        };
+        open.remove(place);
+        return Ok(open);
+    }
+    match open.first() {
+        Some(id) => Err(unanswered(id)),
+        None => Ok(message.tool_calls.iter().flatten().map(|call| call.id.clone()).collect()),
+    }
+}
+
+fn unanswered(id: &str) -> SimError {
+    SimError::invalid(
+        "messages",
+        format!(
+            "An assistant message with 'tool_calls' must be followed by tool messages responding to each 'tool_call_id'. \
+             The following tool_call_ids did not have response messages: {id}"
+        ),
+    )
 }
 
 fn call_ids(turn: &mut Turn, choice: &PlannedChoice) -> Vec<String> {
     match &choice.body {
-        Body::Calls(calls) => calls.iter().map(|_| turn.id("call_", 24)).collect(),
+        Body::Calls { calls, .. } => calls.iter().map(|_| turn.id("call_", 24)).collect(),
         Body::Text(_) => Vec::new(),
     }
 }
@@ -241,7 +339,10 @@ impl Writer<'_> {
                     logs = json!({"content": logprobs(pieces, top), "refusal": null});
                 }
             }
-            Body::Calls(calls) => {
+            Body::Calls { said, calls } => {
+                if !said.is_empty() {
+                    message["content"] = json!(said.concat());
+                }
                 let call = |(call, id): (&PlannedCall, &String)| {
                     json!({"id": id, "type": "function",
                         "function": {"name": call.name, "arguments": call.arguments.concat()}})
@@ -277,7 +378,14 @@ impl Writer<'_> {
                         push(ChunkChoice { logprobs, ..plain(index, delta) }, tokens);
                     }
                 }
-                Body::Calls(calls) => {
+                Body::Calls { said, calls } => {
+                    for piece in said {
+                        tokens += 1;
+                        push(
+                            plain(index, Delta { content: Some(Text::Said(piece)), ..Delta::default() }),
+                            tokens,
+                        );
+                    }
                     for (at, (call, id)) in calls.iter().zip(ids).enumerate() {
                         for delta in call_deltas(at, call, id) {
                             tokens += 1;

@@ -3,11 +3,12 @@
 use super::chat::StreamOptions;
 use super::{Texts, completion_usage, done, event, logprob};
 use crate::ask::{Ask, Stop};
+use crate::dialect::Dialect;
 use crate::error::SimError;
 use crate::log::Usage;
 use crate::plan::{Body, Plan, PlannedChoice};
-use crate::playback::Rendered;
-use crate::server::{Head, Reply, Sim, Turn, parse};
+use crate::playback::{Events, Rendered};
+use crate::sim::{Head, Reply, Sim, Turn, parse};
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -46,6 +47,8 @@ pub(crate) async fn create(State(sim): State<Sim>, headers: HeaderMap, body: Byt
     };
     let model = std::mem::take(&mut request.model);
     let head = Head {
+        dialect: Dialect::OpenAi,
+        admitted: sim.authorise(&headers),
         endpoint: "/v1/completions",
         model: &model,
         stream: request.stream.unwrap_or(false),
@@ -61,13 +64,13 @@ fn answer(turn: &mut Turn, request: Request) -> Result<Reply, SimError> {
         return Err(SimError::invalid("prompt", "prompt: [] is too short: expected at least one prompt"));
     }
     let stop = request.stop.map(Stop::into_list).unwrap_or_default();
-    let mut plan = Plan { choices: Vec::new(), usage: Usage::default() };
+    let mut plan = Plan { choices: Vec::new(), usage: Usage::default(), thinking: Vec::new() };
     for prompt in &prompts {
         let mut ask = Ask { stop: stop.clone(), ..Ask::default() };
         ask.set_answers(request.n)?;
         ask.set_limit("max_tokens", Some(request.max_tokens.unwrap_or(DEFAULT_LIMIT)))?;
-        ask.say("user", prompt.clone());
-        let one = turn.plan(&ask)?;
+        ask.say("user", prompt);
+        let one = turn.plan(ask)?;
         plan.choices.extend(one.choices);
         plan.usage.prompt += one.usage.prompt;
         plan.usage.cached += one.usage.cached;
@@ -112,7 +115,7 @@ fn answer(turn: &mut Turn, request: Request) -> Result<Reply, SimError> {
             frames.push(event(None, &completion(json!([]), Some(completion_usage(plan.usage))), tokens));
         }
         frames.push(done(tokens));
-        Rendered::Stream(frames)
+        Rendered::Stream(Events::sse(frames, turn.broken()))
     } else {
         let choices = plan.choices.iter().enumerate().map(|(index, choice)| {
             let pieces = pieces(choice);
@@ -130,7 +133,7 @@ fn answer(turn: &mut Turn, request: Request) -> Result<Reply, SimError> {
 fn pieces(choice: &PlannedChoice) -> &[String] {
     match &choice.body {
         Body::Text(pieces) => pieces,
-        Body::Calls(_) => &[],
+        Body::Calls { said, .. } => said,
     }
 }
 

@@ -2,11 +2,12 @@
 
 use super::Texts;
 use crate::config::Kind;
+use crate::dialect::Dialect;
 use crate::error::SimError;
 use crate::hash::{self, Sequence};
 use crate::log::Usage;
 use crate::playback::Rendered;
-use crate::server::{Head, Reply, Sim, Turn, parse};
+use crate::sim::{Head, Reply, Sim, Turn, parse};
 use crate::tokens;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -37,8 +38,15 @@ pub(crate) async fn create(State(sim): State<Sim>, headers: HeaderMap, body: Byt
         Err(error) => return error.into_response(),
     };
     let model = std::mem::take(&mut request.model);
-    let head =
-        Head { endpoint: "/v1/embeddings", model: &model, stream: false, service_tier: None, metadata: None };
+    let head = Head {
+        dialect: Dialect::OpenAi,
+        admitted: sim.authorise(&headers),
+        endpoint: "/v1/embeddings",
+        model: &model,
+        stream: false,
+        service_tier: None,
+        metadata: None,
+    };
     sim.serve(&headers, head, |turn| answer(turn, request)).await
 }
 

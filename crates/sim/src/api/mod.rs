@@ -1,8 +1,13 @@
-//! The endpoints of the OpenAI API, one a file: parse the body, ask the planner, render its answer.
+//! The endpoints, one a file: parse the body, ask the planner, render its answer.
 
+pub(crate) mod anthropic;
+pub(crate) mod azure;
+pub(crate) mod bedrock;
+mod blocks;
 pub(crate) mod chat;
 pub(crate) mod completions;
 pub(crate) mod embeddings;
+pub(crate) mod gemini;
 pub(crate) mod models;
 pub(crate) mod responses;
 

@@ -2,7 +2,7 @@
 
 use crate::behaviour::simulated;
 use crate::error::SimError;
-use crate::server::Sim;
+use crate::sim::Sim;
 use axum::Json;
 use axum::extract::{Path, State};
 use http::HeaderMap;

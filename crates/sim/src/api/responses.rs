@@ -2,11 +2,12 @@
 
 use super::{choice, event, format, logprobs, tools};
 use crate::ask::{Ask, Content};
+use crate::dialect::Dialect;
 use crate::error::SimError;
 use crate::log::Usage;
 use crate::plan::{Body, Finish, Plan, PlannedCall};
-use crate::playback::{Frame, Rendered};
-use crate::server::{Head, Reply, Sim, Turn, parse};
+use crate::playback::{Events, Frame, Rendered};
+use crate::sim::{Head, Reply, Sim, Turn, parse};
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -83,6 +84,8 @@ pub(crate) async fn create(State(sim): State<Sim>, headers: HeaderMap, body: Byt
     let metadata = request.metadata.clone();
     let tier = request.service_tier.take();
     let head = Head {
+        dialect: Dialect::OpenAi,
+        admitted: sim.authorise(&headers),
         endpoint: "/v1/responses",
         model: &model,
         stream: request.stream.unwrap_or(false),
@@ -93,7 +96,7 @@ pub(crate) async fn create(State(sim): State<Sim>, headers: HeaderMap, body: Byt
 }
 
 fn answer(turn: &mut Turn, request: &Request) -> Result<Reply, SimError> {
-    let plan = turn.plan(&question(request)?)?;
+    let plan = turn.plan(question(request)?)?;
     let id = turn.id("resp_", 48);
     let usage = plan.usage;
     let Some(finish) = plan.choices.first().map(|c| c.finish) else {
@@ -102,7 +105,7 @@ fn answer(turn: &mut Turn, request: &Request) -> Result<Reply, SimError> {
     let items = items(turn, request, &plan);
     let writer = Writer { turn, request, id: &id, usage, finish, items };
     let rendered = if request.stream.unwrap_or(false) {
-        Rendered::Stream(writer.events())
+        Rendered::Stream(Events::sse(writer.events(), turn.broken()))
     } else {
         let items: Vec<Value> = writer.items.iter().map(|item| item.whole(writer.status())).collect();
         Rendered::Whole(Bytes::from(writer.response(writer.status(), &items, true).to_string()))
@@ -116,20 +119,21 @@ fn question(request: &Request) -> Result<Ask, SimError> {
         choice: choice(request.tool_choice.as_ref()),
         format: format(request.text.as_ref().and_then(|text| text.get("format"))),
         answers: 1,
+        one_call: request.parallel_tool_calls == Some(false),
         ..Ask::default()
     };
     ask.set_limit("max_output_tokens", request.max_output_tokens)?;
     if let Some(instructions) = &request.instructions {
-        ask.say("system", instructions.clone());
+        ask.say("system", instructions);
     }
     match &request.input {
-        Some(Input::Text(text)) => ask.say("user", text.clone()),
+        Some(Input::Text(text)) => ask.say("user", text),
         Some(Input::Items(items)) => {
             for item in items {
                 let text = item.content.clone().or_else(|| item.output.clone()).map(Content::into_text);
                 let role =
                     if item.output.is_some() { "tool" } else { item.role.as_deref().unwrap_or("assistant") };
-                ask.say(role, text.or_else(|| item.arguments.clone()).unwrap_or_default());
+                ask.say(role, &text.or_else(|| item.arguments.clone()).unwrap_or_default());
             }
         }
         None => return Err(SimError::invalid("input", "input: missing: expected a text or a list of items")),
@@ -156,11 +160,16 @@ fn items(turn: &mut Turn, request: &Request, plan: &Plan) -> Vec<OutItem> {
             Body::Text(pieces) => {
                 items.push(OutItem::Message { id: turn.id("msg_", 48), pieces: pieces.clone(), top });
             }
-            Body::Calls(calls) => items.extend(calls.iter().map(|call| OutItem::Call {
-                id: turn.id("fc_", 48),
-                call_id: turn.id("call_", 24),
-                call: call.clone(),
-            })),
+            Body::Calls { said, calls } => {
+                if !said.is_empty() {
+                    items.push(OutItem::Message { id: turn.id("msg_", 48), pieces: said.clone(), top });
+                }
+                items.extend(calls.iter().map(|call| OutItem::Call {
+                    id: turn.id("fc_", 48),
+                    call_id: turn.id("call_", 24),
+                    call: call.clone(),
+                }));
+            }
         }
     }
     items
@@ -211,12 +220,12 @@ struct Writer<'a> {
 }
 
 /// The events so far; each carries its number.
-struct Events {
+struct Sequenced {
     frames: Vec<Frame>,
     tokens: u64,
 }
 
-impl Events {
+impl Sequenced {
     fn push(&mut self, name: &str, mut data: Value) {
         data["type"] = json!(name);
         data["sequence_number"] = json!(self.frames.len());
@@ -225,13 +234,23 @@ impl Events {
 }
 
 impl Writer<'_> {
+    /// Why the answer is not whole, if so.
+    fn cut_short(&self) -> Option<&'static str> {
+        match self.finish {
+            Finish::Length => Some("max_output_tokens"),
+            Finish::Filtered => Some("content_filter"),
+            Finish::Stop | Finish::ToolCalls => None,
+        }
+    }
+
     fn status(&self) -> &'static str {
-        if self.finish == Finish::Length { "incomplete" } else { "completed" }
+        if self.cut_short().is_some() { "incomplete" } else { "completed" }
     }
 
     fn response(&self, status: &str, output: &[Value], ended: bool) -> Value {
         let (request, usage) = (self.request, self.usage);
-        let incomplete = (status == "incomplete").then(|| json!({"reason": "max_output_tokens"}));
+        let incomplete =
+            self.cut_short().filter(|_| status == "incomplete").map(|reason| json!({"reason": reason}));
         let reported = ended && self.turn.behaviour.reports_usage;
         let usage = reported.then(|| {
             json!({
@@ -261,7 +280,7 @@ impl Writer<'_> {
     }
 
     fn events(&self) -> Vec<Frame> {
-        let mut events = Events { frames: Vec::new(), tokens: 0 };
+        let mut events = Sequenced { frames: Vec::new(), tokens: 0 };
         let opening = self.response("in_progress", &[], false);
         events.push("response.created", json!({"response": opening.clone()}));
         events.push("response.in_progress", json!({"response": opening}));
@@ -276,13 +295,13 @@ impl Writer<'_> {
             events.push("response.output_item.done", json!({"output_index": index, "item": whole}));
         }
         let output: Vec<Value> = self.items.iter().map(|item| item.whole(self.status())).collect();
-        let last = if self.finish == Finish::Length { "response.incomplete" } else { "response.completed" };
+        let last = if self.cut_short().is_some() { "response.incomplete" } else { "response.completed" };
         events.push(last, json!({"response": self.response(self.status(), &output, true)}));
         events.frames
     }
 }
 
-fn text_events(events: &mut Events, index: usize, id: &str, pieces: &[String], top: Option<u64>) {
+fn text_events(events: &mut Sequenced, index: usize, id: &str, pieces: &[String], top: Option<u64>) {
     let place = |mut data: Value| {
         data["item_id"] = json!(id);
         data["output_index"] = json!(index);
@@ -302,7 +321,7 @@ fn text_events(events: &mut Events, index: usize, id: &str, pieces: &[String], t
     events.push("response.content_part.done", place(json!({"part": part(pieces, top)})));
 }
 
-fn call_events(events: &mut Events, index: usize, id: &str, call: &PlannedCall) {
+fn call_events(events: &mut Sequenced, index: usize, id: &str, call: &PlannedCall) {
     // The name counts as a token of its own.
     events.tokens += 1;
     for piece in &call.arguments {

@@ -1,11 +1,16 @@
 //! The simulator as its clients meet it: requests through the router, or over a real connection where that matters.
 
+mod anthropic;
+mod bedrock;
+mod deployments;
+mod gemini;
+
 use crate::answers::Answers;
 use crate::config::Config;
 use crate::log::{Log, Outcome, Record, Writer};
-use crate::server::{Sim, router};
+use crate::server::{Deployments, router};
 use axum::body::Body;
-use http::{Request, StatusCode, header};
+use http::{HeaderMap, Request, StatusCode, header};
 use http_body_util::BodyExt;
 use runtime::{Clock, ServeOptions, Shutdown};
 use serde_json::{Value, json};
@@ -14,7 +19,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tower::ServiceExt;
 
 struct Pool {
-    sim: Sim,
+    deployments: Deployments,
     writer: Writer,
     log: tempfile::NamedTempFile,
 }
@@ -24,7 +29,7 @@ impl Pool {
         let file = tempfile::NamedTempFile::new().unwrap();
         let (log, writer) = Log::open(Some(file.path())).unwrap();
         let answers = Answers::load(&config.answers).unwrap();
-        Self { sim: Sim::new(config, answers, log, Clock::system()), writer, log: file }
+        Self { deployments: Deployments::new(config, answers, log, Clock::system()), writer, log: file }
     }
 
     async fn post(&self, path: &str, body: &Value) -> (StatusCode, Vec<u8>) {
@@ -32,14 +37,38 @@ impl Pool {
     }
 
     async fn send(&self, path: &str, body: &str) -> (StatusCode, Vec<u8>) {
-        let request = Request::post(path)
-            .header(header::CONTENT_TYPE, "application/json")
-            .header(header::AUTHORIZATION, "Bearer key")
-            .body(Body::from(body.to_owned()))
-            .unwrap();
-        let response = router(self.sim.clone()).oneshot(request).await.unwrap();
-        let status = response.status();
-        (status, response.into_body().collect().await.unwrap().to_bytes().to_vec())
+        let headers = [
+            ("authorization", "Bearer key"),
+            ("api-key", "key"),
+            ("x-api-key", "key"),
+            ("anthropic-version", "2023-06-01"),
+            ("x-goog-api-key", "key"),
+        ];
+        let (status, _, bytes) = self.request(path, &headers, body).await;
+        (status, bytes)
+    }
+
+    async fn get(&self, path: &str) -> (StatusCode, HeaderMap, Vec<u8>) {
+        self.answer(Request::get(path).body(Body::empty()).unwrap()).await
+    }
+
+    async fn request(
+        &self,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> (StatusCode, HeaderMap, Vec<u8>) {
+        let mut request = Request::post(path).header(header::CONTENT_TYPE, "application/json");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        self.answer(request.body(Body::from(body.to_owned())).unwrap()).await
+    }
+
+    async fn answer(&self, request: Request<Body>) -> (StatusCode, HeaderMap, Vec<u8>) {
+        let response = router(self.deployments.clone()).oneshot(request).await.unwrap();
+        let (status, headers) = (response.status(), response.headers().clone());
+        (status, headers, response.into_body().collect().await.unwrap().to_bytes().to_vec())
     }
 
     async fn json(&self, path: &str, body: &Value) -> Value {
@@ -51,7 +80,7 @@ impl Pool {
     async fn events(&self, path: &str, body: &Value) -> Vec<Value> {
         let (status, bytes) = self.post(path, body).await;
         assert_eq!(status, StatusCode::OK);
-        let text = String::from_utf8(bytes).unwrap();
+        let text = String::from_utf8(bytes).unwrap().replace("\r\n", "\n");
         let data = text.split("\n\n").filter_map(|e| e.lines().find_map(|l| l.strip_prefix("data: ")));
         data.map(|d| if d == "[DONE]" { json!("[DONE]") } else { serde_json::from_str(d).unwrap() }).collect()
     }
@@ -271,7 +300,7 @@ async fn converse(pool: &Pool, body: &Value, until: &str) -> String {
     let shutdown = Shutdown::manual();
     let server = tokio::spawn(runtime::serve(
         listener,
-        router(pool.sim.clone()),
+        router(pool.deployments.clone()),
         shutdown.clone(),
         ServeOptions::default(),
     ));
