@@ -25,7 +25,7 @@ pub(crate) enum Command {
     Up(UpArgs),
     #[command(flatten)]
     Role(Role),
-    /// Serve simulated models that speak the OpenAI protocol.
+    /// Serve simulated models that speak the protocols of OpenAI, Azure, Anthropic, Gemini and Bedrock.
     Sim(SimArgs),
     /// Bring ClickHouse's schema up to date.
     Migrate,

@@ -5,8 +5,8 @@ use crate::sigv4::{self, Signed};
 use crate::sim::Sim;
 use http::{HeaderMap, Method, Uri, header};
 
-/// The version of the Anthropic API that is spoken here.
-const ANTHROPIC_VERSION: &str = "2023-06-01";
+/// The versions of the Anthropic API that are spoken here: the one that most clients name, and the latest one.
+pub(crate) const ANTHROPIC_VERSIONS: [&str; 2] = ["2023-06-01", "2026-10-21"];
 
 impl Sim {
     /// Refuses an OpenAI request without the key, when there is one.
@@ -35,7 +35,7 @@ impl Sim {
             return Err(SimError { message: "invalid x-api-key".to_owned(), ..SimError::unauthorised() });
         }
         match text(headers, "anthropic-version") {
-            Some(ANTHROPIC_VERSION) => Ok(()),
+            Some(version) if ANTHROPIC_VERSIONS.contains(&version) => Ok(()),
             Some(other) => Err(SimError::invalid(
                 "anthropic-version",
                 format!("anthropic-version: \"{other}\" is not a valid version"),
@@ -74,10 +74,14 @@ impl Sim {
                 ..SimError::of_status(403)
             });
         }
-        let path = format!("{}{}", self.deployment().base, uri.path());
-        let query = uri.query().unwrap_or_default();
-        let signed = Signed { method: &Method::POST, path: &path, query, headers, body };
-        sigv4::check(&signed, self.config().aws.as_ref(), self.clock().now())
+        let check = |path: &str| {
+            let query = uri.query().unwrap_or_default();
+            let signed = Signed { method: &Method::POST, path, query, headers, body };
+            sigv4::check(&signed, self.config().aws.as_ref(), self.clock().now())
+        };
+        // A deployment with a port of its own is reached without its base there.
+        let based = format!("{}{}", self.deployment().base, uri.path());
+        check(&based).or_else(|error| check(uri.path()).map_err(|_| error))
     }
 
     /// Whether this is the key, or none is needed.

@@ -82,6 +82,7 @@ pub(crate) enum Fault {
 
 /// What one request meets.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a modifier of its own")]
 pub(crate) struct Behaviour {
     pub(crate) kind: Kind,
     pub(crate) first_token: Duration,

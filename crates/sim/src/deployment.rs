@@ -5,6 +5,7 @@
 
 use crate::behaviour::{Behaviour, Fault};
 use crate::config::ConfigError;
+use crate::engine::Engine;
 use crate::hash::{self, Sequence};
 use crate::log::{Outcome, Record};
 use serde::{Deserialize, Serialize};
@@ -29,6 +30,8 @@ pub(crate) fn is_name(name: &str) -> bool {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Conduct {
+    /// What it pretends to be where it speaks OpenAI's chat protocol.
+    pub engine: Engine,
     /// Where the draws of faults start.
     pub seed: u64,
     /// Share of requests that end in `fail_status`, 0 to 1.
@@ -187,6 +190,11 @@ impl Deployment {
     /// How it behaves.
     pub(crate) fn conduct(&self) -> Conduct {
         self.now().conduct.clone()
+    }
+
+    /// What it pretends to be.
+    pub(crate) fn engine(&self) -> Engine {
+        self.now().conduct.engine
     }
 
     /// Behaves like this from now on. Requests that wait or are worked on end as they began: they hold no slot of the

@@ -1,5 +1,6 @@
 //! Whose protocol a request speaks: how its errors look and what its answers carry in their headers.
 
+use crate::engine::Engine;
 use crate::error::SimError;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -9,11 +10,17 @@ use serde_json::{Value, json};
 /// A provider's protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Dialect {
-    OpenAi,
+    /// OpenAI's, as this server speaks it.
+    OpenAi(Engine),
     Azure,
     Anthropic,
     Gemini,
     Bedrock,
+}
+
+impl Dialect {
+    /// OpenAI's own.
+    pub(crate) const OPENAI: Self = Self::OpenAi(Engine::OpenAi);
 }
 
 impl SimError {
@@ -50,9 +57,7 @@ impl SimError {
     /// The body of the error.
     pub(crate) fn body(&self, dialect: Dialect) -> Value {
         match dialect {
-            Dialect::OpenAi => json!({"error": {
-                "message": self.message, "type": self.kind, "param": self.param, "code": self.code,
-            }}),
+            Dialect::OpenAi(engine) => engine.error(self),
             Dialect::Azure => json!({"error": {
                 "code": azure_code(self), "message": self.message, "type": self.kind, "param": self.param,
             }}),
@@ -139,7 +144,7 @@ mod tests {
     fn every_protocol_says_too_many_requests_its_own_way() {
         let error = SimError { retry_after: Some(7), ..SimError::of_status(429) };
         let at = |dialect, path: &str| error.body(dialect).pointer(path).cloned().unwrap_or_default();
-        assert_eq!(at(Dialect::OpenAi, "/error/code"), "rate_limit_exceeded");
+        assert_eq!(at(Dialect::OPENAI, "/error/code"), "rate_limit_exceeded");
         assert_eq!(at(Dialect::Azure, "/error/code"), "429");
         assert_eq!(at(Dialect::Anthropic, "/error/type"), "rate_limit_error");
         assert_eq!(at(Dialect::Gemini, "/error/status"), "RESOURCE_EXHAUSTED");

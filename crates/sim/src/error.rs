@@ -100,6 +100,6 @@ impl SimError {
 
 impl IntoResponse for SimError {
     fn into_response(self) -> Response {
-        self.answer(Dialect::OpenAi)
+        self.answer(Dialect::OPENAI)
     }
 }

@@ -21,6 +21,7 @@ mod config;
 mod control;
 mod deployment;
 mod dialect;
+mod engine;
 mod error;
 mod eventstream;
 mod hash;
@@ -40,6 +41,7 @@ pub use answers::{Row, rows};
 pub use behaviour::{Advertised, advertised};
 pub use config::{AwsKey, Config, ConfigError, DeploymentConfig, Kind, ModelConfig};
 pub use deployment::{Conduct, Counts};
+pub use engine::Engine;
 pub use log::{Outcome, Record, Usage};
 pub use server::run;
 

@@ -85,7 +85,7 @@ fn protocols(sim: Sim) -> Router {
         .route("/v1/embeddings", post(api::embeddings::create))
         .route("/v1/responses", post(api::responses::create))
         .route("/v1/models", get(api::models::list))
-        .route("/v1/models/{*id}", get(api::models::retrieve))
+        .route("/v1/models/{*id}", get(api::models::retrieve).post(api::gemini::call))
         .route("/v1/messages", post(api::anthropic::create))
         .route("/v1/messages/count_tokens", post(api::anthropic::count))
         .route("/v1beta/models", get(api::gemini::list))

@@ -6,6 +6,7 @@ use crate::behaviour::{Behaviour, Fault};
 use crate::config::{Config, Kind};
 use crate::deployment::{Deployment, Treatment};
 use crate::dialect::Dialect;
+use crate::engine::Engine;
 use crate::error::SimError;
 use crate::hash::{self, Sequence};
 use crate::log::{Entry, Log, Outcome, Record, Usage};
@@ -285,6 +286,14 @@ impl Turn {
         self.dialect
     }
 
+    /// What is pretended to be where OpenAI's chat protocol is spoken.
+    pub(crate) fn engine(&self) -> Engine {
+        match self.dialect {
+            Dialect::OpenAi(engine) => engine,
+            _ => Engine::OpenAi,
+        }
+    }
+
     /// The event that ends a stream when the model fails.
     pub(crate) fn broken(&self) -> Bytes {
         SimError::broken().event(self.dialect)
@@ -320,16 +329,16 @@ impl Turn {
 fn stamp(response: &mut Response, dialect: Dialect, request_id: &str, start: Instant) {
     let headers = response.headers_mut();
     let name = match dialect {
-        Dialect::OpenAi => "x-request-id",
+        Dialect::OPENAI => "x-request-id",
         Dialect::Azure => "apim-request-id",
         Dialect::Anthropic => "request-id",
         Dialect::Bedrock => "x-amzn-requestid",
-        Dialect::Gemini => return,
+        Dialect::Gemini | Dialect::OpenAi(_) => return,
     };
     if let Ok(value) = HeaderValue::from_str(request_id) {
         headers.insert(HeaderName::from_static(name), value);
     }
-    if dialect == Dialect::OpenAi {
+    if dialect == Dialect::OPENAI {
         headers.insert(HeaderName::from_static("openai-version"), HeaderValue::from_static("2020-10-01"));
         let elapsed = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
         headers.insert(HeaderName::from_static("openai-processing-ms"), HeaderValue::from(elapsed));

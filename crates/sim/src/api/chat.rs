@@ -1,7 +1,7 @@
 //! `POST /v1/chat/completions`.
 
 use super::{azure, choice, completion_usage, done, event, format, logprobs, tools};
-use crate::ask::{Ask, Content, Stop};
+use crate::ask::{Ask, Content, Stop, Thinking};
 use crate::dialect::Dialect;
 use crate::error::SimError;
 use crate::plan::{Body, Plan, PlannedCall, PlannedChoice};
@@ -85,7 +85,7 @@ struct CalledFunction {
 /// Answers a conversation.
 pub(crate) async fn create(State(sim): State<Sim>, headers: HeaderMap, body: Bytes) -> Response {
     let asker = Asker {
-        dialect: Dialect::OpenAi,
+        dialect: Dialect::OpenAi(sim.deployment().engine()),
         admitted: sim.authorise(&headers),
         endpoint: "/v1/chat/completions",
         model: None,
@@ -137,7 +137,13 @@ fn answer(turn: &mut Turn, request: Request) -> Result<Reply, SimError> {
     };
     let stream = request.stream.unwrap_or(false);
     let include_usage = request.stream_options.unwrap_or_default().include_usage.unwrap_or(false);
-    let plan = turn.plan(question(request)?)?;
+    let engine = turn.engine();
+    let include_usage = include_usage || engine.always_reports();
+    let mut ask = question(request)?;
+    if engine.thoughts().is_some() && turn.behaviour.reasoning_tokens > 0 {
+        ask.thinking = Thinking::On(u64::MAX);
+    }
+    let plan = turn.plan(ask)?;
     let id = turn.id("chatcmpl-", 29);
     let finish = plan.choices.first().map_or("", |c| c.finish.as_str());
     let usage = plan.usage;
@@ -237,7 +243,10 @@ fn unanswered(id: &str) -> SimError {
 
 fn call_ids(turn: &mut Turn, choice: &PlannedChoice) -> Vec<String> {
     match &choice.body {
-        Body::Calls { calls, .. } => calls.iter().map(|_| turn.id("call_", 24)).collect(),
+        Body::Calls { calls, .. } => {
+            let (prefix, letters) = turn.engine().call_id();
+            calls.iter().map(|_| turn.id(prefix, letters)).collect()
+        }
         Body::Text(_) => Vec::new(),
     }
 }
@@ -281,6 +290,10 @@ struct Delta<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     content: Option<Text<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    reasoning: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reasoning_content: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     tool_calls: Option<[CallDelta<'a>; 1]>,
 }
 
@@ -310,6 +323,11 @@ struct FunctionDelta<'a> {
 }
 
 impl Writer<'_> {
+    /// The field for thoughts, if there are some to show.
+    fn thoughts(&self) -> Option<&'static str> {
+        self.turn.engine().thoughts().filter(|_| !self.plan.thinking.is_empty())
+    }
+
     fn completion(&self) -> Value {
         let choices: Vec<Value> = self
             .plan
@@ -332,6 +350,9 @@ impl Writer<'_> {
     fn choice(&self, index: usize, choice: &PlannedChoice, ids: &[String]) -> Value {
         let mut message = json!({"role": "assistant", "content": null, "refusal": null, "annotations": []});
         let mut logs = Value::Null;
+        if let Some(field) = self.thoughts().filter(|_| index == 0) {
+            message[field] = json!(self.plan.thinking.concat());
+        }
         match &choice.body {
             Body::Text(pieces) => {
                 message["content"] = json!(pieces.concat());
@@ -356,8 +377,9 @@ impl Writer<'_> {
     /// Every choice's deltas in turn, as its tokens come, then the ends, the usage and the terminator.
     fn chunks(&self, include_usage: bool) -> Vec<Frame> {
         let mut frames = Vec::new();
-        // Reasoning is over before the first token shows.
-        let mut tokens = self.plan.usage.reasoning;
+        // Reasoning is over before the first token shows, unless it is shown itself.
+        let shown = self.thoughts().map_or(0, |_| self.plan.thinking.len() as u64);
+        let mut tokens = self.plan.usage.reasoning - shown;
         let mut push = |choice: ChunkChoice<'_>, tokens: u64| {
             frames.push(self.chunk(&[choice], include_usage.then_some(Value::Null), tokens));
         };
@@ -365,6 +387,14 @@ impl Writer<'_> {
             let opening = if matches!(choice.body, Body::Text(_)) { Text::Said("") } else { Text::Null };
             let delta = Delta { role: Some("assistant"), content: Some(opening), ..Delta::default() };
             push(plain(index, delta), tokens);
+        }
+        for thought in self.thoughts().iter().flat_map(|_| &self.plan.thinking) {
+            tokens += 1;
+            let delta = match self.thoughts() {
+                Some("reasoning") => Delta { reasoning: Some(thought), ..Delta::default() },
+                _ => Delta { reasoning_content: Some(thought), ..Delta::default() },
+            };
+            push(plain(0, delta), tokens);
         }
         for (index, (choice, ids)) in self.plan.choices.iter().zip(&self.call_ids).enumerate() {
             match &choice.body {

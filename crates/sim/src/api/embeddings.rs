@@ -39,7 +39,7 @@ pub(crate) async fn create(State(sim): State<Sim>, headers: HeaderMap, body: Byt
     };
     let model = std::mem::take(&mut request.model);
     let head = Head {
-        dialect: Dialect::OpenAi,
+        dialect: Dialect::OPENAI,
         admitted: sim.authorise(&headers),
         endpoint: "/v1/embeddings",
         model: &model,

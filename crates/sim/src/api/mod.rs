@@ -94,11 +94,11 @@ fn tools(list: Option<Vec<Value>>) -> Vec<Tool> {
         .collect()
 }
 
-/// `tool_choice` of chat and of responses.
+/// `tool_choice` of chat and of responses; Mistral says `any` where others say `required`.
 fn choice(value: Option<&Value>) -> Choice {
     match value {
         Some(Value::String(word)) if word == "none" => Choice::None,
-        Some(Value::String(word)) if word == "required" => Choice::Required,
+        Some(Value::String(word)) if word == "required" || word == "any" => Choice::Required,
         Some(Value::Object(chosen)) => {
             let function = chosen.get("function").and_then(|f| f.get("name")).or_else(|| chosen.get("name"));
             function.and_then(Value::as_str).map_or(Choice::Required, |name| Choice::Named(name.to_owned()))

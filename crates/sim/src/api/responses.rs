@@ -84,7 +84,7 @@ pub(crate) async fn create(State(sim): State<Sim>, headers: HeaderMap, body: Byt
     let metadata = request.metadata.clone();
     let tier = request.service_tier.take();
     let head = Head {
-        dialect: Dialect::OpenAi,
+        dialect: Dialect::OPENAI,
         admitted: sim.authorise(&headers),
         endpoint: "/v1/responses",
         model: &model,

@@ -94,7 +94,7 @@ async fn one_that_hangs_takes_no_slot_and_one_that_is_slow_sends_nothing_at_firs
     for _ in 0..2 {
         let path = format!("/d/hung{CHAT}");
         let hung = pool.post(&path, &asked);
-        assert!(tokio::time::timeout(Duration::from_secs(3600), hung).await.is_err());
+        assert!(tokio::time::timeout(Duration::from_hours(1), hung).await.is_err());
     }
     assert_eq!(counts(&pool, "hung").await["outcomes"], json!({"disconnected": 2}));
     set(&pool, &json!({"deployment": "slow", "delay_ms": 5000})).await;
@@ -163,4 +163,43 @@ async fn azure_wants_a_version_and_annotates() {
         events[0]["prompt_filter_results"].is_array()
             && events[1]["choices"][0]["delta"]["role"] == "assistant"
     );
+}
+
+#[tokio::test]
+async fn engines_differ_where_real_ones_do() {
+    let pool = Pool::new(Config::default());
+    let asked = chat("sim-fast:reasoning-9", "get_weather");
+    let tools = json!({"tools": [{"type": "function", "function": {"name": "get_weather", "parameters": {"type": "object"}}}]});
+    let broken = json!({"model": "sim-fast", "messages": []});
+    for (engine, thoughts, id, code) in [
+        ("openai", None, 29, "/error/type"),
+        ("mistral", None, 9, "/message"),
+        ("vllm", Some("reasoning"), 46, "/error/code"),
+        ("sglang", Some("reasoning_content"), 29, "/code"),
+        ("llamacpp", Some("reasoning_content"), 29, "/error/code"),
+        ("ollama", Some("reasoning"), 29, "/error/message"),
+        ("tgi", None, 29, "/error_type"),
+    ] {
+        set(&pool, &json!({"deployment": "e", "engine": engine})).await;
+        let path = format!("/d/e{CHAT}");
+        let answer = pool.json(&path, &with(asked.clone(), &tools)).await;
+        let message = &answer["choices"][0]["message"];
+        assert_eq!(message["tool_calls"][0]["id"].as_str().unwrap().len(), id, "{engine}");
+        for field in ["reasoning", "reasoning_content"] {
+            assert_eq!(message.get(field).is_some(), thoughts == Some(field), "{engine} {field}");
+        }
+        let events = pool.events(&path, &with(asked.clone(), &json!({"stream": true}))).await;
+        let deltas = events.iter().filter_map(|e| e["choices"][0]["delta"][thoughts?].as_str());
+        let joined: String = deltas.collect();
+        assert_eq!(joined.is_empty(), thoughts.is_none(), "{engine}");
+        assert_eq!(events.iter().any(|e| e["usage"].is_object()), engine == "mistral");
+        let (status, bytes) = pool.post(&path, &broken).await;
+        let error: Value = serde_json::from_slice(&bytes).unwrap();
+        assert!(
+            status == StatusCode::BAD_REQUEST && !error.pointer(code).unwrap().is_null(),
+            "{engine} {error}"
+        );
+    }
+    let records = pool.close();
+    assert!(records.iter().filter(|r| r.status == 200).all(|r| r.tokens_sent == r.usage.completion));
 }

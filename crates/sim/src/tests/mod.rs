@@ -293,6 +293,52 @@ async fn a_recorded_model_answers_what_it_answered() {
     assert!(String::from_utf8(bytes).unwrap().contains("answer_not_found"));
 }
 
+#[tokio::test]
+async fn every_recorded_answer_is_given_to_its_prompt_at_its_cost() {
+    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../../shared/data/replay/rag-answers-dev.jsonl.gz");
+    if !file.exists() {
+        println!("skipped: {} is absent", file.display());
+        return;
+    }
+    let pool = Pool::new(Config { answers: vec![file.clone()], ..Config::default() });
+    let rows = crate::rows(&file).unwrap();
+    // One in seven is enough: every model, many prompts.
+    for row in rows.iter().step_by(7) {
+        let answer = pool.json("/v1/chat/completions", &row.chat_request(&row.model)).await;
+        assert_eq!(answer["choices"][0]["message"]["content"], row.answer);
+        let usage = &answer["usage"];
+        let expected = (json!(row.tokens_in_est.unwrap()), json!(row.tokens_out_est.unwrap()));
+        assert_eq!((&usage["prompt_tokens"], &usage["completion_tokens"]), (&expected.0, &expected.1));
+    }
+    let named = json!({"model": "Llama-3.1-8B", "max_tokens": 9000, "metadata": {"prompt_id": rows[0].prompt_id},
+        "messages": [{"role": "user", "content": "As recorded."}]});
+    let message = pool.json("/v1/messages", &named).await;
+    let recorded =
+        |row: &&crate::Row| row.prompt_id == rows[0].prompt_id && row.model.contains("Llama-3.1-8B");
+    assert_eq!(message["content"][0]["text"], rows.iter().find(recorded).unwrap().answer);
+}
+
+#[tokio::test]
+async fn results_must_follow_their_calls() {
+    let pool = Pool::new(Config::default());
+    let call = json!({"role": "assistant", "content": null, "tool_calls": [
+        {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]});
+    let (user, result) = (
+        json!({"role": "user", "content": "Hi"}),
+        json!({"role": "tool", "tool_call_id": "call_1", "content": "rain"}),
+    );
+    for (messages, status) in [
+        (json!([user, call, result]), StatusCode::OK),
+        (json!([user, call, user]), StatusCode::BAD_REQUEST),
+        (json!([user, call]), StatusCode::BAD_REQUEST),
+        (json!([user, result]), StatusCode::BAD_REQUEST),
+    ] {
+        let body = json!({"model": "sim-fast", "messages": messages});
+        assert_eq!(pool.post("/v1/chat/completions", &body).await.0, status, "{body}");
+    }
+}
+
 /// Over a real connection: sends a request, reads until `until` shows or the peer closes, then leaves.
 async fn converse(pool: &Pool, body: &Value, until: &str) -> String {
     let listener = runtime::listen("test", ([127, 0, 0, 1], 0).into()).unwrap();

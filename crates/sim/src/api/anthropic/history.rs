@@ -65,7 +65,8 @@ impl History<'_> {
                     say(self.ask, &text, &at)?;
                     mark(self.ask, cache_control);
                 }
-                Block::Image { source, cache_control } | Block::Document { source, cache_control, .. } => {
+                Block::Image { source, cache_control, .. }
+                | Block::Document { source, cache_control, .. } => {
                     attach(self.ask, &source, &at)?;
                     mark(self.ask, cache_control);
                 }

@@ -112,6 +112,7 @@ impl Writer<'_> {
                 "ephemeral_1h_input_tokens": usage.cache_write_hour,
             },
             "output_tokens": output,
+            "output_tokens_details": {"thinking_tokens": usage.reasoning.min(output)},
             "service_tier": "standard",
         })
     }
@@ -121,7 +122,7 @@ impl Writer<'_> {
         let content: Vec<Value> = self.content.iter().map(whole).collect();
         let mut message = json!({
             "id": self.id, "type": "message", "role": "assistant", "model": self.turn.model, "content": content,
-            "stop_reason": reason, "stop_sequence": sequence,
+            "stop_reason": reason, "stop_sequence": sequence, "stop_details": null,
         });
         if self.turn.behaviour.reports_usage {
             message["usage"] = self.usage(self.plan.usage.completion);
@@ -133,7 +134,7 @@ impl Writer<'_> {
         let mut out = Out { frames: Vec::new(), tokens: 0 };
         let mut opening = json!({
             "id": self.id, "type": "message", "role": "assistant", "model": self.turn.model, "content": [],
-            "stop_reason": null, "stop_sequence": null,
+            "stop_reason": null, "stop_sequence": null, "stop_details": null,
         });
         let reports = self.turn.behaviour.reports_usage;
         if reports {
@@ -182,7 +183,7 @@ impl Out {
         self.frames.push(event(Some(name), &data, self.tokens));
     }
 
-    fn delta(&mut self, index: usize, delta: Value) {
+    fn delta(&mut self, index: usize, delta: &Value) {
         self.push("content_block_delta", json!({"index": index, "delta": delta}));
     }
 
@@ -198,24 +199,24 @@ impl Out {
             Block::Thinking { pieces, signature } => {
                 for piece in pieces {
                     self.tokens += 1;
-                    self.delta(index, json!({"type": "thinking_delta", "thinking": piece}));
+                    self.delta(index, &json!({"type": "thinking_delta", "thinking": piece}));
                 }
-                self.delta(index, json!({"type": "signature_delta", "signature": signature}));
+                self.delta(index, &json!({"type": "signature_delta", "signature": signature}));
             }
             Block::Redacted { tokens, .. } => self.tokens += tokens,
             Block::Text(pieces) => {
                 for piece in pieces {
                     self.tokens += 1;
-                    self.delta(index, json!({"type": "text_delta", "text": piece}));
+                    self.delta(index, &json!({"type": "text_delta", "text": piece}));
                 }
             }
             Block::Call { call, .. } => {
                 // The name counts as a token of its own.
                 self.tokens += 1;
-                self.delta(index, json!({"type": "input_json_delta", "partial_json": ""}));
+                self.delta(index, &json!({"type": "input_json_delta", "partial_json": ""}));
                 for piece in &call.arguments {
                     self.tokens += 1;
-                    self.delta(index, json!({"type": "input_json_delta", "partial_json": piece}));
+                    self.delta(index, &json!({"type": "input_json_delta", "partial_json": piece}));
                 }
             }
         }

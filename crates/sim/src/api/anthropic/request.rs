@@ -57,6 +57,10 @@ pub(super) struct Request {
     _mcp_servers: Option<Value>,
     #[serde(default, rename = "inference_geo")]
     _inference_geo: Option<String>,
+    #[serde(default, rename = "diagnostics")]
+    _diagnostics: Option<Value>,
+    #[serde(default, rename = "speed")]
+    _speed: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -105,6 +109,8 @@ pub(super) enum Block {
         source: Source,
         #[serde(default)]
         cache_control: Option<CacheControl>,
+        #[serde(default, rename = "transformations")]
+        _transformations: Option<Value>,
     },
     Document {
         source: Source,
@@ -132,6 +138,8 @@ pub(super) enum Block {
         cache_control: Option<CacheControl>,
         #[serde(default, rename = "caller")]
         _caller: Option<Value>,
+        #[serde(default, rename = "toolset_name")]
+        _toolset_name: Option<String>,
     },
     ToolResult {
         tool_use_id: String,
@@ -139,6 +147,8 @@ pub(super) enum Block {
         content: Option<Content>,
         #[serde(default, rename = "is_error")]
         _is_error: Option<bool>,
+        #[serde(default, rename = "toolset_name")]
+        _toolset_name: Option<String>,
         #[serde(default)]
         cache_control: Option<CacheControl>,
     },
@@ -184,6 +194,7 @@ enum ThinkingConfig {
         #[serde(default, rename = "display")]
         _display: Option<String>,
     },
+    BetweenTools,
     Disabled,
 }
 
@@ -264,7 +275,7 @@ impl Request {
     fn think(&self, ask: &mut Ask) -> Result<(), SimError> {
         ask.thinking = match &self.thinking {
             None | Some(ThinkingConfig::Disabled) => Thinking::Off,
-            Some(ThinkingConfig::Adaptive { .. }) => Thinking::On(u64::MAX),
+            Some(ThinkingConfig::Adaptive { .. } | ThinkingConfig::BetweenTools) => Thinking::On(u64::MAX),
             Some(ThinkingConfig::Enabled { budget_tokens, .. }) => {
                 if *budget_tokens < LEAST_BUDGET {
                     let expected = "Input should be greater than or equal to 1024";

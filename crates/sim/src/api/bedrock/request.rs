@@ -24,7 +24,8 @@ pub(super) struct Request {
     #[serde(default)]
     additional_model_request_fields: Option<Value>,
     #[serde(default)]
-    request_metadata: Option<HashMap<String, String>>,
+    #[serde(rename = "requestMetadata")]
+    metadata: Option<HashMap<String, String>>,
     #[serde(default)]
     output_config: Option<OutputConfig>,
     // What follows changes nothing here.
@@ -97,7 +98,8 @@ enum Source {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct ToolUse {
-    tool_use_id: String,
+    #[serde(rename = "toolUseId")]
+    id: String,
     name: String,
     input: Value,
     #[serde(default, rename = "type")]
@@ -231,7 +233,7 @@ fn wrong(place: &str, message: &str) -> SimError {
 impl Request {
     /// `requestMetadata`.
     pub(super) fn metadata(&self) -> Option<HashMap<String, String>> {
-        self.request_metadata.clone()
+        self.metadata.clone()
     }
 
     /// What is asked.
@@ -266,7 +268,7 @@ impl Request {
         if self.messages.is_empty() {
             return Err(wrong("messages", "A conversation must start with a user message."));
         }
-        let current = self.messages.iter().rposition(|message| message.is_question()).unwrap_or(0);
+        let current = self.messages.iter().rposition(Message::is_question).unwrap_or(0);
         let mut history = History { ask: &mut ask, calls: Vec::new(), current: false, has_tools };
         for (index, message) in self.messages.into_iter().enumerate() {
             history.current = index > current;
@@ -322,7 +324,7 @@ fn attach(ask: &mut Ask, attached: Attachment, at: &str) -> Result<(), SimError>
     }
     match attached.source {
         Source::Bytes(data) if STANDARD.decode(&data).is_ok_and(|bytes| !bytes.is_empty()) => {
-            ask.image(&data)
+            ask.image(&data);
         }
         Source::Bytes(_) => return Err(wrong(&format!("{at}.source.bytes"), "expected base64")),
         Source::S3Location(place) => ask.image(&place.to_string()),
@@ -399,7 +401,7 @@ impl History<'_> {
                     return Err(wrong(&format!("{at}.toolUse.input"), "expected an object"));
                 }
                 self.ask.block(&format!("{} {}", call.name, call.input));
-                self.calls.push(call.tool_use_id);
+                self.calls.push(call.id);
             }
             Block::ToolResult(result) if user => {
                 self.tools_are_defined()?;

@@ -1,4 +1,5 @@
-//! `POST /v1beta/models/{model}:generateContent`, `:streamGenerateContent` and `:countTokens`, Gemini's protocol.
+//! `POST /v1beta/models/{model}:generateContent`, `:streamGenerateContent` and `:countTokens`, Gemini's protocol; under
+//! `/v1` too.
 
 mod request;
 
