@@ -15,7 +15,7 @@ pub enum Engine {
     Mistral,
     /// vLLM: thoughts in `reasoning`, error codes as numbers.
     Vllm,
-    /// SGLang: thoughts in `reasoning_content`, errors without an envelope.
+    /// `SGLang`: thoughts in `reasoning_content`, errors without an envelope.
     Sglang,
     /// llama.cpp's server: thoughts in `reasoning_content`, error codes as numbers.
     LlamaCpp,
