@@ -168,9 +168,8 @@ impl Authenticator {
         let id = self.loopback_tenant.as_ref()?;
         Some(self.tenants.get(snapshot, id).unwrap_or_else(|| {
             Arc::new(TenantPolicy {
-                id: id.clone(),
                 retention_days: self.default_retention_days,
-                capture_content: true,
+                ..TenantPolicy::new(id.clone())
             })
         }))
     }
@@ -199,15 +198,13 @@ mod tests {
     const NOW: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
 
     fn authenticator() -> Authenticator {
-        let tenant =
-            Arc::new(TenantPolicy { id: "acme".parse().unwrap(), retention_days: 7, capture_content: true });
+        let tenant = TenantPolicy { retention_days: 7, ..TenantPolicy::new("acme".parse().unwrap()) };
+        let tenant = Arc::new(tenant);
         let key = |id: &str, expires: Option<i64>, revoked: Option<i64>| {
             Arc::new(KeyPolicy {
-                id: id.parse().unwrap(),
-                tenant: tenant.clone(),
-                allowed_models: None,
                 expires_at: expires.map(Timestamp::from_unix_seconds),
                 revoked_at: revoked.map(Timestamp::from_unix_seconds),
+                ..KeyPolicy::new(id.parse().unwrap(), tenant.clone())
             })
         };
         let mut snapshot = Snapshot { version: 1, ..Snapshot::default() };

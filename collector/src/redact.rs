@@ -176,7 +176,7 @@ mod tests {
 
     fn principal(capture_content: bool) -> Principal {
         let id = "acme".parse().unwrap();
-        Principal::Tenant(Arc::new(TenantPolicy { id, retention_days: 30, capture_content }))
+        Principal::Tenant(Arc::new(TenantPolicy { capture_content, ..TenantPolicy::new(id) }))
     }
 
     fn row() -> SpanRow {

@@ -4,13 +4,16 @@
 //! `{"data": […]}`; errors have OpenAI's shape with a `request_id` and name the field at fault. Ids that contain `/` are
 //! percent-encoded in paths.
 
+mod audit;
 mod auth;
 mod body;
+mod documents;
 mod failure;
 mod keys;
 mod models;
 mod openapi;
 mod prices;
+mod prompts;
 mod providers;
 mod routes;
 mod tenants;
@@ -19,9 +22,10 @@ mod users;
 #[cfg(test)]
 mod tests;
 
-use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
+use axum::{Extension, Router};
+use contracts::policy::Kind;
 use control::Control;
 use failure::Failure;
 use runtime::Clock;
@@ -49,7 +53,21 @@ pub(crate) struct List<T> {
 
 /// The routes of the admin API, to be nested at `/admin/v1`.
 pub fn router(state: AdminState) -> Router {
+    let documents = Kind::DOCUMENTS.into_iter().fold(Router::new(), |all, kind| {
+        let one = get(documents::read).put(documents::put).delete(documents::delete);
+        let of_kind = Router::new()
+            .route(&format!("/{}", kind.plural()), get(documents::list))
+            .route(&format!("/{}/{{name}}", kind.plural()), one)
+            .layer(Extension(kind));
+        all.merge(of_kind)
+    });
     Router::new()
+        .merge(documents)
+        .route("/prompts", get(prompts::list))
+        .route("/prompts/{name}", get(prompts::read).post(prompts::create))
+        .route("/prompts/{name}/versions/{version}", get(prompts::version).delete(prompts::delete_version))
+        .route("/prompts/{name}/labels/{label}", put(prompts::set_label).delete(prompts::delete_label))
+        .route("/audit", get(audit::list))
         .route("/openapi.json", get(openapi::document))
         .route("/tenants", get(tenants::list).post(tenants::create))
         .route("/tenants/{id}", get(tenants::read).patch(tenants::update).delete(tenants::delete))

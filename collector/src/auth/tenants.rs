@@ -40,9 +40,8 @@ mod tests {
 
     fn snapshot(version: u64, retention_days: u16) -> Snapshot {
         let id = "acme".parse().unwrap();
-        let tenant = Arc::new(TenantPolicy { id, retention_days, capture_content: true });
-        let id = "key".parse().unwrap();
-        let key = KeyPolicy { id, tenant, allowed_models: None, expires_at: None, revoked_at: None };
+        let tenant = Arc::new(TenantPolicy { retention_days, ..TenantPolicy::new(id) });
+        let key = KeyPolicy::new("key".parse().unwrap(), tenant);
         Snapshot { version, keys: HashMap::from([([0; 32], Arc::new(key))]), ..Snapshot::default() }
     }
 

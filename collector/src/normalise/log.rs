@@ -118,7 +118,7 @@ mod tests {
     const SERVICE: Origin<'_> = Origin::Service { default_retention_days: 30 };
 
     fn policy() -> TenantPolicy {
-        TenantPolicy { id: "acme".parse().unwrap(), retention_days: 7, capture_content: true }
+        TenantPolicy { retention_days: 7, ..TenantPolicy::new("acme".parse().unwrap()) }
     }
 
     fn attribute(key: &str, text: &str) -> KeyValue {

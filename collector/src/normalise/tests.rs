@@ -69,7 +69,7 @@ fn span<const N: usize>(entries: [(&str, Value); N]) -> Span {
 }
 
 fn tenant() -> TenantPolicy {
-    TenantPolicy { id: "acme".parse().unwrap(), retention_days: 14, capture_content: true }
+    TenantPolicy { retention_days: 14, ..TenantPolicy::new("acme".parse().unwrap()) }
 }
 
 fn as_tenant(span: Span) -> Result<(SpanRow, Tally), Rejected> {

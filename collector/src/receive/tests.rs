@@ -98,12 +98,13 @@ impl Tower {
             ..Config::default()
         });
         let tenant = |id: &str, capture_content| {
-            Arc::new(TenantPolicy { id: id.parse().unwrap(), retention_days: 7, capture_content })
+            let policy = TenantPolicy::new(id.parse().unwrap());
+            Arc::new(TenantPolicy { retention_days: 7, capture_content, ..policy })
         };
         let mut snapshot = Snapshot { version: 1, ..Snapshot::default() };
         for (secret, tenant) in [(KEY, tenant("acme", true)), ("ct-discreet", tenant("discreet", false))] {
             let id = tenant.id.as_str().parse().unwrap();
-            let policy = KeyPolicy { id, tenant, allowed_models: None, expires_at: None, revoked_at: None };
+            let policy = KeyPolicy::new(id, tenant);
             snapshot.keys.insert(control::secrets::hash(secret), Arc::new(policy));
         }
         let (shutdown, clock) = (Shutdown::manual(), Clock::manual(Timestamp::from_unix_seconds(NOW_S)));

@@ -6,10 +6,10 @@
 pub mod budget;
 pub mod cache;
 pub mod cascade;
-pub mod experiment;
-pub mod guardrail;
 mod document;
 mod documents;
+pub mod experiment;
+pub mod guardrail;
 mod invalid;
 mod library;
 pub mod plan;
@@ -18,22 +18,24 @@ pub mod prompt;
 mod provider;
 mod provisional;
 pub mod queue;
-mod route;
 mod reach;
+mod route;
 
 pub use document::{Document, Kind, Reference, read, shape};
 pub use invalid::InvalidPolicy;
 pub use library::{Held, Library, Named, Prompt, Prompts, Unreadable};
 pub use provider::{Protocol, ProviderSettings};
-pub use route::{DEFAULT_LABEL, PromptRef, RouteSpec, Selector, label_is_valid, tag_is_valid};
 pub use reach::{ByReach, Reach, Reaching};
+pub use route::{DEFAULT_LABEL, PromptRef, RouteSpec, Selector, label_is_valid, tag_is_valid};
 
 /// The documents of each kind, by the name of the kind.
 pub mod spec {
     pub use super::budget::Budget;
+    pub use super::cache::Cache;
+    pub use super::cascade::Cascade;
     pub use super::plan::Plan;
     pub use super::pool::Pool;
-    pub use super::provisional::{Cache, Cascade, Experiment, Guardrail, Prompt};
+    pub use super::provisional::{Experiment, Guardrail, Prompt};
 }
 
 use crate::price::PriceBook;
@@ -52,7 +54,7 @@ pub struct Snapshot {
     pub version: u64,
     /// Keys by the hash of their secret. Revoked keys stay, so that the answer can say so.
     pub keys: HashMap<KeyHash, Arc<KeyPolicy>>,
-    /// Providers by their id.
+    /// Providers; the deployments of a pool name them.
     pub providers: HashMap<ProviderId, Arc<Provider>>,
     /// Models by the name that clients ask for.
     pub models: HashMap<ModelName, Arc<Model>>,

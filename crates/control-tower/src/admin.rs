@@ -1,15 +1,19 @@
-//! Administration on the command line: tenants, keys, providers, models, routes, prices and users.
+//! Administration on the command line: tenants, keys, providers, models, routes, prices, users; policy, prompts, and who changed what.
 //!
 //! The commands open the control database directly, so they work before anything runs and while the web role is down.
 //! Running roles take a change up within 2 seconds. Each prints a table or a line for people, or JSON with `--json`: the
 //! same JSON that the admin API answers with.
 
+mod audit;
+mod documents;
 mod keys;
 mod models;
 mod output;
 mod prices;
+mod prompts;
 mod providers;
 mod routes;
+mod spec_file;
 mod tenants;
 mod users;
 mod when;
@@ -19,7 +23,8 @@ use crate::output::fail;
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use contracts::Timestamp;
-use control::Control;
+use contracts::policy::Kind;
+use control::{Actor, Control};
 use runtime::Clock;
 use std::path::{Path, PathBuf};
 
@@ -38,9 +43,35 @@ pub(crate) enum AdminCommand {
     /// Models at providers.
     #[command(visible_alias = "models")]
     Model(On<models::ModelCommand>),
-    /// Routes: names that lead to a model.
+    /// Routes: names that lead to a model, and what they do on the way.
     #[command(visible_alias = "routes")]
     Route(On<routes::RouteCommand>),
+    /// Rate plans: how often and how much a tenant or a key may call.
+    #[command(visible_alias = "plans")]
+    Plan(On<documents::DocumentCommand>),
+    /// Budgets: how much may be spent.
+    #[command(visible_alias = "budgets")]
+    Budget(On<documents::DocumentCommand>),
+    /// Pools: the deployments of a model and what waits before them.
+    #[command(visible_alias = "pools")]
+    Pool(On<documents::DocumentCommand>),
+    /// Cascades: which models a route asks in turn.
+    #[command(visible_alias = "cascades")]
+    Cascade(On<documents::DocumentCommand>),
+    /// Caches: which answers may be given again.
+    #[command(visible_alias = "caches")]
+    Cache(On<documents::DocumentCommand>),
+    /// Guardrails: what may go in and come out.
+    #[command(visible_alias = "guardrails")]
+    Guardrail(On<documents::DocumentCommand>),
+    /// Experiments: what a route compares.
+    #[command(visible_alias = "experiments")]
+    Experiment(On<documents::DocumentCommand>),
+    /// Prompts: versions that never change, labels that move.
+    #[command(visible_alias = "prompts")]
+    Prompt(On<prompts::PromptCommand>),
+    /// Who changed what.
+    Audit(On<audit::AuditCommand>),
     /// The price book: list, import public price lists, write, delete.
     #[command(visible_alias = "price")]
     Prices(On<prices::PricesCommand>),
@@ -98,6 +129,15 @@ pub(crate) fn run(command: AdminCommand, config: Option<&Path>) -> anyhow::Resul
             AdminCommand::Provider(on) => providers::run(on.command, open(&on.place, config).await?).await,
             AdminCommand::Model(on) => models::run(on.command, open(&on.place, config).await?).await,
             AdminCommand::Route(on) => routes::run(on.command, open(&on.place, config).await?).await,
+            AdminCommand::Plan(on) => document(Kind::Plan, on, config).await,
+            AdminCommand::Budget(on) => document(Kind::Budget, on, config).await,
+            AdminCommand::Pool(on) => document(Kind::Pool, on, config).await,
+            AdminCommand::Cascade(on) => document(Kind::Cascade, on, config).await,
+            AdminCommand::Cache(on) => document(Kind::Cache, on, config).await,
+            AdminCommand::Guardrail(on) => document(Kind::Guardrail, on, config).await,
+            AdminCommand::Experiment(on) => document(Kind::Experiment, on, config).await,
+            AdminCommand::Prompt(on) => prompts::run(on.command, open(&on.place, config).await?).await,
+            AdminCommand::Audit(on) => audit::run(on.command, open(&on.place, config).await?).await,
             AdminCommand::Prices(on) => {
                 let work = open(&on.place, config).await?;
                 prices::run(&on.command, &work.control, work.now, work.json).await
@@ -110,6 +150,14 @@ pub(crate) fn run(command: AdminCommand, config: Option<&Path>) -> anyhow::Resul
     })
 }
 
+async fn document(
+    kind: Kind,
+    on: On<documents::DocumentCommand>,
+    config: Option<&Path>,
+) -> anyhow::Result<()> {
+    documents::run(kind, on.command, open(&on.place, config).await?).await
+}
+
 async fn open(place: &Place, config: Option<&Path>) -> anyhow::Result<Work> {
     let url = url(place, config)?;
     // Most often a slip of the directory: say so, but do not stand in the way of who sets up a database first.
@@ -119,7 +167,7 @@ async fn open(place: &Place, config: Option<&Path>) -> anyhow::Result<Work> {
         fail(&format!("there is no control database at {}: making an empty one", path.display()));
     }
     let control = Control::open(&url).await.context("cannot open the control database")?;
-    Ok(Work { control, now: Clock::system().now(), json: place.json })
+    Ok(Work { control: control.as_actor(Actor::cli()), now: Clock::system().now(), json: place.json })
 }
 
 fn url(place: &Place, config: Option<&Path>) -> anyhow::Result<String> {

@@ -74,14 +74,7 @@ impl Bench {
     }
 
     fn shared(&self, config: Config, registry: Registry) -> Shared {
-        let policy = TenantPolicy { id: tenant(), retention_days: 30, capture_content: true };
-        let key = KeyPolicy {
-            id: "key-1".parse().unwrap(),
-            tenant: Arc::new(policy),
-            allowed_models: None,
-            expires_at: None,
-            revoked_at: None,
-        };
+        let key = KeyPolicy::new("key-1".parse().unwrap(), Arc::new(TenantPolicy::new(tenant())));
         let mut snapshot = Snapshot::default();
         snapshot.keys.insert(control::secrets::hash("secret"), Arc::new(key));
         Shared {

@@ -1,15 +1,17 @@
-//! Who may use the admin API: whoever presents an admin key.
+//! Who may use the admin API: whoever presents an admin key. What they change is noted under the key's id.
 
 use super::{AdminState, Failure};
-use axum::extract::{Request, State};
+use axum::extract::{FromRequestParts, Request, State};
 use axum::http::header::AUTHORIZATION;
+use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::Response;
+use control::Actor;
 
 /// Refuses a request without a valid admin key, whatever it asks for.
 pub(super) async fn require_admin_key(
     State(state): State<AdminState>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Result<Response, Failure> {
     let secret = request
@@ -23,8 +25,25 @@ pub(super) async fn require_admin_key(
         .and_then(bearer)
         .ok_or_else(|| Failure::unauthorized("malformed Authorization header: expected Bearer ct-admin-…"))?;
     match state.control.admin_keys().find_by_secret(secret).await? {
-        Some(_) => Ok(next.run(request).await),
+        Some(key) => {
+            request.extensions_mut().insert(Actor::admin_key(&key));
+            Ok(next.run(request).await)
+        }
         None => Err(Failure::unauthorized("wrong admin key")),
+    }
+}
+
+/// What the admin API works on, on behalf of whoever asks.
+pub(super) struct Admin(pub(super) AdminState);
+
+impl FromRequestParts<AdminState> for Admin {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AdminState) -> Result<Self, Failure> {
+        // No handler is reached without a key; should one be, it does nothing.
+        let actor = parts.extensions.get::<Actor>().cloned();
+        let actor = actor.ok_or_else(|| Failure::unauthorized("no admin key"))?;
+        Ok(Self(AdminState { control: state.control.as_actor(actor), clock: state.clock.clone() }))
     }
 }
 

@@ -89,6 +89,20 @@ where
     }
 }
 
+/// The parameters of the path in order, parsed as their types say.
+pub(super) struct Ids<T>(pub(super) T);
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Ids<T> {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        match Path::<T>::from_request_parts(parts, state).await {
+            Ok(Path(ids)) => Ok(Self(ids)),
+            Err(error) => Err(Failure::invalid("path", format!("path: {}", error.body_text()))),
+        }
+    }
+}
+
 /// The query string, parsed; unknown parameters are refused by the types themselves.
 pub(super) struct Parameters<T>(pub(super) T);
 

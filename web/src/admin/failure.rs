@@ -72,6 +72,9 @@ impl From<ControlError> for Failure {
         let error = match &cause {
             ControlError::Invalid { field, .. } => ApiError::invalid(*field, text),
             ControlError::Price(invalid) => ApiError::invalid(invalid.field, text),
+            ControlError::Policy { invalid, .. } => ApiError::invalid(invalid.field.clone(), text),
+            ControlError::Dangling { to_kind, .. } => ApiError::invalid(*to_kind, text),
+            ControlError::Stale { .. } => ApiError::client(409, BAD_REQUEST, Some("stale_revision"), text),
             ControlError::NotFound { .. } => ApiError::client(404, BAD_REQUEST, Some("not_found"), text),
             ControlError::Exists { .. } => ApiError::client(409, BAD_REQUEST, Some("already_exists"), text),
             ControlError::InUse { .. } => ApiError::client(409, BAD_REQUEST, Some("in_use"), text),

@@ -1,9 +1,9 @@
 //! `/admin/v1/keys`.
 
+use super::auth::Admin;
 use super::body::{Body, Id, Parameters};
-use super::{AdminState, Failure, List};
+use super::{Failure, List};
 use axum::Json;
-use axum::extract::State;
 use axum::http::StatusCode;
 use contracts::{KeyId, TenantId};
 use control::records::{ApiKey, ApiKeyChange, CreatedKey, NewApiKey};
@@ -22,7 +22,7 @@ pub(super) struct Filter {
 /// API keys, oldest first, revoked and expired ones too.
 #[utoipa::path(get, path = "/admin/v1/keys", tag = "keys", params(Filter), responses((status = 200, body = List<ApiKey>)))]
 pub(super) async fn list(
-    State(state): State<AdminState>,
+    Admin(state): Admin,
     Parameters(filter): Parameters<Filter>,
 ) -> Result<Json<List<ApiKey>>, Failure> {
     let data = state.control.keys().list(filter.tenant.as_ref()).await?;
@@ -32,7 +32,7 @@ pub(super) async fn list(
 /// Creates an API key. The answer holds its secret, this once.
 #[utoipa::path(post, path = "/admin/v1/keys", tag = "keys", request_body = NewApiKey, responses((status = 201, body = CreatedKey)))]
 pub(super) async fn create(
-    State(state): State<AdminState>,
+    Admin(state): Admin,
     Body(new): Body<NewApiKey>,
 ) -> Result<(StatusCode, Json<CreatedKey>), Failure> {
     let key = state.control.keys().create(new, state.clock.now()).await.map_err(Failure::of_body)?;
@@ -42,10 +42,7 @@ pub(super) async fn create(
 /// One API key.
 #[utoipa::path(get, path = "/admin/v1/keys/{id}", tag = "keys", params(("id" = String, Path)), responses(
     (status = 200, body = ApiKey), (status = 404, description = "There is none.")))]
-pub(super) async fn read(
-    State(state): State<AdminState>,
-    Id(id): Id<KeyId>,
-) -> Result<Json<ApiKey>, Failure> {
+pub(super) async fn read(Admin(state): Admin, Id(id): Id<KeyId>) -> Result<Json<ApiKey>, Failure> {
     let key = state.control.keys().get(&id).await?;
     key.map(Json).ok_or_else(|| Failure::not_found("key", id.as_str()))
 }
@@ -54,7 +51,7 @@ pub(super) async fn read(
 #[utoipa::path(patch, path = "/admin/v1/keys/{id}", tag = "keys", params(("id" = String, Path)),
     request_body = ApiKeyChange, responses((status = 200, body = ApiKey), (status = 404, description = "There is none.")))]
 pub(super) async fn update(
-    State(state): State<AdminState>,
+    Admin(state): Admin,
     Id(id): Id<KeyId>,
     Body(change): Body<ApiKeyChange>,
 ) -> Result<Json<ApiKey>, Failure> {
@@ -64,20 +61,14 @@ pub(super) async fn update(
 /// Revokes an API key for good.
 #[utoipa::path(post, path = "/admin/v1/keys/{id}/revoke", tag = "keys", params(("id" = String, Path)), responses(
     (status = 200, body = ApiKey), (status = 404, description = "There is none.")))]
-pub(super) async fn revoke(
-    State(state): State<AdminState>,
-    Id(id): Id<KeyId>,
-) -> Result<Json<ApiKey>, Failure> {
+pub(super) async fn revoke(Admin(state): Admin, Id(id): Id<KeyId>) -> Result<Json<ApiKey>, Failure> {
     Ok(Json(state.control.keys().revoke(&id, state.clock.now()).await?))
 }
 
 /// Deletes an API key. Prefer to revoke it: whoever still uses it is then told so.
 #[utoipa::path(delete, path = "/admin/v1/keys/{id}", tag = "keys", params(("id" = String, Path)), responses(
     (status = 204), (status = 404, description = "There is none.")))]
-pub(super) async fn delete(
-    State(state): State<AdminState>,
-    Id(id): Id<KeyId>,
-) -> Result<StatusCode, Failure> {
+pub(super) async fn delete(Admin(state): Admin, Id(id): Id<KeyId>) -> Result<StatusCode, Failure> {
     state.control.keys().delete(&id).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -1,9 +1,9 @@
 //! `/admin/v1/prices`: the entries of the price book.
 
+use super::Failure;
+use super::auth::Admin;
 use super::body::{Body, Parameters, Raw};
-use super::{AdminState, Failure};
 use axum::Json;
-use axum::extract::State;
 use axum::http::StatusCode;
 use contracts::price::{ModelPrice, PriceKey};
 use control::prices::{Format, ImportError, ImportReport};
@@ -71,7 +71,7 @@ pub(super) struct Import {
 /// Prices, by provider, model and date.
 #[utoipa::path(get, path = "/admin/v1/prices", tag = "prices", params(Filter), responses((status = 200, body = PriceList)))]
 pub(super) async fn list(
-    State(state): State<AdminState>,
+    Admin(state): Admin,
     Parameters(filter): Parameters<Filter>,
 ) -> Result<Json<PriceList>, Failure> {
     let book = state.control.prices().book().await?;
@@ -86,7 +86,7 @@ pub(super) async fn list(
 /// Writes prices. All or none: a book that would contradict itself is refused.
 #[utoipa::path(put, path = "/admin/v1/prices", tag = "prices", request_body = NewPrices, responses((status = 200, body = PriceChanges)))]
 pub(super) async fn put(
-    State(state): State<AdminState>,
+    Admin(state): Admin,
     Body(new): Body<NewPrices>,
 ) -> Result<Json<PriceChanges>, Failure> {
     Ok(Json(state.control.prices().put(new.data).await?))
@@ -96,7 +96,7 @@ pub(super) async fn put(
 #[utoipa::path(delete, path = "/admin/v1/prices", tag = "prices", params(Key), responses(
     (status = 204), (status = 404, description = "There is none.")))]
 pub(super) async fn delete(
-    State(state): State<AdminState>,
+    Admin(state): Admin,
     Parameters(key): Parameters<Key>,
 ) -> Result<StatusCode, Failure> {
     let valid_from = key
@@ -113,7 +113,7 @@ pub(super) async fn delete(
 #[utoipa::path(post, path = "/admin/v1/prices/import", tag = "prices", params(Import),
     request_body(content = String, content_type = "application/json"), responses((status = 200, body = ImportReport)))]
 pub(super) async fn import(
-    State(state): State<AdminState>,
+    Admin(state): Admin,
     Parameters(how): Parameters<Import>,
     Raw(file): Raw,
 ) -> Result<Json<ImportReport>, Failure> {

@@ -1,39 +1,29 @@
 //! `/admin/v1/routes`. A route is named by its name and, in the query string, its tenant; without tenant it is the shared
 //! one.
 
+use super::auth::Admin;
 use super::body::{Body, Id, Parameters};
-use super::{AdminState, Failure, List};
+use super::{Failure, List};
 use axum::Json;
-use axum::extract::State;
 use axum::http::StatusCode;
 use contracts::{ModelName, TenantId};
 use control::ControlError;
-use control::records::{NewRoute, Route};
+use control::records::{NewRoute, Route, RouteChange};
 use serde::Deserialize;
-use utoipa::ToSchema;
 
-/// Whose route is meant.
+/// Whose thing is meant.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Owner {
-    /// The tenant; absent for the shared route.
+    /// The tenant; absent for what is shared by all.
     #[param(value_type = Option<String>)]
-    tenant: Option<TenantId>,
-}
-
-/// What to change about a route.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct RouteChange {
-    /// The model that answers from now on; must exist.
-    #[schema(value_type = String)]
-    model: ModelName,
+    pub(super) tenant: Option<TenantId>,
 }
 
 /// All routes, shared ones first.
 #[utoipa::path(get, path = "/admin/v1/routes", tag = "routes", responses((status = 200, body = List<Route>)))]
-pub(super) async fn list(State(state): State<AdminState>) -> Result<Json<List<Route>>, Failure> {
+pub(super) async fn list(Admin(state): Admin) -> Result<Json<List<Route>>, Failure> {
     let data = state.control.routes().list().await?;
     Ok(Json(List { data }))
 }
@@ -42,7 +32,7 @@ pub(super) async fn list(State(state): State<AdminState>) -> Result<Json<List<Ro
 #[utoipa::path(post, path = "/admin/v1/routes", tag = "routes", request_body = NewRoute, responses(
     (status = 201, body = Route), (status = 409, description = "There is one of that name and tenant.")))]
 pub(super) async fn create(
-    State(state): State<AdminState>,
+    Admin(state): Admin,
     Body(new): Body<NewRoute>,
 ) -> Result<(StatusCode, Json<Route>), Failure> {
     let route = state.control.routes().create(new, state.clock.now()).await.map_err(Failure::of_body)?;
@@ -53,7 +43,7 @@ pub(super) async fn create(
 #[utoipa::path(get, path = "/admin/v1/routes/{name}", tag = "routes", params(("name" = String, Path), Owner), responses(
     (status = 200, body = Route), (status = 404, description = "There is none.")))]
 pub(super) async fn read(
-    State(state): State<AdminState>,
+    Admin(state): Admin,
     Id(name): Id<ModelName>,
     Parameters(owner): Parameters<Owner>,
 ) -> Result<Json<Route>, Failure> {
@@ -61,16 +51,16 @@ pub(super) async fn read(
     route.map(Json).ok_or_else(|| Failure::not_found("route", name.as_str()))
 }
 
-/// Leads a route to another model.
+/// Leads a route to another model, or changes what else it does.
 #[utoipa::path(patch, path = "/admin/v1/routes/{name}", tag = "routes", params(("name" = String, Path), Owner),
     request_body = RouteChange, responses((status = 200, body = Route), (status = 404, description = "There is none.")))]
 pub(super) async fn update(
-    State(state): State<AdminState>,
+    Admin(state): Admin,
     Id(name): Id<ModelName>,
     Parameters(owner): Parameters<Owner>,
     Body(change): Body<RouteChange>,
 ) -> Result<Json<Route>, Failure> {
-    let changed = state.control.routes().update(owner.tenant.as_ref(), &name, change.model).await;
+    let changed = state.control.routes().update(owner.tenant.as_ref(), &name, change).await;
     Ok(Json(changed.map_err(|error| match error {
         ControlError::NotFound { kind: "model", .. } => Failure::of_body(error),
         other => other.into(),
@@ -79,9 +69,9 @@ pub(super) async fn update(
 
 /// Deletes a route.
 #[utoipa::path(delete, path = "/admin/v1/routes/{name}", tag = "routes", params(("name" = String, Path), Owner), responses(
-    (status = 204), (status = 404, description = "There is none.")))]
+    (status = 204), (status = 404, description = "There is none."), (status = 409, description = "It is in use.")))]
 pub(super) async fn delete(
-    State(state): State<AdminState>,
+    Admin(state): Admin,
     Id(name): Id<ModelName>,
     Parameters(owner): Parameters<Owner>,
 ) -> Result<StatusCode, Failure> {

@@ -1,16 +1,16 @@
 //! `/admin/v1/tenants`.
 
+use super::auth::Admin;
 use super::body::{Body, Id};
-use super::{AdminState, Failure, List};
+use super::{Failure, List};
 use axum::Json;
-use axum::extract::State;
 use axum::http::StatusCode;
 use contracts::TenantId;
 use control::records::{NewTenant, Tenant, TenantChange};
 
 /// All tenants, by id.
 #[utoipa::path(get, path = "/admin/v1/tenants", tag = "tenants", responses((status = 200, body = List<Tenant>)))]
-pub(super) async fn list(State(state): State<AdminState>) -> Result<Json<List<Tenant>>, Failure> {
+pub(super) async fn list(Admin(state): Admin) -> Result<Json<List<Tenant>>, Failure> {
     let data = state.control.tenants().list().await?;
     Ok(Json(List { data }))
 }
@@ -19,7 +19,7 @@ pub(super) async fn list(State(state): State<AdminState>) -> Result<Json<List<Te
 #[utoipa::path(post, path = "/admin/v1/tenants", tag = "tenants", request_body = NewTenant, responses(
     (status = 201, body = Tenant), (status = 409, description = "There is one of that id.")))]
 pub(super) async fn create(
-    State(state): State<AdminState>,
+    Admin(state): Admin,
     Body(new): Body<NewTenant>,
 ) -> Result<(StatusCode, Json<Tenant>), Failure> {
     let tenant = state.control.tenants().create(new, state.clock.now()).await?;
@@ -29,10 +29,7 @@ pub(super) async fn create(
 /// One tenant.
 #[utoipa::path(get, path = "/admin/v1/tenants/{id}", tag = "tenants", params(("id" = String, Path)), responses(
     (status = 200, body = Tenant), (status = 404, description = "There is none.")))]
-pub(super) async fn read(
-    State(state): State<AdminState>,
-    Id(id): Id<TenantId>,
-) -> Result<Json<Tenant>, Failure> {
+pub(super) async fn read(Admin(state): Admin, Id(id): Id<TenantId>) -> Result<Json<Tenant>, Failure> {
     let tenant = state.control.tenants().get(&id).await?;
     tenant.map(Json).ok_or_else(|| Failure::not_found("tenant", id.as_str()))
 }
@@ -41,7 +38,7 @@ pub(super) async fn read(
 #[utoipa::path(patch, path = "/admin/v1/tenants/{id}", tag = "tenants", params(("id" = String, Path)),
     request_body = TenantChange, responses((status = 200, body = Tenant), (status = 404, description = "There is none.")))]
 pub(super) async fn update(
-    State(state): State<AdminState>,
+    Admin(state): Admin,
     Id(id): Id<TenantId>,
     Body(change): Body<TenantChange>,
 ) -> Result<Json<Tenant>, Failure> {
@@ -51,10 +48,7 @@ pub(super) async fn update(
 /// Deletes a tenant that has no keys, routes or users.
 #[utoipa::path(delete, path = "/admin/v1/tenants/{id}", tag = "tenants", params(("id" = String, Path)), responses(
     (status = 204), (status = 404, description = "There is none."), (status = 409, description = "It is in use.")))]
-pub(super) async fn delete(
-    State(state): State<AdminState>,
-    Id(id): Id<TenantId>,
-) -> Result<StatusCode, Failure> {
+pub(super) async fn delete(Admin(state): Admin, Id(id): Id<TenantId>) -> Result<StatusCode, Failure> {
     state.control.tenants().delete(&id).await?;
     Ok(StatusCode::NO_CONTENT)
 }

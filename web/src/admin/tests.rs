@@ -2,6 +2,7 @@
 
 mod access;
 mod errors;
+mod policy;
 mod resources;
 
 use super::{AdminState, router};

@@ -1,16 +1,16 @@
 //! `/admin/v1/users`.
 
+use super::auth::Admin;
 use super::body::{Body, Id};
-use super::{AdminState, Failure, List};
+use super::{Failure, List};
 use axum::Json;
-use axum::extract::State;
 use axum::http::StatusCode;
 use control::ControlError;
 use control::records::{NewUser, User, UserChange};
 
 /// All users of the console, by sign-in name.
 #[utoipa::path(get, path = "/admin/v1/users", tag = "users", responses((status = 200, body = List<User>)))]
-pub(super) async fn list(State(state): State<AdminState>) -> Result<Json<List<User>>, Failure> {
+pub(super) async fn list(Admin(state): Admin) -> Result<Json<List<User>>, Failure> {
     let data = state.control.users().list().await?;
     Ok(Json(List { data }))
 }
@@ -19,7 +19,7 @@ pub(super) async fn list(State(state): State<AdminState>) -> Result<Json<List<Us
 #[utoipa::path(post, path = "/admin/v1/users", tag = "users", request_body = NewUser, responses(
     (status = 201, body = User), (status = 409, description = "There is one of that name.")))]
 pub(super) async fn create(
-    State(state): State<AdminState>,
+    Admin(state): Admin,
     Body(new): Body<NewUser>,
 ) -> Result<(StatusCode, Json<User>), Failure> {
     let user = state.control.users().create(new, state.clock.now()).await.map_err(Failure::of_body)?;
@@ -29,7 +29,7 @@ pub(super) async fn create(
 /// One user.
 #[utoipa::path(get, path = "/admin/v1/users/{id}", tag = "users", params(("id" = String, Path)), responses(
     (status = 200, body = User), (status = 404, description = "There is none.")))]
-pub(super) async fn read(State(state): State<AdminState>, Id(id): Id<String>) -> Result<Json<User>, Failure> {
+pub(super) async fn read(Admin(state): Admin, Id(id): Id<String>) -> Result<Json<User>, Failure> {
     let user = state.control.users().get(&id).await?;
     user.map(Json).ok_or_else(|| Failure::not_found("user", &id))
 }
@@ -38,7 +38,7 @@ pub(super) async fn read(State(state): State<AdminState>, Id(id): Id<String>) ->
 #[utoipa::path(patch, path = "/admin/v1/users/{id}", tag = "users", params(("id" = String, Path)),
     request_body = UserChange, responses((status = 200, body = User), (status = 404, description = "There is none.")))]
 pub(super) async fn update(
-    State(state): State<AdminState>,
+    Admin(state): Admin,
     Id(id): Id<String>,
     Body(change): Body<UserChange>,
 ) -> Result<Json<User>, Failure> {
@@ -52,10 +52,7 @@ pub(super) async fn update(
 /// Deletes a user and ends its sessions.
 #[utoipa::path(delete, path = "/admin/v1/users/{id}", tag = "users", params(("id" = String, Path)), responses(
     (status = 204), (status = 404, description = "There is none.")))]
-pub(super) async fn delete(
-    State(state): State<AdminState>,
-    Id(id): Id<String>,
-) -> Result<StatusCode, Failure> {
+pub(super) async fn delete(Admin(state): Admin, Id(id): Id<String>) -> Result<StatusCode, Failure> {
     state.control.users().delete(&id).await?;
     Ok(StatusCode::NO_CONTENT)
 }

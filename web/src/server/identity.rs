@@ -9,6 +9,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
 use contracts::{ApiError, TenantId};
 use control::records::Role;
+use control::{Actor, Control};
 use http::request::Parts;
 use http::{HeaderMap, Method, header};
 
@@ -16,6 +17,8 @@ use http::{HeaderMap, Method, header};
 #[derive(Clone)]
 pub struct Viewer {
     pub(crate) state: AppState,
+    /// Whom the audit log names for what they change.
+    actor: Actor,
     /// Sign-in name, or the admin key's name.
     pub name: String,
     /// Whether they may change things.
@@ -25,6 +28,11 @@ pub struct Viewer {
 }
 
 impl Viewer {
+    /// The control database, on their behalf.
+    pub(crate) fn control(&self) -> Control {
+        self.state.parts.control.as_actor(self.actor.clone())
+    }
+
     /// The tenants they may see that exist.
     pub(crate) async fn tenants(&self) -> Result<Vec<TenantName>, ApiError> {
         let all = self.state.parts.control.tenants().list().await.map_err(from_control)?;
@@ -93,6 +101,7 @@ async fn viewer(state: &AppState, parts: &Parts) -> Result<Option<Viewer>, ApiEr
         let key = control.admin_keys().find_by_secret(secret).await.map_err(from_control)?;
         return Ok(key.map(|key| Viewer {
             state: state.clone(),
+            actor: Actor::admin_key(&key),
             name: key.name,
             admin: true,
             limited_to: None,
@@ -102,6 +111,7 @@ async fn viewer(state: &AppState, parts: &Parts) -> Result<Option<Viewer>, ApiEr
     let session = control.sessions().find(token, state.parts.clock.now()).await.map_err(from_control)?;
     Ok(session.map(|session| Viewer {
         state: state.clone(),
+        actor: Actor::user(&session.user),
         name: session.user.username,
         admin: session.user.role == Role::Admin,
         limited_to: session.user.tenants,

@@ -284,8 +284,9 @@ pub async fn create_key(viewer: &Viewer, request: KeyRequest) -> Result<KeyCreat
                 now.unix_nanos().saturating_add(i64::try_from(lasts.as_nanos()).unwrap_or(i64::MAX)),
             )
         }),
+        plan: None,
     };
-    let created = viewer.state.parts.control.keys().create(new, now).await.map_err(from_control)?;
+    let created = viewer.control().keys().create(new, now).await.map_err(from_control)?;
     tracing::info!(key.id = %created.key.id, user = viewer.name, "a key was created");
     Ok(KeyCreated { key: key_info(created.key), secret: created.secret })
 }
@@ -295,7 +296,7 @@ pub async fn revoke_key(viewer: &Viewer, id: &str) -> Result<KeyInfo, ApiError> 
     viewer.require_admin()?;
     let missing = || errors::not_found("key", id);
     let key_id: KeyId = id.parse().map_err(|_| missing())?;
-    let keys = viewer.state.parts.control.keys();
+    let keys = viewer.control().keys();
     let key = keys.get(&key_id).await.map_err(from_control)?.ok_or_else(missing)?;
     if !viewer.visible().await?.contains(&key.tenant) {
         return Err(missing());

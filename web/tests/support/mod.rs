@@ -41,8 +41,7 @@ pub async fn stage(figures: Figures, clock: Clock) -> Stage {
         ("anthropic", "https://api.anthropic.com/v1"),
         ("vllm-eu-1", "http://127.0.0.1:8000/v1"),
     ] {
-        let provider =
-            NewProvider { id: id.parse().unwrap(), base_url: url.into(), secret: None, price_as: None };
+        let provider = NewProvider::new(id.parse().unwrap(), url);
         control.providers().create(provider, now).await.unwrap();
     }
     for (name, provider, tier) in [

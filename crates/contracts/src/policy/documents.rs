@@ -1,8 +1,7 @@
-//! The kinds of documents, and what each refers to.
+//! Which policies are documents, and what each refers to.
 
-use super::budget::{Budget, Scope};
-use super::plan::Plan;
-use super::pool::Pool;
+use super::budget::Scope;
+use super::spec::{Budget, Cache, Cascade, Plan, Pool};
 use super::{Document, InvalidPolicy, Kind, Reach, Reaching, Reference};
 
 impl Document for Plan {
@@ -55,5 +54,25 @@ impl Reaching for Budget {
                 Reach { tenant: Some(tenant.clone()), tag: Some(tag.clone()), ..Reach::default() }
             }
         }
+    }
+}
+
+impl Document for Cascade {
+    const KIND: Kind = Kind::Cascade;
+
+    fn validate(&self) -> Result<(), InvalidPolicy> {
+        Self::validate(self)
+    }
+
+    fn references(&self) -> Vec<Reference> {
+        self.tiers.iter().map(|tier| Reference::Model(tier.model.clone())).collect()
+    }
+}
+
+impl Document for Cache {
+    const KIND: Kind = Kind::Cache;
+
+    fn validate(&self) -> Result<(), InvalidPolicy> {
+        Self::validate(self)
     }
 }

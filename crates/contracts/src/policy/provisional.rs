@@ -27,8 +27,6 @@ macro_rules! stand_in {
 }
 
 stand_in! {
-    Cascade, Cascade;
-    Cache, Cache;
     Guardrail, Guardrail;
     Experiment, Experiment;
     Prompt, Prompt;

@@ -5,7 +5,7 @@ use super::when::When;
 use super::{Work, when};
 use anyhow::Context;
 use clap::{Args, Subcommand};
-use contracts::{KeyId, ModelName, TenantId, Timestamp};
+use contracts::{KeyId, ModelName, PolicyName, TenantId, Timestamp};
 use control::records::{ApiKey, ApiKeyChange, CreatedKey, NewApiKey, Patch};
 
 /// What to do with API keys.
@@ -53,6 +53,9 @@ pub(crate) struct Create {
     /// When it stops working: 90d, 2026-01-31 or 2026-01-31T12:00:00Z. Never when absent.
     #[arg(long, value_name = "WHEN")]
     expires: Option<When>,
+    /// Its plan, beside that of its tenant.
+    #[arg(long)]
+    plan: Option<PolicyName>,
 }
 
 /// `control-tower key update`.
@@ -75,6 +78,12 @@ pub(crate) struct Update {
     /// Let it work for ever.
     #[arg(long)]
     never_expires: bool,
+    /// Its plan, beside that of its tenant.
+    #[arg(long, conflicts_with = "no_plan")]
+    plan: Option<PolicyName>,
+    /// Set it no limit of its own.
+    #[arg(long)]
+    no_plan: bool,
 }
 
 pub(super) async fn run(command: KeyCommand, work: Work) -> anyhow::Result<()> {
@@ -95,6 +104,7 @@ pub(super) async fn run(command: KeyCommand, work: Work) -> anyhow::Result<()> {
                 name: args.name,
                 allowed_models: (!args.models.is_empty()).then_some(args.models),
                 expires_at: args.expires.map(|when| when.resolve(work.now)),
+                plan: args.plan,
             };
             one(work.json, &keys.create(new, work.now).await?, created)
         }
@@ -103,6 +113,7 @@ pub(super) async fn run(command: KeyCommand, work: Work) -> anyhow::Result<()> {
                 name: args.name,
                 allowed_models: patch(args.all_models, (!args.models.is_empty()).then_some(args.models)),
                 expires_at: patch(args.never_expires, args.expires.map(|when| when.resolve(work.now))),
+                plan: patch(args.no_plan, args.plan),
             };
             let key = keys.update(&args.id, change, work.now).await?;
             one(work.json, &key, |key| format!("changed key {}", key.id))

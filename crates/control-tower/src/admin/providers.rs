@@ -6,6 +6,7 @@ use super::output::{deleted, list, one, show};
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use contracts::ProviderId;
+use contracts::policy::{Protocol, ProviderSettings};
 use control::records::{NewProvider, ProviderChange, ProviderView, SecretState};
 use control::secrets::SecretRef;
 
@@ -44,6 +45,47 @@ pub(crate) struct Create {
     /// The provider's name in the price book; its id when absent.
     #[arg(long, value_name = "PROVIDER")]
     price_as: Option<String>,
+    /// The protocol that it speaks: openai, azure, anthropic, gemini or bedrock.
+    #[arg(long, default_value_t)]
+    protocol: Protocol,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+/// What a protocol needs to know beside URL and credential.
+#[derive(Debug, Args)]
+pub(crate) struct Settings {
+    /// azure: `api-version`; anthropic: `anthropic-version`.
+    #[arg(long, value_name = "VERSION")]
+    api_version: Option<String>,
+    /// bedrock: the region that requests are signed for, such as eu-central-1.
+    #[arg(long)]
+    region: Option<String>,
+    /// bedrock: the id of the access key whose secret is the credential.
+    #[arg(long, value_name = "ID")]
+    access_key_id: Option<String>,
+    /// openai: the organization.
+    #[arg(long)]
+    organization: Option<String>,
+    /// openai: the project.
+    #[arg(long)]
+    project: Option<String>,
+    /// anthropic: a beta feature to ask for; may be repeated.
+    #[arg(long = "beta", value_name = "NAME")]
+    betas: Vec<String>,
+}
+
+impl From<Settings> for ProviderSettings {
+    fn from(args: Settings) -> Self {
+        Self {
+            api_version: args.api_version,
+            region: args.region,
+            access_key_id: args.access_key_id,
+            organization: args.organization,
+            project: args.project,
+            betas: args.betas,
+        }
+    }
 }
 
 /// `control-tower provider update`.
@@ -63,13 +105,18 @@ pub(crate) struct Update {
     /// The provider's name in the price book.
     #[arg(long, value_name = "PROVIDER")]
     price_as: Option<String>,
+    /// The protocol that it speaks. Its settings are then those given here.
+    #[arg(long)]
+    protocol: Option<Protocol>,
+    #[command(flatten)]
+    settings: Settings,
 }
 
 pub(super) async fn run(command: ProviderCommand, work: Work) -> anyhow::Result<()> {
     let providers = work.control.providers();
     match command {
         ProviderCommand::List => {
-            let heading = ["id", "base url", "secret", "priced as"];
+            let heading = ["id", "protocol", "base url", "secret", "priced as"];
             let found: Vec<ProviderView> = providers.list().await?.into_iter().map(Into::into).collect();
             list(work.json, &found, heading, cells)
         }
@@ -84,6 +131,8 @@ pub(super) async fn run(command: ProviderCommand, work: Work) -> anyhow::Result<
                 base_url: args.base_url,
                 secret: args.secret,
                 price_as: args.price_as,
+                protocol: args.protocol,
+                settings: args.settings.into(),
             };
             let created = ProviderView::from(providers.create(new, work.now).await?);
             one(work.json, &created, |p| {
@@ -91,10 +140,14 @@ pub(super) async fn run(command: ProviderCommand, work: Work) -> anyhow::Result<
             })
         }
         ProviderCommand::Update(args) => {
+            let settings = ProviderSettings::from(args.settings);
+            let given = settings != ProviderSettings::default() || args.protocol.is_some();
             let change = ProviderChange {
                 base_url: args.base_url,
                 secret: patch(args.no_secret, args.secret),
                 price_as: patch(false, args.price_as),
+                protocol: args.protocol,
+                settings: patch(false, given.then_some(settings)),
             };
             let changed = ProviderView::from(providers.update(&args.id, change).await?);
             one(work.json, &changed, |p| format!("changed provider {}", p.provider.id))
@@ -106,7 +159,7 @@ pub(super) async fn run(command: ProviderCommand, work: Work) -> anyhow::Result<
     }
 }
 
-fn cells(view: &ProviderView) -> [String; 4] {
+fn cells(view: &ProviderView) -> [String; 5] {
     let provider = &view.provider;
     let secret = match (&provider.secret, &view.secret_state) {
         (Some(reference), SecretState::Unresolved(reason)) => format!("{reference} ({reason})"),
@@ -115,6 +168,7 @@ fn cells(view: &ProviderView) -> [String; 4] {
     };
     [
         provider.id.to_string(),
+        provider.protocol.clone(),
         provider.base_url.clone(),
         secret,
         provider.price_as.clone().unwrap_or_else(|| provider.id.to_string()),

@@ -1,10 +1,11 @@
 //! `control-tower tenant …`.
 
+use super::keys::patch;
 use super::output::{deleted, list, one, show, yes_no};
 use super::{Work, when};
 use anyhow::Context;
 use clap::{Args, Subcommand};
-use contracts::TenantId;
+use contracts::{OrganisationId, PolicyName, TenantId};
 use control::records::{NewTenant, Tenant, TenantChange};
 
 /// What to do with tenants.
@@ -42,6 +43,12 @@ pub(crate) struct Create {
     /// Record metadata only, no prompts and answers.
     #[arg(long)]
     no_content: bool,
+    /// The organisation that it belongs to.
+    #[arg(long)]
+    organisation: Option<OrganisationId>,
+    /// The plan of all its keys together; no limit when absent.
+    #[arg(long)]
+    plan: Option<PolicyName>,
 }
 
 /// `control-tower tenant update`.
@@ -61,13 +68,26 @@ pub(crate) struct Update {
     /// True stops all its keys, false lets them work again.
     #[arg(long, value_name = "BOOL")]
     disabled: Option<bool>,
+    /// The organisation that it belongs to.
+    #[arg(long, conflicts_with = "no_organisation")]
+    organisation: Option<OrganisationId>,
+    /// Let it belong to none.
+    #[arg(long)]
+    no_organisation: bool,
+    /// The plan of all its keys together.
+    #[arg(long, conflicts_with = "no_plan")]
+    plan: Option<PolicyName>,
+    /// Set no limit.
+    #[arg(long)]
+    no_plan: bool,
 }
 
 pub(super) async fn run(command: TenantCommand, work: Work) -> anyhow::Result<()> {
     let tenants = work.control.tenants();
     match command {
         TenantCommand::List => {
-            let heading = ["id", "name", "retention", "content", "disabled", "created"];
+            let heading =
+                ["id", "name", "organisation", "plan", "retention", "content", "disabled", "created"];
             list(work.json, &tenants.list().await?, heading, cells)
         }
         TenantCommand::Show { id } => {
@@ -80,6 +100,8 @@ pub(super) async fn run(command: TenantCommand, work: Work) -> anyhow::Result<()
                 name: args.name,
                 retention_days: args.retention_days,
                 capture_content: !args.no_content,
+                organisation: args.organisation,
+                plan: args.plan,
             };
             let tenant = tenants.create(new, work.now).await?;
             one(work.json, &tenant, |t| format!("created tenant {}", t.id))
@@ -90,6 +112,8 @@ pub(super) async fn run(command: TenantCommand, work: Work) -> anyhow::Result<()
                 retention_days: args.retention_days,
                 capture_content: args.capture_content,
                 disabled: args.disabled,
+                organisation: patch(args.no_organisation, args.organisation),
+                plan: patch(args.no_plan, args.plan),
             };
             let tenant = tenants.update(&args.id, change, work.now).await?;
             one(work.json, &tenant, |t| format!("changed tenant {}", t.id))
@@ -101,10 +125,12 @@ pub(super) async fn run(command: TenantCommand, work: Work) -> anyhow::Result<()
     }
 }
 
-fn cells(tenant: &Tenant) -> [String; 6] {
+fn cells(tenant: &Tenant) -> [String; 8] {
     [
         tenant.id.to_string(),
         tenant.name.clone(),
+        tenant.organisation.as_ref().map(ToString::to_string).unwrap_or_default(),
+        tenant.plan.as_ref().map(ToString::to_string).unwrap_or_default(),
         format!("{} d", tenant.retention_days),
         yes_no(tenant.capture_content),
         when::shown(tenant.disabled_at),

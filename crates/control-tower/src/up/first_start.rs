@@ -7,10 +7,10 @@ use crate::config::TowerConfig;
 use anyhow::Context;
 use contracts::price::ModelPrice;
 use contracts::{ModelName, ProviderId, TenantId, Timestamp};
-use control::Control;
 use control::records::{
     NewApiKey, NewModel, NewProvider, NewTenant, NewUser, ProviderChange, Role, UserChange,
 };
+use control::{Actor, Control};
 use runtime::Clock;
 
 /// Id of the first tenant.
@@ -30,6 +30,7 @@ pub(crate) async fn prepare(
 ) -> anyhow::Result<(Bootstrap, Pool)> {
     let control =
         Control::open(&plan.control_url).await.context("control.url: cannot open the control database")?;
+    let control = control.as_actor(Actor::up());
     let now = clock.now();
     let mut bootstrap = match Bootstrap::read(&plan.dir)? {
         Some(bootstrap) => bootstrap,
@@ -154,7 +155,7 @@ async fn pool(control: &Control, plan: &Plan, config: &TowerConfig, now: Timesta
         }
         None if !providers.is_empty() => return Ok(Pool::Real),
         None => {
-            let new = NewProvider { id: sim.clone(), base_url, secret: None, price_as: None };
+            let new = NewProvider::new(sim.clone(), base_url);
             control.providers().create(new, now).await?;
         }
     }

@@ -117,3 +117,70 @@ fn what_is_refused_says_why_and_exits_with_a_failure() {
     let error = refusal(data, &["provider", "create", "p", "--base-url", "https://h", "--secret", "sk-oops"]);
     assert!(error.contains("expected env:NAME, file:/absolute/path or literal:SECRET"), "{error}");
 }
+
+#[test]
+fn policy_of_every_kind_from_files() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path();
+    let file = |name: &str, text: &str| {
+        let path = data.join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    text(
+        data,
+        &["provider", "create", "p", "--base-url", "https://h", "--protocol", "anthropic", "--beta", "b"],
+    );
+    text(data, &["model", "create", "m", "--provider", "p"]);
+    text(data, &["tenant", "create", "acme", "--organisation", "big"]);
+    assert_eq!(json(data, &["provider", "show", "p"])["settings"], serde_json::json!({"betas": ["b"]}));
+
+    let (toml, json_file) = (file("a.toml", "dollars = 1\n"), file("b.json", "{\"dollars\": 2}"));
+    for kind in ["plan", "budget", "pool", "cascade", "cache", "guardrail", "experiment"] {
+        let written = json(data, &[kind, "set", "m", "--file", &toml]);
+        assert_eq!((&written["kind"], &written["spec"]["dollars"]), (&kind.into(), &1.into()));
+        let revision = written["revision"].to_string();
+        let changed = json(data, &[kind, "set", "m", "--file", &json_file, "--revision", &revision]);
+        assert_eq!(json(data, &[kind, "get", "m"]), changed);
+        let stale = refusal(data, &[kind, "set", "m", "--file", &toml, "--revision", &revision]);
+        assert!(stale.contains("read it again"), "{stale}");
+        let listed = text(data, &[&format!("{kind}s"), "list"]);
+        assert!(listed.starts_with("TENANT  NAME") && listed.contains("(all)"), "{listed}");
+    }
+    let error =
+        refusal(data, &["budget", "set", "b", "--file", &file("c.toml", "colour = 1\ndollars = 1\n")]);
+    assert!(
+        error.contains("budget \"b\": colour: 1 is not valid") && error.contains("unknown field"),
+        "{error}"
+    );
+    let error = refusal(data, &["plan", "set", "p", "--file", &file("d.toml", "a = ")]);
+    assert!(error.contains("d.toml cannot be understood"), "{error}");
+    assert!(refusal(data, &["plan", "set", "p", "--file", "/nowhere"]).contains("cannot read /nowhere"));
+
+    text(data, &["tenant", "update", "acme", "--plan", "m"]);
+    assert!(refusal(data, &["plan", "delete", "m"]).contains("in use by tenant \"acme\""));
+    assert_eq!(json(data, &["tenant", "update", "acme", "--no-plan"])["plan"], Value::Null);
+    text(data, &["plan", "delete", "m"]);
+
+    let version = json(data, &["prompt", "create", "hello", "--file", &toml, "--label", "production"]);
+    assert_eq!((&version["version"], &version["created_by"]), (&1.into(), &"cli".into()));
+    text(data, &["prompt", "create", "hello", "--file", &json_file]);
+    let prompt = json(data, &["prompt", "label", "hello", "production", "--version", "2"]);
+    assert_eq!(prompt["labels"]["production"], 2);
+    assert_eq!(json(data, &["prompt", "show", "hello", "--label", "production"])["spec"]["dollars"], 2);
+    assert!(text(data, &["prompt", "list"]).contains("1-2"));
+
+    let spec = file("route.toml", "cascade = \"m\"\ntags = [\"a\"]\n[prompt]\nname = \"hello\"\n");
+    let route = json(data, &["route", "create", "bot", "--model", "m", "--spec-file", &spec]);
+    assert_eq!(route["spec"]["cascade"], "m");
+    assert!(refusal(data, &["cascade", "delete", "m"]).contains("in use by route \"bot\""));
+    let wrong = file("wrong.toml", "cascades = \"m\"\n");
+    let error = refusal(data, &["route", "update", "bot", "--spec-file", &wrong]);
+    assert!(error.contains("cascades: \"m\" is not valid"), "{error}");
+    assert_eq!(json(data, &["route", "update", "bot", "--no-spec"])["spec"], Value::Null);
+
+    let log = json(data, &["audit", "list", "--kind", "route"]);
+    assert_eq!((&log["data"][0]["actor"], &log["data"][0]["action"]), (&"cli".into(), &"update".into()));
+    let shown = text(data, &["audit", "list", "--limit", "2"]);
+    assert!(shown.contains("route bot") && shown.contains("more: --cursor"), "{shown}");
+}

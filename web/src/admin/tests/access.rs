@@ -8,18 +8,45 @@ use control::records::{NewApiKey, NewTenant};
 
 /// Every operation, as the OpenAPI document names them. A new one must be added here, on purpose.
 const OPERATIONS: &[&str] = &[
+    "DELETE /admin/v1/budgets/{name}",
+    "DELETE /admin/v1/caches/{name}",
+    "DELETE /admin/v1/cascades/{name}",
+    "DELETE /admin/v1/experiments/{name}",
+    "DELETE /admin/v1/guardrails/{name}",
     "DELETE /admin/v1/keys/{id}",
     "DELETE /admin/v1/models/{name}",
+    "DELETE /admin/v1/plans/{name}",
+    "DELETE /admin/v1/pools/{name}",
     "DELETE /admin/v1/prices",
+    "DELETE /admin/v1/prompts/{name}/labels/{label}",
+    "DELETE /admin/v1/prompts/{name}/versions/{version}",
     "DELETE /admin/v1/providers/{id}",
     "DELETE /admin/v1/routes/{name}",
     "DELETE /admin/v1/tenants/{id}",
     "DELETE /admin/v1/users/{id}",
+    "GET /admin/v1/audit",
+    "GET /admin/v1/budgets",
+    "GET /admin/v1/budgets/{name}",
+    "GET /admin/v1/caches",
+    "GET /admin/v1/caches/{name}",
+    "GET /admin/v1/cascades",
+    "GET /admin/v1/cascades/{name}",
+    "GET /admin/v1/experiments",
+    "GET /admin/v1/experiments/{name}",
+    "GET /admin/v1/guardrails",
+    "GET /admin/v1/guardrails/{name}",
     "GET /admin/v1/keys",
     "GET /admin/v1/keys/{id}",
     "GET /admin/v1/models",
     "GET /admin/v1/models/{name}",
+    "GET /admin/v1/plans",
+    "GET /admin/v1/plans/{name}",
+    "GET /admin/v1/pools",
+    "GET /admin/v1/pools/{name}",
     "GET /admin/v1/prices",
+    "GET /admin/v1/prompts",
+    "GET /admin/v1/prompts/{name}",
+    "GET /admin/v1/prompts/{name}/versions/{version}",
     "GET /admin/v1/providers",
     "GET /admin/v1/providers/{id}",
     "GET /admin/v1/routes",
@@ -38,16 +65,26 @@ const OPERATIONS: &[&str] = &[
     "POST /admin/v1/keys/{id}/revoke",
     "POST /admin/v1/models",
     "POST /admin/v1/prices/import",
+    "POST /admin/v1/prompts/{name}",
     "POST /admin/v1/providers",
     "POST /admin/v1/routes",
     "POST /admin/v1/tenants",
     "POST /admin/v1/users",
+    "PUT /admin/v1/budgets/{name}",
+    "PUT /admin/v1/caches/{name}",
+    "PUT /admin/v1/cascades/{name}",
+    "PUT /admin/v1/experiments/{name}",
+    "PUT /admin/v1/guardrails/{name}",
+    "PUT /admin/v1/plans/{name}",
+    "PUT /admin/v1/pools/{name}",
     "PUT /admin/v1/prices",
+    "PUT /admin/v1/prompts/{name}/labels/{label}",
 ];
 
 fn request(operation: &str, authorization: Option<&str>) -> Request<Body> {
     let (method, path) = operation.split_once(' ').unwrap();
-    let path = path.replace("{id}", "x").replace("{name}", "x");
+    let path =
+        path.replace("{id}", "x").replace("{name}", "x").replace("{version}", "1").replace("{label}", "x");
     let mut request = Request::builder().method(method).uri(path);
     if let Some(value) = authorization {
         request = request.header(AUTHORIZATION, value);

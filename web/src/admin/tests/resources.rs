@@ -12,7 +12,7 @@ async fn tenants() {
         api.create("/tenants", json!({"id": "acme", "name": "Acme", "capture_content": false})).await;
     let expected = json!({
         "id": "acme", "name": "Acme", "retention_days": 30, "capture_content": false,
-        "disabled_at": null, "created_at": "2026-01-01T00:00:00Z",
+        "disabled_at": null, "organisation": null, "plan": null, "created_at": "2026-01-01T00:00:00Z",
     });
     assert_eq!(created, expected);
     assert_eq!(api.call("GET", "/tenants", None).await.body, json!({"data": [expected]}));
