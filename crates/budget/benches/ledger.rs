@@ -75,7 +75,7 @@ fn shared(c: &mut Criterion) {
 
 fn bench_shared(c: &mut Criterion, runtime: &Runtime, ledger: &Ledger, four: &Arc<Accounts>) {
     c.bench_function("redis, four accounts, one at a time", |b| {
-        b.iter(|| runtime.block_on(call(ledger, four)))
+        b.iter(|| runtime.block_on(call(ledger, four)));
     });
     let mut group = c.benchmark_group("redis");
     group.throughput(Throughput::Elements(64));

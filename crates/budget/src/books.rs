@@ -119,7 +119,7 @@ impl Books {
         amount: Usd,
         now: Timestamp,
         check: Check,
-    ) -> Result<(Stake, Vec<SoftPassed>), Exhausted> {
+    ) -> Result<(Stake, Vec<SoftPassed>), Box<Exhausted>> {
         self.is_now(now);
         let mut page = group.page();
         let slots: Box<[Slot]> =
@@ -206,7 +206,7 @@ impl Books {
 /// Why no more was taken.
 #[derive(Debug)]
 pub(crate) enum ExtendError {
-    Exhausted(Exhausted),
+    Exhausted(Box<Exhausted>),
     NotWritten(NotWritten),
 }
 

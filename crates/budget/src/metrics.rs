@@ -48,9 +48,9 @@ pub struct Metrics {
     pub overruns: Count,
     /// By how much altogether.
     pub overrun_picos: Count,
-    /// Calls that a dead gateway had sent and not settled.
+    /// Calls that an earlier process had sent and not settled, each counted on every account that it was charged to.
     pub unaccounted: Count,
-    /// What was charged for them, summed over accounts.
+    /// What had been reserved for them, summed over accounts.
     pub unaccounted_picos: Count,
     /// Writes and syncs of the journal that failed.
     pub journal_errors: Count,

@@ -51,8 +51,8 @@ pub enum Unavailable {
     Closed(Duration),
 }
 
-impl From<Exhausted> for Refused {
-    fn from(exhausted: Exhausted) -> Self {
-        Self::Exhausted(Box::new(exhausted))
+impl From<Box<Exhausted>> for Refused {
+    fn from(exhausted: Box<Exhausted>) -> Self {
+        Self::Exhausted(exhausted)
     }
 }

@@ -242,7 +242,7 @@ async fn the_journal_does_not_grow_without_bound() {
         hold.dispatch().await.unwrap();
         hold.settle(Usd::from_picos(7)).await;
         calls += 1;
-        if calls % 64 == 0 {
+        if calls.is_multiple_of(64) {
             let left = killed(dir.path());
             let after = open(left.path());
             assert_eq!(stands(&after, &accounts).await.0, Usd::from_picos(7).times(calls));

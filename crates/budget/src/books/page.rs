@@ -189,7 +189,7 @@ impl Page {
         accounts: &Accounts,
         amount: Usd,
         check: Check,
-    ) -> Result<(), Exhausted> {
+    ) -> Result<(), Box<Exhausted>> {
         for (slot, account) in slots.iter().zip(accounts.list()) {
             let bucket = self.bucket(*slot);
             let most = match check {
@@ -198,13 +198,13 @@ impl Page {
                 Check::Nothing => return Ok(()),
             };
             if bucket.spent + bucket.dispatched + bucket.held + amount > most {
-                return Err(Exhausted {
+                return Err(Box::new(Exhausted {
                     account: account.clone(),
                     spent: bucket.spent,
                     held: bucket.dispatched + bucket.held,
                     asked: amount,
                     ends: bucket.span.end,
-                });
+                }));
             }
         }
         Ok(())

@@ -85,7 +85,7 @@ impl Inner {
         let call = self.all_buckets(group, session, vec![millis(self.options.lease)]);
         let reply = self.wire.call(&connected, &self.wire.scripts.beat, &call).await?;
         if reply.first().is_none_or(|said| said != "OK") {
-            self.is_stale(group, session);
+            group.page().told.is_stale(session);
             return self.session(group).await.map(drop).map_err(|_unavailable| Failed);
         }
         group.page().told.renewed = Some(asked);

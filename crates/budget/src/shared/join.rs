@@ -19,6 +19,13 @@ impl Told {
         let is_good = self.session != 0 && self.generation == connected.generation && !self.is_ahead;
         is_good.then_some(self.session)
     }
+
+    /// The session turned out not to be good.
+    pub(super) fn is_stale(&mut self, session: u64) {
+        if self.session == session {
+            self.session = 0;
+        }
+    }
 }
 
 impl Inner {
@@ -41,14 +48,6 @@ impl Inner {
             self.join(group, &connected).await.map_err(|_failed| Unavailable::Redis)?;
         }
         Err(Unavailable::Redis)
-    }
-
-    /// The session turned out not to be good.
-    pub(super) fn is_stale(&self, group: &Group, session: u64) {
-        let told = &mut group.page().told;
-        if told.session == session {
-            told.session = 0;
-        }
     }
 
     async fn join(&self, group: &Group, connected: &Connected) -> Result<(), Failed> {

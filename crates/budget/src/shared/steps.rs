@@ -26,7 +26,7 @@ enum Took {
     /// Nothing is given out yet.
     Closed(Duration),
     /// An account stands in the way; and gateways whose lease has run out.
-    Full(Exhausted, Vec<String>),
+    Full(Box<Exhausted>, Vec<String>),
     /// No answer.
     Failed,
 }
@@ -85,7 +85,7 @@ impl Inner {
                     match reply.as_deref().map(|reply| reply.first().map(String::as_str)) {
                         Ok(Some("OK")) => (session, Ok(())),
                         Ok(_) => {
-                            self.is_stale(&group, session);
+                            group.page().told.is_stale(session);
                             continue;
                         }
                         Err(_failed) => (session, Err(Unavailable::Redis.into())),
@@ -100,7 +100,7 @@ impl Inner {
             let mut page = group.page();
             match outcome {
                 // The books were read before Redis answered: what it answered is no longer so.
-                Ok(()) if page.told.session != session => continue,
+                Ok(()) if page.told.session != session => {}
                 Ok(()) => {
                     if self.books.dispatch(&mut page, stake).is_err() {
                         page.told.is_ahead = true;
@@ -219,7 +219,7 @@ impl Inner {
         let call = self.shift(ask, session, from, (to, actual));
         let reply = self.wire.call(&connected, &self.wire.scripts.shift, &call).await.ok()?;
         if reply.first().is_none_or(|said| said != "OK") {
-            self.is_stale(ask.group, session);
+            ask.group.page().told.is_stale(session);
             return None;
         }
         let spent: Vec<Usd> = (1..reply.len()).map(|i| amount(reply.get(i))).collect();
@@ -232,7 +232,7 @@ impl Inner {
             let (connected, session) = self.session(ask.group).await?;
             match self.take(&connected, ask, session, to, amount).await {
                 Took::Yes(spent) => return Ok((session, spent)),
-                Took::Stale => self.is_stale(ask.group, session),
+                Took::Stale => ask.group.page().told.is_stale(session),
                 Took::Closed(wait) => return Err(Unavailable::Closed(wait).into()),
                 Took::Failed => return Err(Unavailable::Redis.into()),
                 Took::Full(exhausted, lapsed) => {
@@ -276,7 +276,7 @@ impl Inner {
                     asked: more,
                     ends: account.window.span(ask.now).end,
                 };
-                Took::Full(exhausted, reply.into_iter().skip(4).collect())
+                Took::Full(Box::new(exhausted), reply.into_iter().skip(4).collect())
             }
             _ => Took::Stale,
         }
