@@ -6,11 +6,12 @@ use crate::endpoints::Endpoint;
 use crate::errors::Failure;
 use crate::identity::Identity;
 use crate::metrics::GatewayMetrics;
-use crate::relay::{Opening, collect};
+use crate::relay::{Opening, Reading, collect};
 use crate::request::outgoing_body;
+use crate::translation::{self, Translation, leave_behind, may_translate};
 use crate::upstream::{Addressed, AnswerBody, Outgoing, Progress, SendError, Target, for_upstream};
 use bytes::Bytes;
-use contracts::policy::Model;
+use contracts::policy::{Model, Protocol};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header, response};
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -51,16 +52,23 @@ pub(crate) async fn try_once(
     times: Times,
 ) -> Result<Answered, Failure> {
     let (response, sent) = send(app, call, model, headers, times.first_byte_by).await?;
-    let (head, mut body) = response.into_parts();
-    if head.status.is_success() && has_type(&head.headers, "text/event-stream") {
-        let opening = Opening::wait(call, body, sent.hide_usage, times.first_byte_by).await?;
+    let (mut head, mut body) = response.into_parts();
+    let Sent { hide_usage, translation } = sent;
+    if head.status.is_success() && is_stream(&head.headers, translation.as_ref()) {
+        let translator = translation.map(|translation| translation.stream(&mut head)).transpose()?;
+        let reading = Reading::new(hide_usage, translator);
+        let opening = Opening::wait(call, body, reading, times.first_byte_by).await?;
         return Ok(Answered::Stream { head, opening });
     }
-    let bytes = collect(&mut body, app.limits.answer_bytes, &app.timeouts, times.deadline).await?;
+    let mut bytes = collect(&mut body, app.limits.answer_bytes, &app.timeouts, times.deadline).await?;
     body.give_back();
+    let facts = call.facts().ok_or(Failure::Closed)?;
+    let mut usage = None;
+    if let Some(translation) = &translation {
+        (bytes, usage) = translation.whole(&mut head, &bytes, &facts.identity.request_id)?;
+    }
     let status = head.status;
     if status.is_success() {
-        let facts = call.facts().ok_or(Failure::Closed)?;
         match (facts.endpoint.read_answer)(&bytes) {
             Some(answer) => facts.answer = answer,
             // We asked for no encoding; what came in one anyway passes, and is estimated.
@@ -69,6 +77,7 @@ pub(crate) async fn try_once(
                 return Err(Failure::Garbage { status: status.as_u16(), detail: "what is not an answer" });
             }
         }
+        facts.answer.usage = usage.or(facts.answer.usage);
     } else if status.is_redirection() || status.is_informational() {
         return Err(Failure::Garbage { status: status.as_u16(), detail: "a redirection" });
     } else if status == StatusCode::UNAUTHORIZED {
@@ -77,10 +86,23 @@ pub(crate) async fn try_once(
     Ok(Answered::Whole { head, bytes })
 }
 
+fn is_stream(headers: &HeaderMap, translation: Option<&Translation>) -> bool {
+    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    match translation {
+        Some(translation) => translation.is_stream(value),
+        None => {
+            let expected = "text/event-stream";
+            value.get(..expected.len()).is_some_and(|start| start.eq_ignore_ascii_case(expected))
+        }
+    }
+}
+
 /// What was sent, as far as it matters to the answer.
 struct Sent {
     /// We asked for usage and the client did not.
     hide_usage: bool,
+    /// The way back to the client's protocol, where the provider speaks another.
+    translation: Option<Translation>,
 }
 
 /// Sends the request (connection failures aside, which may be tried again) and returns the head of the answer.
@@ -95,21 +117,29 @@ async fn send(
     let facts = call.facts().ok_or(Failure::Closed)?;
     let ask = facts.ask.as_ref().ok_or(Failure::BrokenBody)?;
     let asks_usage = ask.asks_stream() && facts.endpoint.usage_on_request;
-    let sent = Sent { hide_usage: asks_usage && !ask.wants_usage() };
+    let hide_usage = asks_usage && !ask.wants_usage();
     let cap = facts.governed.cap.and_then(|tokens| Some((cap_field(facts.endpoint, model)?, tokens)));
-    let body = outgoing_body(ask, &model.upstream_model, asks_usage, cap);
-    let attempt = Attempt::new(&app.ids, app.clock.now(), model.clone(), target.address(), target.port());
-    let span = attempt.span;
-    let outgoing = Outgoing {
-        to: Addressed {
-            endpoint: facts.endpoint,
-            model: &model.upstream_model,
-            stream: ask.asks_stream(),
-            now: app.clock.now(),
-        },
-        headers: outgoing_headers(headers, &facts.identity, span),
-        body,
+    let to = Addressed {
+        endpoint: facts.endpoint,
+        model: &model.upstream_model,
+        stream: ask.asks_stream(),
+        now: app.clock.now(),
     };
+    let protocol = target.speech.protocol;
+    let (body, translation) = match translated(app, facts, protocol, model)? {
+        Some((body, translation)) => (body, Some(translation)),
+        None => {
+            let ask = facts.ask.as_ref().ok_or(Failure::BrokenBody)?;
+            (outgoing_body(ask, &model.upstream_model, asks_usage, cap), None)
+        }
+    };
+    let attempt = Attempt::new(&app.ids, app.clock.now(), model.clone(), target.address(), target.port());
+    let mut headers = outgoing_headers(headers, &facts.identity, attempt.span);
+    if translation.is_some() {
+        leave_behind(&mut headers);
+    }
+    let outgoing = Outgoing { to, headers, body };
+    let sent = Sent { hide_usage: hide_usage && translation.is_none(), translation };
     facts.attempts.push(attempt);
     facts.governed.dispatch().await?;
     let tell = |progress: Progress<'_>| match progress {
@@ -129,6 +159,23 @@ async fn send(
         }
     }
     Ok((answer, sent))
+}
+
+/// The request in the provider's protocol; `None` when that is the client's.
+fn translated(
+    app: &App,
+    facts: &mut Facts,
+    protocol: Protocol,
+    model: &Model,
+) -> Result<Option<(Bytes, Translation)>, Failure> {
+    let ask = facts.ask.as_ref().ok_or(Failure::BrokenBody)?;
+    // What is for us alone is not translated, and what the client left open is bounded where it must be.
+    let cap = facts.governed.cap.and_then(|tokens| Some((*facts.endpoint.max_output.last()?, tokens)));
+    if facts.endpoint.dialect.is_none() || !may_translate(protocol, facts.endpoint, &ask.body) {
+        return translation::request(facts, protocol, model, &Bytes::new(), 0);
+    }
+    let body = outgoing_body(ask, &ask.model, false, cap);
+    translation::request(facts, protocol, model, &body, app.governor.default_max_tokens())
 }
 
 /// The field that bounds an answer's length where the client left it open. `OpenAI`'s own models of today know only the newer name, and
@@ -181,9 +228,4 @@ fn outgoing_headers(from: &HeaderMap, identity: &Identity, span: opentelemetry::
     }
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers
-}
-
-fn has_type(headers: &HeaderMap, expected: &str) -> bool {
-    let value = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
-    value.get(..expected.len()).is_some_and(|start| start.eq_ignore_ascii_case(expected.as_bytes()))
 }

@@ -69,6 +69,8 @@ pub(crate) struct Facts {
     pub(crate) answer: Answer,
     /// Status sent to the client, once it was sent.
     pub(crate) status: Option<u16>,
+    /// What the model's provider has no place for in the request.
+    pub(crate) warnings: Vec<String>,
     /// What was taken for it under plans and budgets.
     pub(crate) governed: Governed,
     /// When and beside whom it may start.

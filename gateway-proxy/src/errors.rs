@@ -2,7 +2,7 @@
 
 use crate::call::{CLOSED, CUT, TIMED_OUT};
 use crate::request::BodyError;
-use contracts::policy::Unreadable;
+use contracts::policy::{Protocol, Unreadable};
 use contracts::{ApiError, Fault};
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,6 +64,10 @@ pub(crate) enum Failure {
     BadProvider(String),
     #[error("{name}: {value:?} is not valid here: expected {expected}")]
     BadHeader { name: &'static str, value: String, expected: &'static str },
+    #[error("not served")]
+    NotServed { path: &'static str, protocol: Protocol },
+    #[error(transparent)]
+    Untranslatable(protocols::Invalid),
     #[error("rate limited")]
     RateLimited(Box<admission::rates::Refusal>),
     #[error("budget")]
@@ -194,6 +198,15 @@ impl Failure {
                 ..ApiError::internal(500, message.clone())
             },
             Self::BadHeader { name, .. } => ApiError::invalid(*name, self.to_string()),
+            Self::NotServed { path, protocol } => {
+                let message = format!("model: its provider speaks {protocol}, which has no {path}");
+                let error = ApiError::client(400, INVALID, Some("endpoint_not_served"), message);
+                ApiError { param: Some("model".into()), ..error }
+            }
+            Self::Untranslatable(invalid) => {
+                let error = ApiError::invalid(invalid.field.clone(), invalid.to_string());
+                ApiError { code: Some("untranslatable"), ..error }
+            }
             Self::RateLimited(refusal) => rate_limited(refusal),
             Self::Budget(refused) => over_budget(refused),
             Self::Flooded { wait } => {

@@ -194,6 +194,11 @@ async fn pass_whole(
 fn say(headers: &mut HeaderMap, facts: &Facts) {
     respond::identify(headers, &facts.identity);
     facts.governed.tell(headers);
+    for warning in &facts.warnings {
+        if let Ok(value) = HeaderValue::from_str(warning) {
+            headers.append(respond::WARNING, value);
+        }
+    }
     let asked = facts.resolved.as_ref().map(|resolved| resolved.model.upstream_model.as_str());
     if let Some(served) = facts.answer.model.as_deref().or(asked) {
         // A header is ASCII, so this cuts between characters; clients give up on headers that are very long.

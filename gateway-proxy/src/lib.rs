@@ -2,7 +2,7 @@
 //! of it in the spool before the client has the last byte.
 //!
 //! A request's way is `stack` (every layer, in order), `intake` and `request` (the body), `govern` (plans and budgets), `forward`, `tries` and `pools` (which
-//! deployment), `attempt` and `upstream` (one try), `relay` and `sse` (the answer), `meter` (what it used) and `emit` (its price, its spans, the spool and the way
+//! deployment), `attempt`, `translation` and `upstream` (one try), `relay` and `sse` (the answer), `meter` (what it used) and `emit` (its price, its spans, the spool and the way
 //! to the collector). `call` holds what is known of a call and sees to it that every one is recorded, also when its client
 //! leaves. `outcomes` takes what clients say of answers afterwards, `resume` keeps the streams that they may come back to. `errors` is the table of everything that can go wrong.
 //!
@@ -33,6 +33,7 @@ mod resume;
 mod server;
 mod sse;
 mod stack;
+mod translation;
 mod tries;
 mod upstream;
 

@@ -242,6 +242,7 @@ async fn admitted(
         attempts: Vec::with_capacity(1),
         answer: Answer::default(),
         status: None,
+        warnings: Vec::new(),
         governed: Governed::default(),
         turn: Turn::default(),
         slot: None,

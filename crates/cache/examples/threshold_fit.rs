@@ -1,6 +1,6 @@
 //! Fits a threshold: hit and false-hit rate of pairs of questions at each threshold, under each guard.
 //!
-//! `cargo run -p cache --example threshold_fit -- [SUMMEDITS] [FEVER]` with `crates/cache/testdata/questions.txt`, and with the data
+//! `cargo run -p cache --example threshold_fit -- [GROUNDING_TRAIN]` with `crates/cache/testdata/questions.txt`, and with two data
 //! sets of `grounding/train.jsonl.gz` where its path is given.
 
 use anyhow::{Context, Result, bail};

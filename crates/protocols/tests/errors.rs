@@ -166,3 +166,23 @@ fn pairs_that_are_none_are_refused() {
             && !is_supported(Dialect::Gemini, Dialect::OpenAiChat)
     );
 }
+
+/// A client of responses gets its answer twice, so it is kept: one without end must not fill the memory.
+#[test]
+fn an_endless_answer_is_cut() {
+    let piece =
+        format!("data: {{\"choices\":[{{\"delta\":{{\"content\":\"{}\"}}}}]}}\n\n", "x".repeat(1 << 20));
+    let pushed = |to: Dialect| {
+        let mut stream =
+            StreamTranslator::new(Dialect::OpenAiChat, to, Context::new("req_1", 1, "m")).unwrap();
+        let pieces = (0..40).take_while(|_| !stream.push(piece.as_bytes()).is_empty()).count();
+        (pieces, stream.facts().error.is_some())
+    };
+    assert_eq!(pushed(Dialect::OpenAiResponses), (33, true));
+    assert_eq!(pushed(Dialect::Anthropic), (40, false));
+
+    let mut stream = StreamTranslator::new(Dialect::Gemini, Dialect::Anthropic, Context::default()).unwrap();
+    let endless = vec![b'x'; 1 << 20];
+    let pieces = (0..40).take_while(|_| stream.push(&endless).is_empty()).count();
+    assert!(pieces <= 32 && stream.facts().error.is_some());
+}

@@ -5,6 +5,7 @@ use crate::meter::{Answer, Text, finish, usage};
 use crate::request::{Field, Kind};
 use crate::sse::Event;
 use bytes::Bytes;
+use protocols::Dialect;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -17,6 +18,7 @@ pub(crate) static CHAT_COMPLETIONS: Endpoint = Endpoint {
     instructions: None,
     format: Some("response_format"),
     fields: FIELDS,
+    dialect: Some(Dialect::OpenAiChat),
     max_output: &["max_completion_tokens", "max_tokens"],
     has_background: false,
     usage_on_request: true,

@@ -17,6 +17,7 @@ pub(crate) static COMPLETIONS: Endpoint = Endpoint {
     instructions: None,
     format: None,
     fields: FIELDS,
+    dialect: None,
     max_output: &["max_tokens"],
     has_background: false,
     usage_on_request: true,

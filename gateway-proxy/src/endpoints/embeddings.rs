@@ -18,6 +18,7 @@ pub(crate) static EMBEDDINGS: Endpoint = Endpoint {
     instructions: None,
     format: None,
     fields: FIELDS,
+    dialect: None,
     max_output: &[],
     has_background: false,
     usage_on_request: false,

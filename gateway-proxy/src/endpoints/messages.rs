@@ -6,6 +6,7 @@ use crate::request::{Field, Kind};
 use crate::sse::Event;
 use bytes::Bytes;
 use contracts::{ApiError, TokenUsage};
+use protocols::Dialect;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -18,6 +19,7 @@ pub(crate) static MESSAGES: Endpoint = Endpoint {
     instructions: Some("system"),
     format: None,
     fields: FIELDS,
+    dialect: Some(Dialect::Anthropic),
     max_output: &["max_tokens"],
     has_background: false,
     usage_on_request: false,

@@ -18,6 +18,7 @@ use crate::request::{Field, utf8};
 use crate::sse::Event;
 use bytes::Bytes;
 use contracts::ApiError;
+use protocols::Dialect;
 use serde::Deserialize;
 
 /// An endpoint that a model answers.
@@ -39,6 +40,8 @@ pub(crate) struct Endpoint {
     pub(crate) format: Option<&'static str>,
     /// Fields that a request may have; others pass unchecked.
     pub(crate) fields: &'static [Field],
+    /// What a translation calls its protocol; without one, only providers that speak it can be asked.
+    pub(crate) dialect: Option<Dialect>,
     /// Fields that bound an answer's length, in tokens; none where nothing is written.
     pub(crate) max_output: &'static [&'static str],
     /// Whether `background` asks for an answer that nobody waits for.

@@ -6,6 +6,7 @@ use crate::request::{Field, Kind};
 use crate::sse::Event;
 use bytes::Bytes;
 use contracts::ApiError;
+use protocols::Dialect;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -18,6 +19,7 @@ pub(crate) static RESPONSES: Endpoint = Endpoint {
     instructions: Some("instructions"),
     format: Some("text"),
     fields: FIELDS,
+    dialect: Some(Dialect::OpenAiResponses),
     max_output: &["max_output_tokens"],
     has_background: true,
     usage_on_request: false,

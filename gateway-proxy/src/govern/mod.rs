@@ -67,6 +67,11 @@ impl Governor {
         self.rates.sweep(Instant::now());
     }
 
+    /// Most tokens of an answer to a request that does not say, where a provider insists on a number.
+    pub(crate) const fn default_max_tokens(&self) -> u64 {
+        self.default_max_tokens
+    }
+
     /// The ledger.
     pub(crate) const fn ledger(&self) -> &Ledger {
         &self.ledger

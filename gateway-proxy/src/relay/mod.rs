@@ -4,6 +4,6 @@ mod stream;
 mod watch;
 mod whole;
 
-pub(crate) use stream::{Opening, Stream};
+pub(crate) use stream::{Opening, Reading, Stream};
 pub(crate) use watch::{Watched, Watchman};
 pub(crate) use whole::{Whole, collect};

@@ -11,11 +11,13 @@ use crate::errors::Failure;
 use crate::meter::Answer;
 use crate::respond::COST;
 use crate::sse::{Event, Relay, Relayed, Verdict};
+use crate::translation;
 use crate::upstream::{AnswerBody, Late};
 use bytes::{Bytes, BytesMut};
 use contracts::TokenUsage;
 use http::{HeaderMap, HeaderValue};
 use http_body::Frame;
+use protocols::StreamTranslator;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -29,9 +31,18 @@ const LINGER: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) struct Opening {
     upstream: AnswerBody,
-    relay: Relay,
-    hide_usage: bool,
+    reading: Reading,
     first: Taken,
+}
+
+/// How a stream's bytes are read and handed on.
+#[derive(Debug)]
+pub(crate) struct Reading {
+    relay: Relay,
+    /// The client did not ask for the usage that we asked for.
+    hide_usage: bool,
+    /// Into the client's protocol, where the provider speaks another.
+    translator: Option<Box<StreamTranslator>>,
 }
 
 /// A stream on its way to the client.
@@ -39,8 +50,7 @@ pub(crate) struct Opening {
 pub(crate) struct Stream {
     call: Call,
     upstream: Option<AnswerBody>,
-    relay: Relay,
-    hide_usage: bool,
+    reading: Reading,
     phase: Phase,
     /// When the last piece came.
     last_piece: Instant,
@@ -89,10 +99,9 @@ impl Opening {
     pub(crate) async fn wait(
         call: &mut Call,
         mut body: AnswerBody,
-        hide_usage: bool,
+        mut reading: Reading,
         until: Instant,
     ) -> Result<Self, Failure> {
-        let mut relay = Relay::default();
         let app = call.app().clone();
         let (mut understood, mut malformed) = (0, 0);
         loop {
@@ -103,11 +112,11 @@ impl Opening {
             let mut taken = match frame {
                 Some(Err(_broken)) => return Err(Failure::Closed),
                 Some(Ok(frame)) => match frame.into_data() {
-                    Ok(data) => take(&app, facts, &mut relay, hide_usage, data),
+                    Ok(data) => reading.take(&app, facts, data),
                     Err(_trailers) => continue,
                 },
                 None => {
-                    let taken = take_rest(&app, facts, &mut relay, hide_usage);
+                    let taken = reading.take_rest(&app, facts);
                     if taken.bytes.is_empty() && taken.malformed + malformed == 0 {
                         return Err(Failure::Closed);
                     }
@@ -121,7 +130,7 @@ impl Opening {
             }
             if !taken.bytes.is_empty() || taken.end.is_some() {
                 taken.understood = understood;
-                return Ok(Self { upstream: body, relay, hide_usage, first: taken });
+                return Ok(Self { upstream: body, reading, first: taken });
             }
         }
     }
@@ -133,8 +142,7 @@ impl Opening {
         let active = Active::new(app);
         Stream {
             upstream: Some(self.upstream),
-            relay: self.relay,
-            hide_usage: self.hide_usage,
+            reading: self.reading,
             phase: Phase::First(self.first),
             last_piece: now,
             deadline,
@@ -163,7 +171,7 @@ impl Stream {
                             let app = self.call.app().clone();
                             match self.call.facts() {
                                 Some(facts) => {
-                                    let taken = take(&app, facts, &mut self.relay, self.hide_usage, data);
+                                    let taken = self.reading.take(&app, facts, data);
                                     self.taken(taken)
                                 }
                                 None => data,
@@ -183,6 +191,8 @@ impl Stream {
                 Phase::Lingering => {
                     self.phase = Phase::Lingering;
                     match ready!(self.poll_piece(cx)) {
+                        // What follows the end in another protocol is nothing to the client.
+                        Piece::Data(_) if self.reading.translator.is_some() => continue,
                         Piece::Data(data) => data,
                         Piece::End => {
                             self.give_back();
@@ -260,7 +270,7 @@ impl Stream {
         };
         // Whatever follows the last event passes unread, the part of it that is already here first.
         let mut bytes = BytesMut::from(taken.bytes);
-        bytes.extend_from_slice(&self.relay.finish(|_| Verdict::Keep));
+        bytes.extend_from_slice(&self.reading.relay.finish(|_| Verdict::Keep));
         let ending = Ending { error, complete: error.is_none(), ..Ending::ok(200) };
         self.end(ending, bytes.freeze(), true)
     }
@@ -269,7 +279,7 @@ impl Stream {
     fn upstream_ended(&mut self) -> Bytes {
         let app = self.call.app().clone();
         let Some(facts) = self.call.facts() else { return Bytes::new() };
-        let taken = take_rest(&app, facts, &mut self.relay, self.hide_usage);
+        let taken = self.reading.take_rest(&app, facts);
         let has_finished = !facts.answer.finish_reasons.is_empty();
         self.give_back();
         if taken.end.is_some() {
@@ -355,28 +365,60 @@ enum Piece {
     Failed(Failure),
 }
 
-/// Reads a piece in passing.
-fn take(app: &App, facts: &mut Facts, relay: &mut Relay, hide_usage: bool, data: Bytes) -> Taken {
-    let mut taken = Taken::default();
-    let relayed = relay.push(data, |event| judge(app, facts, &mut taken, hide_usage, event));
-    match relayed {
-        Relayed::Bytes(bytes) => taken.bytes = bytes,
-        Relayed::TooLarge => taken.too_large = true,
+impl Reading {
+    /// `hide_usage`: the client did not ask for the usage that we asked for. `translator`: where the provider's protocol is another.
+    pub(crate) fn new(hide_usage: bool, translator: Option<StreamTranslator>) -> Self {
+        Self { relay: Relay::default(), hide_usage, translator: translator.map(Box::new) }
     }
-    taken.endless = facts.answer.kept.came() > app.limits.answer_bytes;
-    taken
-}
 
-/// Reads what is left of a stream that was closed. Half an event is not passed on: it could only confuse.
-fn take_rest(app: &App, facts: &mut Facts, relay: &mut Relay, hide_usage: bool) -> Taken {
-    let mut taken = Taken::default();
-    let bytes = relay.finish(|event| {
-        let before = taken.malformed;
-        let verdict = judge(app, facts, &mut taken, hide_usage, event);
-        if taken.malformed > before { Verdict::Hide } else { verdict }
-    });
-    taken.bytes = if bytes.is_empty() { bytes } else { [&bytes[..], b"\n\n"].concat().into() };
-    taken
+    /// Reads a piece in passing.
+    fn take(&mut self, app: &App, facts: &mut Facts, mut data: Bytes) -> Taken {
+        if let Some(translator) = &mut self.translator {
+            data = translator.push(&data);
+        }
+        let mut taken = Taken::default();
+        let hide_usage = self.hide_usage;
+        let relayed = self.relay.push(data, |event| judge(app, facts, &mut taken, hide_usage, event));
+        match relayed {
+            Relayed::Bytes(bytes) => taken.bytes = bytes,
+            Relayed::TooLarge => taken.too_large = true,
+        }
+        taken.endless = facts.answer.kept.came() > app.limits.answer_bytes;
+        self.learn(facts);
+        taken
+    }
+
+    /// Reads what is left of a stream that was closed. Half an event is not passed on: it could only confuse.
+    fn take_rest(&mut self, app: &App, facts: &mut Facts) -> Taken {
+        if let Some(translator) = &mut self.translator {
+            let last = translator.finish();
+            if !last.is_empty() {
+                let mut taken = Taken::default();
+                let relayed = self.relay.push(last, |event| judge(app, facts, &mut taken, false, event));
+                if let Relayed::Bytes(bytes) = relayed {
+                    taken.bytes = bytes;
+                }
+                self.learn(facts);
+                return taken;
+            }
+        }
+        let mut taken = Taken::default();
+        let hide_usage = self.hide_usage;
+        let bytes = self.relay.finish(|event| {
+            let before = taken.malformed;
+            let verdict = judge(app, facts, &mut taken, hide_usage, event);
+            if taken.malformed > before { Verdict::Hide } else { verdict }
+        });
+        taken.bytes = if bytes.is_empty() { bytes } else { [&bytes[..], b"\n\n"].concat().into() };
+        taken
+    }
+
+    /// The translator's own count of tokens: the client may get none.
+    fn learn(&self, facts: &mut Facts) {
+        if let Some(translator) = &self.translator {
+            translation::learn(&mut facts.answer, translator);
+        }
+    }
 }
 
 fn judge(app: &App, facts: &mut Facts, taken: &mut Taken, hide_usage: bool, event: &Event<'_>) -> Verdict {

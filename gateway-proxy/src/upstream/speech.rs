@@ -10,6 +10,7 @@ use contracts::policy::{Protocol, Provider, ProviderSettings, Speaks};
 use http::uri::{Authority, Scheme, Uri};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use protocols::Dialect;
 use std::time::{Duration, SystemTime};
 
 /// `anthropic-version` where the provider's settings name none.
@@ -117,7 +118,13 @@ impl Speech {
     }
 
     fn path(&self, endpoint: &Endpoint, model: &str, stream: bool) -> String {
-        let (base, below) = (&self.base, endpoint.upstream_path);
+        // What a client says in Anthropic's protocol is said in the provider's own.
+        let own = if endpoint.dialect == Some(Dialect::Anthropic) {
+            "/chat/completions"
+        } else {
+            endpoint.upstream_path
+        };
+        let (base, below) = (&self.base, own);
         let model = utf8_percent_encode(model, SEGMENT);
         match (self.protocol, &self.settings.api_version) {
             (Protocol::OpenAi, _) => format!("{base}{below}"),
