@@ -1,5 +1,7 @@
 //! What all requests share.
 
+use crate::caching::Answers;
+use crate::cascading::Checks;
 use crate::config::{Limits, Timeouts, Unknown};
 use crate::emit::Recorder;
 use crate::govern::Governor;
@@ -22,6 +24,8 @@ use tokio_util::task::TaskTracker;
 pub(crate) struct App {
     pub(crate) policy: Policy,
     pub(crate) governor: Governor,
+    pub(crate) checks: Checks,
+    pub(crate) answers: Answers,
     pub(crate) pools: Pools,
     pub(crate) upstreams: Upstreams,
     pub(crate) recorder: Recorder,

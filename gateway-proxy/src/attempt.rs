@@ -7,12 +7,13 @@ use crate::errors::Failure;
 use crate::identity::Identity;
 use crate::metrics::GatewayMetrics;
 use crate::relay::{Opening, Reading, collect};
-use crate::request::outgoing_body;
+use crate::request::{More, outgoing_body};
 use crate::translation::{self, Translation, leave_behind, may_translate};
 use crate::upstream::{Addressed, AnswerBody, Outgoing, Progress, SendError, Target, for_upstream};
 use bytes::Bytes;
 use contracts::policy::{Model, Protocol};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header, response};
+use protocols::Dialect;
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -78,6 +79,7 @@ pub(crate) async fn try_once(
             }
         }
         facts.answer.usage = usage.or(facts.answer.usage);
+        facts.whole = facts.lead.is_some().then(|| bytes.clone());
     } else if status.is_redirection() || status.is_informational() {
         return Err(Failure::Garbage { status: status.as_u16(), detail: "a redirection" });
     } else if status == StatusCode::UNAUTHORIZED {
@@ -130,7 +132,10 @@ async fn send(
         Some((body, translation)) => (body, Some(translation)),
         None => {
             let ask = facts.ask.as_ref().ok_or(Failure::BrokenBody)?;
-            (outgoing_body(ask, &model.upstream_model, asks_usage, cap), None)
+            let is_chat = facts.endpoint.dialect == Some(Dialect::OpenAiChat);
+            let logprobs = facts.wants_logprobs && is_chat && !ask.asks_logprobs;
+            let more = More { usage: asks_usage, cap, logprobs };
+            (outgoing_body(ask, &model.upstream_model, more), None)
         }
     };
     let attempt = Attempt::new(&app.ids, app.clock.now(), model.clone(), target.address(), target.port());
@@ -174,7 +179,7 @@ fn translated(
     if facts.endpoint.dialect.is_none() || !may_translate(protocol, facts.endpoint, &ask.body) {
         return translation::request(facts, protocol, model, &Bytes::new(), 0);
     }
-    let body = outgoing_body(ask, &ask.model, false, cap);
+    let body = outgoing_body(ask, &ask.model, More { cap, ..More::default() });
     translation::request(facts, protocol, model, &body, app.governor.default_max_tokens())
 }
 

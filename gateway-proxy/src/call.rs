@@ -4,6 +4,7 @@
 //! what happens to it when the client leaves.
 
 use crate::app::App;
+use crate::caching::Found;
 use crate::emit::{Recorded, Settled, settle, settle_now};
 use crate::endpoints::Endpoint;
 use crate::errors::Failure;
@@ -69,6 +70,14 @@ pub(crate) struct Facts {
     pub(crate) answer: Answer,
     /// Status sent to the client, once it was sent.
     pub(crate) status: Option<u16>,
+    /// What the answer cache said, where it was asked.
+    pub(crate) found: Option<Found>,
+    /// The right to tell it of the answer.
+    pub(crate) lead: Option<Box<cache::Lead>>,
+    /// The whole answer as the client gets it, where the cache may want it.
+    pub(crate) whole: Option<bytes::Bytes>,
+    /// Whether the probabilities of the answer's tokens are asked for, which the client may not have asked for.
+    pub(crate) wants_logprobs: bool,
     /// What the model's provider has no place for in the request.
     pub(crate) warnings: Vec<String>,
     /// What was taken for it under plans and budgets.
@@ -126,6 +135,10 @@ pub(crate) struct Attempt {
     pub(crate) cost: Option<Cost>,
     /// What was decided about its answer; empty when nothing was to be decided.
     pub(crate) decision: Cow<'static, str>,
+    /// Probability that it is acceptable, where that was judged.
+    pub(crate) score: Option<f64>,
+    /// What that was judged by, JSON.
+    pub(crate) signals: Option<Box<str>>,
 }
 
 impl Attempt {
@@ -146,6 +159,8 @@ impl Attempt {
             used: Used::NOTHING,
             cost: None,
             decision: Cow::Borrowed(""),
+            score: None,
+            signals: None,
         }
     }
 }
@@ -190,13 +205,18 @@ impl Call {
         self.facts.as_ref().map_or(Some(Used::NOTHING), |facts| facts.usage(ending))
     }
 
-    /// Ends the current attempt, because another follows: what it used is counted now, where its upstream did not tell.
-    /// What may be billed is held anew, or it is an error: then no other may follow.
+    /// Ends the current attempt, because another follows: what it used is counted now, where its upstream did not tell. What may be
+    /// billed is held anew; where it cannot be, the attempt goes on as the last.
     pub(crate) async fn leave_attempt(&mut self, ending: Ending) -> Result<(), Failure> {
         let used = self.used(ending).await;
         let Some(facts) = self.facts() else { return Ok(()) };
+        let cost = facts.cost_of_attempt(used);
+        facts.governed.try_again(used, cost).await?;
         facts.leave_attempt(ending.error, used);
-        facts.governed.try_again(used).await
+        if let Some(attempt) = facts.attempts.last_mut() {
+            attempt.cost = cost;
+        }
+        Ok(())
     }
 
     async fn used(&self, ending: Ending) -> Used {

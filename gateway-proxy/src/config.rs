@@ -22,6 +22,9 @@ pub struct Config {
     pub collector_key: String,
     /// PEM file of authorities that providers' and the collector's certificates may come from, besides the public ones.
     pub ca_file: Option<PathBuf>,
+    /// Directory of the sentence embedder, by which cascades and caches compare meanings. Without it cascades go by words alone, and
+    /// caches by exact requests.
+    pub embedder: Option<PathBuf>,
     /// `service.instance.id` of the spans.
     pub instance: String,
     /// How often the control database is asked whether something changed.
@@ -44,6 +47,40 @@ pub struct Config {
     pub budgets: BudgetsConfig,
     /// Addresses that keep failing to authenticate.
     pub flood: FloodConfig,
+    /// Checks of answers.
+    pub cascade: CascadeConfig,
+    /// Answers that are given again.
+    pub cache: CacheConfig,
+}
+
+/// Section `[gateway.cache]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CacheConfig {
+    /// Bytes of all answers that this process keeps.
+    pub max_bytes: usize,
+    /// `redis://HOST:PORT`, where several gateways share answers. Empty: this gateway keeps its own.
+    pub redis: String,
+}
+
+impl Default for CacheConfig {
+    fn default() -> Self {
+        Self { max_bytes: 256 << 20, redis: String::new() }
+    }
+}
+
+/// Section `[gateway.cascade]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CascadeConfig {
+    /// Checks that run at the same time: each takes a processor.
+    pub checks_at_a_time: usize,
+}
+
+impl Default for CascadeConfig {
+    fn default() -> Self {
+        Self { checks_at_a_time: 2 }
+    }
 }
 
 /// Section `[gateway.budgets]`.
@@ -239,6 +276,7 @@ impl Default for Config {
             collector_url: "http://127.0.0.1:4318".into(),
             collector_key: String::new(),
             ca_file: None,
+            embedder: None,
             instance: "gateway-1".into(),
             control_poll_ms: 500,
             drain_ms: 30_000,
@@ -250,6 +288,8 @@ impl Default for Config {
             resume: ResumeConfig::default(),
             budgets: BudgetsConfig::default(),
             flood: FloodConfig::default(),
+            cascade: CascadeConfig::default(),
+            cache: CacheConfig::default(),
         }
     }
 }
@@ -335,6 +375,7 @@ impl Config {
             ("resume.most_streams", self.resume.most_streams as u64),
             ("resume.keep_ms", self.resume.keep_ms),
             ("budgets.default_max_tokens", self.budgets.default_max_tokens),
+            ("cascade.checks_at_a_time", self.cascade.checks_at_a_time as u64),
             ("budgets.lease_ms", self.budgets.lease_ms),
             ("budgets.redis_timeout_ms", self.budgets.redis_timeout_ms),
             ("spool.max_bytes", self.spool.max_bytes),

@@ -72,6 +72,12 @@ pub(crate) enum Failure {
     RateLimited(Box<admission::rates::Refusal>),
     #[error("budget")]
     Budget(budget::Refused),
+    #[error("{0}")]
+    BadCacheControl(String),
+    #[error("not cached")]
+    NotCached,
+    #[error("price ceiling")]
+    PriceCeiling,
     #[error("too many failures to authenticate")]
     Flooded { wait: Duration },
     #[error("no deployment")]
@@ -209,6 +215,19 @@ impl Failure {
             }
             Self::RateLimited(refusal) => rate_limited(refusal),
             Self::Budget(refused) => over_budget(refused),
+            Self::BadCacheControl(message) => {
+                let param = message.split(':').next().unwrap_or_default().to_owned();
+                ApiError::invalid(param, message.clone())
+            }
+            Self::NotCached => {
+                let message = "cache-control: only-if-cached: there is no answer to this request";
+                ApiError::client(504, INVALID, Some("not_cached"), message)
+            }
+            Self::PriceCeiling => {
+                let message = "no model of this route can answer the request within the route's price ceiling: expected a shorter prompt or answer";
+                let error = ApiError::client(400, INVALID, Some("price_ceiling"), message);
+                ApiError { fault: Fault::Policy, ..error }
+            }
             Self::Flooded { wait } => {
                 let message =
                     "authorization: too many wrong keys from this address: wait before the next try";

@@ -2,7 +2,9 @@
 
 use crate::app::App;
 use crate::attempt::{Answered, Times};
+use crate::caching::{self, Known};
 use crate::call::{Call, Ending, Facts};
+use crate::cascading::climb;
 use crate::emit::Unrecorded;
 use crate::errors::{Failure, class_of_status};
 use crate::identity::Identity;
@@ -33,7 +35,18 @@ pub(crate) async fn forward(
     let started = Instant::now();
     let deadline = started + app.timeouts.total();
     let times = Times { first_byte_by: (started + app.timeouts.first_byte()).min(deadline), deadline };
-    match ask_in_turn(app, &mut call, &resolved.model, &headers, times).await {
+    if let Some(policy) = resolved.cache() {
+        match caching::ask(app, &mut call, policy, &headers).await {
+            Ok(Known::Answered(response)) => return Ok(response),
+            Ok(Known::Not) => {}
+            Err(failure) => return Err(give_up(app, call, failure).await),
+        }
+    }
+    let answered = match resolved.cascade() {
+        Some(cascade) => climb(app, &mut call, cascade, &headers, times).await,
+        None => ask_in_turn(app, &mut call, &resolved.model, &headers, times).await,
+    };
+    match answered {
         Err(failure) => Err(give_up(app, call, failure).await),
         Ok(Answered::Whole { head, bytes }) => match pass_whole(app, &mut call, &head, bytes).await {
             Ok(response) => Ok(response),
@@ -194,6 +207,9 @@ async fn pass_whole(
 fn say(headers: &mut HeaderMap, facts: &Facts) {
     respond::identify(headers, &facts.identity);
     facts.governed.tell(headers);
+    if let Some(found) = &facts.found {
+        headers.insert(respond::CACHE, HeaderValue::from_static(found.status));
+    }
     for warning in &facts.warnings {
         if let Ok(value) = HeaderValue::from_str(warning) {
             headers.append(respond::WARNING, value);

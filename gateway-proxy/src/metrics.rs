@@ -80,6 +80,7 @@ pub(crate) struct GatewayMetrics {
     cost_picodollars: Counter,
     pub(crate) unpriced: Counter,
     pub(crate) retries: Counter,
+    pub(crate) escalations: Counter,
     pub(crate) disconnects: Counter,
     pub(crate) records_lost: Counter,
     pub(crate) truncated_bytes: Counter,
@@ -120,6 +121,7 @@ impl GatewayMetrics {
             cost_picodollars: Counter::default(),
             unpriced: Counter::default(),
             retries: Counter::default(),
+            escalations: Counter::default(),
             disconnects: Counter::default(),
             records_lost: Counter::default(),
             truncated_bytes: Counter::default(),
@@ -158,6 +160,11 @@ impl GatewayMetrics {
         registry.register("gateway_usage", "Calls with usage, by where it comes from", usage);
         registry.register("gateway_cost_picodollars", "Cost, 10^-12 USD", m.cost_picodollars);
         registry.register("gateway_retries", "Tries that followed a failed one of the same call", m.retries);
+        registry.register(
+            "gateway_escalations",
+            "Answers of a cascade's tiers that were not good enough",
+            m.escalations,
+        );
         registry.register("gateway_unpriced_calls", "Calls whose model has no price", m.unpriced);
         registry.register(
             "gateway_client_disconnects",

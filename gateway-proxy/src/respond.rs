@@ -16,6 +16,8 @@ pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id"
 pub(crate) const TRACE_ID: HeaderName = HeaderName::from_static("x-control-tower-trace-id");
 /// The model that answered, as its provider names it.
 pub(crate) const MODEL: HeaderName = HeaderName::from_static("x-control-tower-model");
+/// Whether the answer was given before: `hit_exact`, `hit_semantic`, `miss` or `bypass`.
+pub(crate) const CACHE: HeaderName = HeaderName::from_static("x-control-tower-cache");
 /// A field of the request that its model's provider has no place for; one header a field.
 pub(crate) const WARNING: HeaderName = HeaderName::from_static("x-control-tower-warning");
 /// Decimal US dollars; in a trailer when the answer is a stream.

@@ -1,6 +1,8 @@
 //! Putting the gateway together, running it, and ending it in order.
 
 use crate::app::App;
+use crate::caching::Answers;
+use crate::cascading::Checks;
 use crate::config::{Config, WhenFull, WhenGatewayDies};
 use crate::emit::{Recorder, Shipper, ShipperOptions};
 use crate::govern::Governor;
@@ -16,6 +18,7 @@ use crate::upstream::Upstreams;
 use admission::flood::Flood;
 use budget::{JournalOptions, Ledger, RedisOptions, WhenRedisIsAway};
 use control::SnapshotHandle;
+use inference::{Embedder, EmbedderOptions};
 use runtime::{Clock, Health, HealthHandle, InFlight, Metrics, ServeOptions, Shutdown};
 use spool::{FullPolicy, Spool};
 use std::net::SocketAddr;
@@ -88,14 +91,20 @@ impl Server {
         let shipper =
             Shipper::new(&options, tls.clone(), reader, metrics.clone(), health.component("shipper"))?;
         let governor = governor(&config, &clock).await?;
-        let app =
-            Arc::new(app(&config, tls.clone(), policy.clone(), writer.clone(), metrics, clock, governor));
+        let embedder = embedder(&config).await?;
+        let checks = Checks::new(&config.cascade, embedder.clone(), tls.clone());
+        let (answers, keeper) = Answers::new(&config.cache, embedder)?;
+        let deciders = Deciders { governor, checks, answers };
+        let app = app(&config, tls.clone(), policy.clone(), writer.clone(), metrics, clock, deciders);
+        let app = Arc::new(app);
 
         // The shipper outlives the server, so that it also takes what the last calls leave behind.
         let stop_shipping = CancellationToken::new();
         let shipping = tokio::spawn(shipper.run(stop_shipping.clone(), LAST_RECORDS));
         let sweeping = tokio::spawn(shutdown.token().run_until_cancelled_owned(sweep(app.clone())));
         let watching = tokio::spawn(shutdown.token().run_until_cancelled_owned(watch(app.clone())));
+        let (keeping, keepers_clock) = (shutdown.token(), app.clock.clone());
+        let keeping = tokio::spawn(keeper.run(move || keepers_clock.now(), keeping.cancelled_owned()));
         let asking =
             tokio::spawn(shutdown.token().run_until_cancelled_owned(crate::pools::watch(app.clone(), tls)));
         let loading = load(source, policy, &registry, health.component("policy"), shutdown.token());
@@ -127,6 +136,7 @@ impl Server {
         sweeping.abort();
         watching.abort();
         asking.abort();
+        keeping.abort();
         record_last(&last, LAST_COUNTS).await;
         last.governor.ledger().close().await;
         writer.sync().await?;
@@ -134,6 +144,13 @@ impl Server {
         shipping.await?;
         Ok(())
     }
+}
+
+/// What decides about calls.
+struct Deciders {
+    governor: Governor,
+    checks: Checks,
+    answers: Answers,
 }
 
 /// What all requests share, at the start.
@@ -144,12 +161,15 @@ fn app(
     spool: spool::Writer,
     metrics: GatewayMetrics,
     clock: Clock,
-    governor: Governor,
+    deciders: Deciders,
 ) -> App {
+    let Deciders { governor, checks, answers } = deciders;
     let processors = std::thread::available_parallelism().map_or(2, usize::from);
     App {
         policy,
         governor,
+        checks,
+        answers,
         pools: Pools::new(fastrand::u64(..)),
         upstreams: Upstreams::new(&config.upstream, &config.timeouts, tls),
         recorder: Recorder::new(spool, &config.instance, config.spool.when_full == WhenFull::Refuse),
@@ -167,6 +187,13 @@ fn app(
         hurry: AtomicBool::new(false),
         bodies: InFlight::new(config.limits.bodies_in_work_bytes as u64),
     }
+}
+
+/// Loads the sentence embedder.
+async fn embedder(config: &Config) -> anyhow::Result<Option<Arc<Embedder>>> {
+    let Some(dir) = config.embedder.clone() else { return Ok(None) };
+    let load = move || Embedder::load(&dir, &EmbedderOptions::default());
+    Ok(Some(Arc::new(tokio::task::spawn_blocking(load).await??)))
 }
 
 /// Opens the books of budgets.

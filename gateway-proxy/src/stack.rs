@@ -16,7 +16,7 @@ use crate::request::{Ask, parse};
 use crate::respond::{self, Body};
 use crate::resume::{self, socket};
 use bytes::Bytes;
-use contracts::policy::{KeyPolicy, Resolved, Snapshot};
+use contracts::policy::{KeyPolicy, Model, Resolved, Snapshot};
 use http::request::Parts as Head;
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
@@ -242,6 +242,10 @@ async fn admitted(
         attempts: Vec::with_capacity(1),
         answer: Answer::default(),
         status: None,
+        found: None,
+        lead: None,
+        whole: None,
+        wants_logprobs: false,
         warnings: Vec::new(),
         governed: Governed::default(),
         turn: Turn::default(),
@@ -286,12 +290,25 @@ async fn understood(
         return Err(Failure::TooManyStreams);
     }
     let resolved = resolve(&facts.snapshot, &facts.key, &ask.model)?;
+    if let Some(Err(unreadable)) = resolved.route.as_ref().map(|route| &route.policy) {
+        return Err(Failure::Unreadable(unreadable.clone()));
+    }
     facts.resolved = Some(resolved.clone());
     if facts.is_governed() {
-        let models = app.pools.reach(&facts.snapshot, &resolved.model)?;
+        let models = reach(app, &facts.snapshot, &resolved)?;
         app.governor.admit(facts, &models, headers).await?;
     }
     Ok(resolved)
+}
+
+/// Every model that the call may be led to.
+fn reach(app: &App, snapshot: &Arc<Snapshot>, resolved: &Resolved) -> Result<Vec<Arc<Model>>, Failure> {
+    let Some(cascade) = resolved.cascade() else { return app.pools.reach(snapshot, &resolved.model) };
+    let mut models = Vec::new();
+    for model in cascade.tiers.iter().filter_map(|tier| snapshot.models.get(&tier.model)) {
+        models.extend(app.pools.reach(snapshot, model)?);
+    }
+    Ok(models)
 }
 
 async fn read(endpoint: &'static Endpoint, body: Bytes, max_depth: usize) -> Result<Ask, Failure> {

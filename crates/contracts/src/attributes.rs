@@ -109,6 +109,10 @@ pub mod control_tower {
     pub const ATTEMPT: &str = "control_tower.attempt";
     /// What the cascade decided about an answer.
     pub const CASCADE_DECISION: &str = "control_tower.cascade.decision";
+    /// Probability that an attempt's answer is acceptable, as a cascade judged it.
+    pub const CASCADE_SCORE: &str = "control_tower.cascade.score";
+    /// What a cascade judged an attempt's answer by: a JSON object of numbers from 0 to 1.
+    pub const CASCADE_SIGNALS: &str = "control_tower.cascade.signals";
     /// Decimal USD for input tokens that were not cached.
     pub const COST_INPUT: &str = "control_tower.cost.input";
     /// Decimal USD for output tokens, reasoning included.
@@ -127,8 +131,12 @@ pub mod control_tower {
     pub const USAGE_AUDIO_INPUT: &str = "control_tower.usage.audio.input_tokens";
     /// Audio output tokens.
     pub const USAGE_AUDIO_OUTPUT: &str = "control_tower.usage.audio.output_tokens";
-    /// `hit`, `miss` or `bypass`.
+    /// `hit_exact`, `hit_semantic`, `miss` or `bypass`.
     pub const CACHE_STATUS: &str = "control_tower.cache.status";
+    /// Cosine of the question and the one whose answer was given again.
+    pub const CACHE_SIMILARITY: &str = "control_tower.cache.similarity";
+    /// Decimal USD that the call would have cost.
+    pub const CACHE_SAVED: &str = "control_tower.cache.saved";
     /// Seconds spent waiting for admission.
     pub const QUEUE_DURATION: &str = "control_tower.queue.duration";
     /// Experiment that the request took part in.

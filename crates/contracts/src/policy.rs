@@ -226,6 +226,18 @@ pub struct Resolved {
     pub model: Arc<Model>,
 }
 
+impl Resolved {
+    /// Which answers may be given again, where any may.
+    pub fn cache(&self) -> Option<&Arc<Named<spec::Cache>>> {
+        self.route.as_ref()?.policy.as_ref().ok()?.cache.as_ref()
+    }
+
+    /// The models that the route asks in turn, where it asks several.
+    pub fn cascade(&self) -> Option<&Arc<Named<spec::Cascade>>> {
+        self.route.as_ref()?.policy.as_ref().ok()?.cascade.as_ref()
+    }
+}
+
 impl Snapshot {
     /// What `name` means to `tenant`: its own route, a shared route, or a model of that name, in this order.
     pub fn resolve(&self, tenant: &TenantId, name: &str) -> Option<Resolved> {

@@ -4,6 +4,7 @@ use super::otlp::Request;
 use super::recorder::Unrecorded;
 use super::spans;
 use crate::app::App;
+use crate::caching;
 use crate::call::{Attempt, Ending, Facts, Used};
 use contracts::Usd;
 use contracts::price::Cost;
@@ -52,6 +53,11 @@ fn prepare(app: &App, mut facts: Box<Facts>, ending: Ending, used: Used) -> (Set
     if let Some(mut slot) = facts.slot.take() {
         slot.charge(spent.used.usage.output);
     }
+    if let Some(lead) =
+        facts.lead.take().filter(|_| ending.complete && ending.error.is_none() && ending.status == 200)
+    {
+        caching::keep(app, &mut facts, lead, spent.cost.map(|cost| cost.total));
+    }
     let cost = spent.cost.map_or(Usd::ZERO, |cost| cost.total);
     std::mem::take(&mut facts.governed).settle(app, spent.used, cost);
     let mut record = app.recorder.begin();
@@ -77,7 +83,7 @@ fn price_attempts(facts: &mut Facts) -> Spent {
         if attempt.used.source.is_none() {
             continue;
         }
-        attempt.cost = price(facts, attempt);
+        attempt.cost = attempt.cost.or_else(|| price(facts, attempt, attempt.used));
         spent.used = spent.used.and(attempt.used);
         spent.is_unpriced |= attempt.cost.is_none();
         spent.cost = match (spent.cost, attempt.cost) {
@@ -91,11 +97,20 @@ fn price_attempts(facts: &mut Facts) -> Spent {
 
 /// The price of the model that answered, or else of the one that was asked; at the tier it says it was served at, or else at
 /// the one that was asked for, as when it broke off before saying.
-fn price(facts: &Facts, attempt: &Attempt) -> Option<Cost> {
+fn price(facts: &Facts, attempt: &Attempt, used: Used) -> Option<Cost> {
     let answer = attempt.answer.as_deref().unwrap_or(&facts.answer);
     let model = &attempt.model;
     let tier = answer.tier.or(facts.ask.as_ref().map(|ask| ask.tier)).unwrap_or_default();
     let (provider, at) = (&model.provider.price_as, facts.identity.started);
-    let of = |name: &str| facts.snapshot.prices.cost(provider, name, tier, &attempt.used.usage, at);
+    let of = |name: &str| facts.snapshot.prices.cost(provider, name, tier, &used.usage, at);
     answer.model.as_deref().and_then(of).or_else(|| of(&model.upstream_model))
+}
+
+impl Facts {
+    /// What the current attempt cost, if it used `used`.
+    pub(crate) fn cost_of_attempt(&self, used: Used) -> Option<Cost> {
+        let attempt =
+            self.attempts.last().filter(|attempt| attempt.answer.is_none() && used.source.is_some())?;
+        price(self, attempt, used)
+    }
 }

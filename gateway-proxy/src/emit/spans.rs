@@ -166,6 +166,15 @@ fn call(put: &mut impl Attributes, facts: &Facts, names: &Names<'_>, ending: End
     if let Some(error) = ending.error {
         put.text(otel::ERROR_TYPE, error);
     }
+    if let Some(found) = &facts.found {
+        put.text(ct::CACHE_STATUS, found.status);
+        if let Some(similarity) = found.similarity {
+            put.double(ct::CACHE_SIMILARITY, f64::from(similarity));
+        }
+        if let Some(saved) = found.saved {
+            put.text(ct::CACHE_SAVED, saved.decimal().as_str());
+        }
+    }
     if !facts.queued.is_zero() {
         put.double(ct::QUEUE_DURATION, facts.queued.as_secs_f64());
     }
@@ -189,6 +198,12 @@ fn client(put: &mut impl Attributes, facts: &Facts, names: &Names<'_>, attempt: 
     }
     if !attempt.decision.is_empty() {
         put.text(ct::CASCADE_DECISION, &attempt.decision);
+    }
+    if let Some(score) = attempt.score {
+        put.double(ct::CASCADE_SCORE, score);
+    }
+    if let Some(signals) = &attempt.signals {
+        put.text(ct::CASCADE_SIGNALS, signals);
     }
 }
 

@@ -5,6 +5,8 @@
 
 mod most;
 
+pub(crate) use most::most;
+
 use crate::app::App;
 use crate::call::{Facts, Used};
 use crate::config::BudgetsConfig;
@@ -13,11 +15,12 @@ use crate::request::Ask;
 use admission::flood::Flood;
 use admission::rates::{Permit, Rates, SoftLimit, Subject};
 use budget::{Account, Accounts, Hold, Ledger, Settled};
-use contracts::Usd;
 use contracts::policy::budget::Window;
 use contracts::policy::plan::{self, Limit, Plan};
 use contracts::policy::queue::Band;
 use contracts::policy::{Held, Model, Named};
+use contracts::price::Cost;
+use contracts::{UsageSource, Usd};
 use futures_util::FutureExt;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use std::sync::Arc;
@@ -96,7 +99,7 @@ impl Governor {
         let now = facts.identity.started;
         if let Some(accounts) = accounts(facts, &governed.tags, of_tenant, of_key)? {
             governed.cap = cap(ask, self.default_max_tokens);
-            governed.most = most::most(facts, ask, governed.cap, models);
+            governed.most = most(facts, ask, governed.cap, models);
             let held = self.ledger.reserve(&accounts, governed.most, now).await;
             governed.hold = held.map_err(Failure::Budget)?;
         }
@@ -143,12 +146,14 @@ impl Governed {
         self.hold.dispatch().await.map_err(Failure::Budget)
     }
 
-    /// Another try follows one that may be billed as well.
-    pub(crate) async fn try_again(&mut self, used: Used) -> Result<(), Failure> {
-        if used.source.is_none() {
-            return Ok(());
-        }
-        self.hold.extend(self.most).await.map_err(Failure::Budget)
+    /// Another try follows one that used `used` and cost `cost`: that much is held more, or all that a try may cost where nobody knows.
+    pub(crate) async fn try_again(&mut self, used: Used, cost: Option<Cost>) -> Result<(), Failure> {
+        let more = match used.source {
+            None => return Ok(()),
+            Some(UsageSource::Reported) => cost.map_or(Usd::ZERO, |cost| cost.total),
+            Some(UsageSource::Estimated | UsageSource::Partial) => self.most,
+        };
+        self.hold.extend(more).await.map_err(Failure::Budget)
     }
 
     /// What the client is told with its answer: where it stands, and which soft limits it is beyond.

@@ -22,7 +22,7 @@ const PICTURE: u64 = 6_000;
 const PICTURE_MINI: u64 = 48_169;
 
 /// The most that one try of the call can cost at any of `models`. A model without a price costs nothing.
-pub(super) fn most(facts: &Facts, ask: &Ask, cap: Option<u64>, models: &[Arc<Model>]) -> Usd {
+pub(crate) fn most(facts: &Facts, ask: &Ask, cap: Option<u64>, models: &[Arc<Model>]) -> Usd {
     let output = ask.max_output.or(cap).unwrap_or(0).saturating_mul(ask.choices);
     let pictures = pictures(&ask.body);
     let of_model = |model: &Arc<Model>| {
@@ -31,6 +31,13 @@ pub(super) fn most(facts: &Facts, ask: &Ask, cap: Option<u64>, models: &[Arc<Mod
         dearest(facts, model, ask.tier, ask.body.len() as u64 + pictures * picture, output)
     };
     models.iter().map(of_model).max().unwrap_or_default()
+}
+
+impl Facts {
+    /// The most that one try of the call can cost at any of `models`.
+    pub(crate) fn most(&self, models: &[Arc<Model>]) -> Usd {
+        self.ask.as_ref().map_or(Usd::ZERO, |ask| most(self, ask, self.governed.cap, models))
+    }
 }
 
 /// What so many tokens cost at most, whichever kinds of tokens they turn out to be.

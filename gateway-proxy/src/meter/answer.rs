@@ -126,6 +126,11 @@ impl Logprobs {
         self.0.is_empty()
     }
 
+    /// All of them.
+    pub(crate) fn as_slice(&self) -> &[f32] {
+        &self.0
+    }
+
     /// A JSON array of numbers; none when there are none.
     pub(crate) fn to_json(&self) -> Option<String> {
         if self.is_empty() { None } else { serde_json::to_string(&self.0).ok() }

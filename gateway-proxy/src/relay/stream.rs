@@ -33,6 +33,8 @@ pub(crate) struct Opening {
     upstream: AnswerBody,
     reading: Reading,
     first: Taken,
+    /// The upstream has closed it.
+    is_closed: bool,
 }
 
 /// How a stream's bytes are read and handed on.
@@ -130,9 +132,42 @@ impl Opening {
             }
             if !taken.bytes.is_empty() || taken.end.is_some() {
                 taken.understood = understood;
-                return Ok(Self { upstream: body, reading, first: taken });
+                return Ok(Self { upstream: body, reading, first: taken, is_closed: false });
             }
         }
+    }
+
+    /// Bytes that are held back.
+    pub(crate) fn held(&self) -> usize {
+        self.first.bytes.len()
+    }
+
+    /// Whether all of it is here.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.is_closed || self.first.end.is_some()
+    }
+
+    /// Holds back the next piece as well, if it comes by then.
+    pub(crate) async fn more(&mut self, call: &mut Call, by: Instant) -> Result<(), Failure> {
+        let app = call.app().clone();
+        let by = by.min(Instant::now() + app.timeouts.idle());
+        let Ok(frame) = self.upstream.frame_by(by).await else { return Ok(()) };
+        let Some(facts) = call.facts() else { return Err(Failure::Closed) };
+        match frame {
+            None => self.is_closed = true,
+            Some(Err(_broken)) => return Err(Failure::Cut),
+            Some(Ok(frame)) => {
+                let Ok(data) = frame.into_data() else { return Ok(()) };
+                let taken = self.reading.take(&app, facts, data);
+                if taken.too_large || taken.endless {
+                    return Err(Failure::AnswerTooLarge { limit: app.limits.answer_bytes });
+                }
+                let mut bytes = BytesMut::from(std::mem::take(&mut self.first.bytes));
+                bytes.extend_from_slice(&taken.bytes);
+                self.first = Taken { bytes: bytes.freeze(), ..taken };
+            }
+        }
+        Ok(())
     }
 
     /// Goes on with the client connected.
@@ -141,7 +176,7 @@ impl Opening {
         let app = call.app();
         let active = Active::new(app);
         Stream {
-            upstream: Some(self.upstream),
+            upstream: Some(self.upstream).filter(|_| !self.is_closed),
             reading: self.reading,
             phase: Phase::First(self.first),
             last_piece: now,

@@ -205,7 +205,7 @@ pub(crate) fn to_json(passages: &[Passage], limit: Option<usize>) -> (String, us
 #[cfg(test)]
 mod tests {
     use super::super::parse::parse;
-    use super::super::splice::outgoing_body;
+    use super::super::splice::{More, outgoing_body};
     use super::*;
     use crate::endpoints::CHAT_COMPLETIONS;
     use bytes::Bytes;
@@ -214,7 +214,7 @@ mod tests {
 
     fn asked(body: &str) -> Result<(Vec<Passage>, Value), BodyError> {
         let ask = parse(&CHAT_COMPLETIONS, Bytes::copy_from_slice(body.as_bytes()), 64)?;
-        let sent = serde_json::from_slice(&outgoing_body(&ask, "b", false, None)).unwrap();
+        let sent = serde_json::from_slice(&outgoing_body(&ask, "b", More::default())).unwrap();
         Ok((ask.context.passages.clone(), sent))
     }
 

@@ -31,6 +31,8 @@ pub(crate) struct Ask {
     pub(crate) max_output: Option<u64>,
     /// Answers that are asked for.
     pub(crate) choices: u64,
+    /// Whether the client asks for the probabilities of tokens itself.
+    pub(crate) asks_logprobs: bool,
     /// Where `stream` stands, if it does.
     pub(super) stream_at: Option<Range<usize>>,
     /// Where `background` stands, if it is true: the answer is made whether or not anybody waits for it.
@@ -137,6 +139,7 @@ pub(crate) fn parse(endpoint: &Endpoint, body: Bytes, max_depth: usize) -> Resul
     let number = |name: &&str| find(name).and_then(|m| m.text().parse::<u64>().ok());
     let max_output = endpoint.max_output.iter().filter_map(number).min();
     let choices = ["n", "best_of"].iter().filter_map(number).max().unwrap_or(1).max(1);
+    let asks_logprobs = find("logprobs").is_some();
     let stream_at = find("stream").map(place);
     let background_at = endpoint
         .has_background
@@ -160,6 +163,7 @@ pub(crate) fn parse(endpoint: &Endpoint, body: Bytes, max_depth: usize) -> Resul
         writes: !endpoint.max_output.is_empty(),
         max_output,
         choices,
+        asks_logprobs,
         stream_at,
         background_at,
         usage,

@@ -4,24 +4,33 @@ use super::parse::{Ask, AskedUsage};
 use bytes::Bytes;
 use std::ops::Range;
 
-/// The client's body with `upstream_model` as its model and, when `ask_usage`, with `stream_options.include_usage` true.
-/// Every other byte is the client's. When nothing differs the body is shared, not copied.
-/// With `cap`, a field and most tokens, the answer is bounded too, which the client left open.
-pub(crate) fn outgoing_body(
-    ask: &Ask,
-    upstream_model: &str,
-    ask_usage: bool,
-    cap: Option<(&str, u64)>,
-) -> Bytes {
+/// What is asked for that the client did not ask for.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct More<'a> {
+    /// `stream_options.include_usage`.
+    pub(crate) usage: bool,
+    /// A field, and the most tokens of an answer whose length the client left open.
+    pub(crate) cap: Option<(&'a str, u64)>,
+    /// The probabilities of tokens.
+    pub(crate) logprobs: bool,
+}
+
+/// The client's body with `upstream_model` as its model and what is asked for besides. Every other byte is the client's. When nothing
+/// differs the body is shared, not copied.
+pub(crate) fn outgoing_body(ask: &Ask, upstream_model: &str, more: More<'_>) -> Bytes {
     let mut edits: Vec<(Range<usize>, String)> = Vec::with_capacity(3);
     if ask.model != upstream_model {
         // A text always serialises; the fallback keeps this function total.
         let quoted = serde_json::to_string(upstream_model).unwrap_or_else(|_| "\"\"".into());
         edits.push((ask.model_at.clone(), quoted));
     }
-    if let Some((field, tokens)) = cap {
+    if let Some((field, tokens)) = more.cap {
         let after = ask.model_at.end;
         edits.push((after..after, format!(",\"{field}\":{tokens}")));
+    }
+    if more.logprobs {
+        let after = ask.model_at.end;
+        edits.push((after..after, ",\"logprobs\":true".into()));
     }
     if let Some(ours) = &ask.context.strip {
         edits.push((ours.clone(), String::new()));
@@ -37,7 +46,9 @@ pub(crate) fn outgoing_body(
             });
         }
     }
-    if ask_usage && let Some(edit) = usage_edit(ask) {
+    if more.usage
+        && let Some(edit) = usage_edit(ask)
+    {
         edits.push(edit);
     }
     if edits.is_empty() {
@@ -83,7 +94,8 @@ mod tests {
 
     fn splice(body: &str, model: &str, ask_usage: bool) -> String {
         let ask = parse(&CHAT_COMPLETIONS, Bytes::copy_from_slice(body.as_bytes()), 64).unwrap();
-        String::from_utf8(outgoing_body(&ask, model, ask_usage, None).to_vec()).unwrap()
+        String::from_utf8(outgoing_body(&ask, model, More { usage: ask_usage, ..More::default() }).to_vec())
+            .unwrap()
     }
 
     #[test]
@@ -127,7 +139,7 @@ mod tests {
     fn a_body_that_needs_no_change_is_shared() {
         let body = Bytes::from_static(br#"{"model":"a","messages":[{"role":"user"}]}"#);
         let ask = parse(&CHAT_COMPLETIONS, body.clone(), 64).unwrap();
-        assert_eq!(outgoing_body(&ask, "a", false, None).as_ptr(), body.as_ptr());
+        assert_eq!(outgoing_body(&ask, "a", More::default()).as_ptr(), body.as_ptr());
     }
 
     fn json_value() -> impl Strategy<Value = Value> {

@@ -42,6 +42,10 @@ fn call(app: &Arc<App>) -> Call {
         attempts: vec![Attempt::new(&app.ids, app.clock.now(), model, "127.0.0.1", 1)],
         answer,
         status: Some(200),
+        found: None,
+        lead: None,
+        whole: None,
+        wants_logprobs: false,
         warnings: Vec::new(),
         governed: Governed::default(),
         turn: Turn::default(),
@@ -63,7 +67,17 @@ async fn calls_that_cannot_be_counted_in_time_are_estimated_by_their_length_and_
     let mut config = Config::default();
     config.budgets.dir = dir.path().join("budgets");
     let governor = governor(&config, &Clock::system()).await.unwrap();
-    let app = app(&config, tls, Policy::default(), writer.clone(), metrics, Clock::system(), governor);
+    let checks = Checks::new(&config.cascade, None, tls.clone());
+    let (answers, _keeper) = Answers::new(&config.cache, None).unwrap();
+    let app = app(
+        &config,
+        tls,
+        Policy::default(),
+        writer.clone(),
+        metrics,
+        Clock::system(),
+        Deciders { governor, checks, answers },
+    );
     let app = Arc::new(app);
     // Every processor is busy counting.
     let all = u32::try_from(app.counters.available_permits()).unwrap();

@@ -5,6 +5,7 @@ mod bad_input;
 #[cfg(test)]
 mod bounds;
 #[cfg(test)]
+mod cascades;
 mod disconnects;
 #[cfg(test)]
 mod forwarding;

@@ -1,0 +1,175 @@
+//! Answers that were given before, given again: asked before a model is, and told of every answer that may be kept.
+
+mod embed;
+mod replay;
+mod whole;
+
+use crate::app::App;
+use crate::call::{Call, Ending, Facts};
+use crate::config::CacheConfig;
+use crate::emit::Unrecorded;
+use crate::errors::Failure;
+use crate::respond::{self, Body, CACHE, COST};
+use cache::{
+    Answer, AnswerCache, Asked, CacheOptions, Control, Hit, Lead, Place, Protocol, Question, SharedOptions,
+    Worker, keepable,
+};
+use contracts::Usd;
+use contracts::policy::Named;
+use contracts::policy::cache::Cache as Policy;
+use embed::Sentences;
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use inference::{Embedder, models};
+use protocols::Dialect;
+use std::sync::Arc;
+
+/// All answers that are kept.
+#[derive(Debug)]
+pub(crate) struct Answers {
+    cache: AnswerCache,
+}
+
+/// What the cache said to a call, for its trace.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Found {
+    pub(crate) status: &'static str,
+    pub(crate) similarity: Option<f32>,
+    pub(crate) saved: Option<Usd>,
+}
+
+/// What becomes of a call that the cache was asked about.
+#[derive(Debug)]
+pub(crate) enum Known {
+    /// It has its answer.
+    Answered(Response<Body>),
+    /// A model must be asked.
+    Not,
+}
+
+impl Answers {
+    /// The cache, and what must run beside it.
+    pub(crate) fn new(
+        config: &CacheConfig,
+        embedder: Option<Arc<Embedder>>,
+    ) -> anyhow::Result<(Self, Worker)> {
+        let options = CacheOptions { max_bytes: config.max_bytes, ..CacheOptions::default() };
+        let embed = embedder.map(|embedder| Arc::new(Sentences(embedder)) as Arc<dyn cache::Embed>);
+        let shared = (!config.redis.is_empty()).then(|| SharedOptions::new(&config.redis));
+        let (cache, worker) = AnswerCache::new(options, embed, shared.as_ref())?;
+        Ok((Self { cache }, worker))
+    }
+}
+
+/// Asks the cache before a model is asked.
+pub(crate) async fn ask(
+    app: &App,
+    call: &mut Call,
+    policy: &Arc<Named<Policy>>,
+    headers: &HeaderMap,
+) -> Result<Known, Failure> {
+    let control = Control::read(|name| headers.get(name).and_then(|value| value.to_str().ok()))
+        .map_err(|invalid| Failure::BadCacheControl(invalid.to_string()))?;
+    let facts = call.facts().ok_or(Failure::Closed)?;
+    if control.is_off() {
+        facts.found = Some(Found { status: "bypass", similarity: None, saved: None });
+        return Ok(Known::Not);
+    }
+    let Some(question) = question(facts, policy, headers) else {
+        facts.found = Some(Found { status: "bypass", similarity: None, saved: None });
+        return if control.only_if_cached { Err(Failure::NotCached) } else { Ok(Known::Not) };
+    };
+    match app.answers.cache.ask(question, policy, &control, app.clock.now()).await {
+        Asked::Absent => Err(Failure::NotCached),
+        Asked::Hit(hit) => answer(call, &hit).await.map(Known::Answered),
+        Asked::Call(lead) => {
+            let facts = call.facts().ok_or(Failure::Closed)?;
+            facts.found = Some(Found { status: "miss", similarity: None, saved: None });
+            facts.lead = Some(lead);
+            Ok(Known::Not)
+        }
+    }
+}
+
+/// What the cache is asked; `None` where there is nothing that it could know.
+fn question(facts: &Facts, policy: &Policy, headers: &HeaderMap) -> Option<Question> {
+    let ask = facts.ask.as_ref().filter(|ask| !ask.is_background())?;
+    let protocol = protocol(facts)?;
+    let resolved = facts.resolved.as_ref()?;
+    let beta = headers.get("anthropic-beta").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let cascade = resolved
+        .cascade()
+        .map_or_else(String::new, |cascade| format!("{}@{}", cascade.name, cascade.revision));
+    let variant = [resolved.model.name.as_str(), &cascade, beta];
+    let place = Place {
+        tenant: &facts.key.tenant.id,
+        route: &ask.model,
+        protocol,
+        variant: &variant,
+        embedder: models::EMBEDDER,
+    };
+    Question::read(&place, &ask.body, policy).ok()
+}
+
+/// The form of a call's body; `None` where answers are not kept.
+fn protocol(facts: &Facts) -> Option<Protocol> {
+    match facts.endpoint.dialect? {
+        Dialect::OpenAiChat => Some(Protocol::Chat),
+        Dialect::OpenAiResponses => Some(Protocol::Responses),
+        Dialect::Anthropic => Some(Protocol::Messages),
+        Dialect::Gemini | Dialect::Bedrock => None,
+    }
+}
+
+/// Gives an answer again, whole or as the stream that was asked for.
+async fn answer(call: &mut Call, hit: &Hit) -> Result<Response<Body>, Failure> {
+    let body = hit.entry.answer.body.clone();
+    let facts = call.facts().ok_or(Failure::Closed)?;
+    facts.found =
+        Some(Found { status: hit.status.as_str(), similarity: hit.similarity, saved: Some(hit.saved) });
+    let answer =
+        (facts.endpoint.read_answer)(&body).ok_or(Failure::Garbage { status: 200, detail: "no answer" })?;
+    // Nothing was used: the tokens are those of the call that was made then.
+    facts.answer = crate::meter::Answer { usage: None, ..answer };
+    facts.first_content = Some(tokio::time::Instant::now());
+    let ask = facts.ask.as_ref().ok_or(Failure::BrokenBody)?;
+    let replayed = match protocol(facts).filter(|_| ask.stream) {
+        Some(protocol) => replay::events(protocol, &body, ask.wants_usage()),
+        None => None,
+    };
+    let identity = facts.identity.clone();
+    let mut response = match replayed {
+        Some(events) => {
+            let mut response = respond::json(StatusCode::OK, events, &identity);
+            let kind = HeaderValue::from_static("text/event-stream; charset=utf-8");
+            response.headers_mut().insert(header::CONTENT_TYPE, kind);
+            response
+        }
+        None => respond::json(StatusCode::OK, body, &identity),
+    };
+    let headers = response.headers_mut();
+    headers.insert(CACHE, HeaderValue::from_static(hit.status.as_str()));
+    headers.insert(header::AGE, HeaderValue::from(hit.age.as_secs()));
+    respond::put(headers, respond::MODEL, &hit.entry.answer.model);
+    respond::put(headers, COST, "0");
+    facts.governed.tell(headers);
+    call.finish(Ending::ok(200)).await.map_err(|Unrecorded| Failure::Unrecorded)?;
+    Ok(response)
+}
+
+/// A call has ended well: what it brought may be given again.
+pub(crate) fn keep(app: &App, facts: &mut Facts, lead: Box<Lead>, cost: Option<Usd>) {
+    let Some(protocol) = protocol(facts) else { return lead.release() };
+    let body = facts.whole.take().or_else(|| whole::of(protocol, facts));
+    let Some(body) = body else { return lead.release() };
+    let model = facts.answer.model.clone().unwrap_or_default();
+    let usage = facts.answer.usage.unwrap_or_default();
+    let keepable = keepable(protocol, &body);
+    let answer = Answer {
+        body,
+        content_type: "application/json".into(),
+        model,
+        usage,
+        cost: cost.unwrap_or_default(),
+    };
+    lead.keep(answer, keepable, app.clock.now());
+}

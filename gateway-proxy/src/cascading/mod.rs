@@ -1,0 +1,358 @@
+//! Routes over several models: a tier's answer is checked before it is accepted, and where the next tier promises enough more, it is
+//! asked.
+//!
+//! What the checks cost is bounded: so many run at a time, each within its deadline, on threads of their own. A stream is held back
+//! while nobody knows whether it will be accepted, within the bounds of the cascade; once any of it was released it stays the answer.
+//! Every tier's answer is an attempt of its own, with its price and what was decided about it.
+
+mod said;
+mod verifier;
+
+use crate::app::App;
+use crate::attempt::{Answered, Times};
+use crate::call::{Call, Ending, Facts};
+use crate::config::CascadeConfig;
+use crate::errors::Failure;
+use crate::relay::Opening;
+use crate::tries::{ask, fails, leave};
+use cascade::{Decision, Hold, Instruments, Purse, RequestView, Signals, Verdict, hold, next_tier, reject};
+use contracts::Usd;
+use contracts::policy::cascade::{Cascade, Check, Signal, Tier};
+use contracts::policy::{Model, Named};
+use http::HeaderMap;
+use inference::Embedder;
+use inference::grounding::Detector;
+use said::{Asked, Said};
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout};
+use verifier::Verifiers;
+
+/// What checks are made with.
+#[derive(Debug)]
+pub(crate) struct Checks {
+    detector: Arc<Detector>,
+    embedder: Option<Arc<Embedder>>,
+    /// So many are made at a time.
+    at_a_time: Arc<Semaphore>,
+    verifiers: Verifiers,
+}
+
+impl Checks {
+    /// With `embedder` the detector goes by meaning, without by words alone.
+    pub(crate) fn new(
+        config: &CascadeConfig,
+        embedder: Option<Arc<Embedder>>,
+        tls: rustls::ClientConfig,
+    ) -> Self {
+        let detector = match &embedder {
+            Some(embedder) => Detector::default().with_embedder(embedder.clone()),
+            None => Detector::default(),
+        };
+        Self {
+            detector: Arc::new(detector),
+            embedder,
+            at_a_time: Arc::new(Semaphore::new(config.checks_at_a_time)),
+            verifiers: Verifiers::new(tls),
+        }
+    }
+}
+
+/// What a tier's answer came to.
+struct Tiered {
+    answered: Answered,
+    said: Said,
+}
+
+/// Asks the tiers of `cascade` until one's answer is accepted.
+pub(crate) async fn climb(
+    app: &App,
+    call: &mut Call,
+    cascade: &Arc<Named<Cascade>>,
+    headers: &HeaderMap,
+    times: Times,
+) -> Result<Answered, Failure> {
+    let facts = call.facts().ok_or(Failure::Closed)?;
+    let asked = Arc::new(Asked::read(facts.ask.as_ref().ok_or(Failure::BrokenBody)?));
+    let most = most_of_tiers(app, facts, cascade)?;
+    let request = of_request(app, &asked).await;
+    let mut spent = Usd::ZERO;
+    let mut before: Option<Said> = None;
+    let purse = |spent| Purse { spent, most: &most, left: None };
+    let mut at = next_tier(cascade, 0, &request, &purse(spent)).ok_or(Failure::PriceCeiling)?;
+    loop {
+        let Some(tier) = cascade.tiers.get(at) else { return Err(Failure::Closed) };
+        let next = next_tier(cascade, at + 1, &request, &purse(spent));
+        let answered = ask_tier(app, call, cascade, tier, headers, times, next.is_none()).await;
+        let Tiered { answered, said } = match answered {
+            Ok(Held::Judgeable(tiered)) => tiered,
+            Ok(Held::Released(answered)) => {
+                note(call, "accept:released", None, None);
+                return Ok(answered);
+            }
+            Ok(Held::GivenUp) => {
+                note(call, "escalate:improbable", None, None);
+                spent = spent + go_on(app, call).await?;
+                at = next.ok_or(Failure::Closed)?;
+                continue;
+            }
+            Err(answered) => {
+                // Nothing of an answer: the next tier, or what the last one said went wrong.
+                let Some(next) = next.filter(|_| fails(&answered)) else { return *answered };
+                note(call, "escalate:failed", None, None);
+                leave(app, call, &answered).await?;
+                spent = spent + spent_last(call);
+                at = next;
+                continue;
+            }
+        };
+        let (decision, signals) = judge(app, cascade, at, &asked, &said, before.as_ref(), purse(spent)).await;
+        let name = format!("{}:{}", verdict_name(&decision), decision.reason.as_str());
+        match decision.verdict {
+            Verdict::Accept | Verdict::Fail => {
+                note(call, name, decision.probability, Some(&signals));
+                return Ok(answered);
+            }
+            Verdict::Escalate(next) => {
+                note(call, name, decision.probability, Some(&signals));
+                match go_on(app, call).await {
+                    Ok(cost) => spent = spent + cost,
+                    // Nothing is left for another tier: what there is stands.
+                    Err(_no_budget) => {
+                        note(call, "accept:budget", decision.probability, Some(&signals));
+                        return Ok(answered);
+                    }
+                }
+                drop(answered);
+                (before, at) = (Some(said), next);
+            }
+        }
+    }
+}
+
+/// What has come of a tier's answer.
+enum Held {
+    /// All of it, and nothing of it was released.
+    Judgeable(Tiered),
+    /// It was held for as long as it may be, and goes to the client as it is.
+    Released(Answered),
+    /// Its beginning is too improbable for the rest to be worth waiting for.
+    GivenUp,
+}
+
+/// Asks one tier. What is no answer at all comes back as an error.
+async fn ask_tier(
+    app: &App,
+    call: &mut Call,
+    cascade: &Cascade,
+    tier: &Tier,
+    headers: &HeaderMap,
+    times: Times,
+    is_last: bool,
+) -> Result<Held, Box<Result<Answered, Failure>>> {
+    let model = match lead_to(call, tier) {
+        Ok(model) => model,
+        Err(failure) => return Err(Box::new(Err(failure))),
+    };
+    let by = Instant::now() + Duration::from_millis(u64::from(tier.timeout_ms));
+    let times = if is_last {
+        times
+    } else {
+        Times { first_byte_by: times.first_byte_by.min(by), deadline: times.deadline.min(by) }
+    };
+    let answered = ask(app, call, &model, headers, times, is_last).await;
+    match answered {
+        Ok(Answered::Whole { head, bytes }) if head.status.is_success() => {
+            let said = call.facts().map(|facts| Said::of(facts)).unwrap_or_default();
+            Ok(Held::Judgeable(Tiered { answered: Answered::Whole { head, bytes }, said }))
+        }
+        Ok(Answered::Stream { head, opening }) => {
+            // The last tier's answer is accepted whatever it is, unless something could reject it; and nothing follows it then.
+            if is_last {
+                return Ok(Held::Released(Answered::Stream { head, opening }));
+            }
+            match hold_back(call, cascade, opening, times).await {
+                Err(failure) => Err(Box::new(Err(failure))),
+                Ok((opening, Hold::Hold)) => {
+                    let said = call.facts().map(|facts| Said::of(facts)).unwrap_or_default();
+                    Ok(Held::Judgeable(Tiered { answered: Answered::Stream { head, opening }, said }))
+                }
+                Ok((opening, Hold::Release)) => Ok(Held::Released(Answered::Stream { head, opening })),
+                Ok((_, Hold::GiveUp)) => Ok(Held::GivenUp),
+            }
+        }
+        other => Err(Box::new(other)),
+    }
+}
+
+/// The model of a tier, which the call is led to from here on.
+fn lead_to(call: &mut Call, tier: &Tier) -> Result<Arc<Model>, Failure> {
+    let facts = call.facts().ok_or(Failure::Closed)?;
+    let model = facts.snapshot.models.get(&tier.model).cloned();
+    let model = model.ok_or_else(|| Failure::UnknownModel { model: tier.model.to_string() })?;
+    if let Some(resolved) = &mut facts.resolved {
+        resolved.model = model.clone();
+    }
+    facts.wants_logprobs = tier.checks.contains(&Check::LogprobConfidence);
+    Ok(model)
+}
+
+/// Holds a stream back until its end, or until the cascade says otherwise.
+async fn hold_back(
+    call: &mut Call,
+    cascade: &Cascade,
+    mut opening: Opening,
+    times: Times,
+) -> Result<(Opening, Hold), Failure> {
+    let since = Instant::now();
+    let mut chunks = 1;
+    loop {
+        if opening.is_whole() {
+            return Ok((opening, Hold::Hold));
+        }
+        let facts = call.facts().ok_or(Failure::Closed)?;
+        let held = cascade::Held {
+            bytes: opening.held(),
+            time: since.elapsed(),
+            chunks,
+            logprobs: facts.answer.logprobs.as_slice(),
+        };
+        match hold(&cascade.streaming, &held) {
+            Hold::Hold => {}
+            done => return Ok((opening, done)),
+        }
+        let by = match cascade.streaming {
+            contracts::policy::cascade::Streaming::Buffered { max_ms, .. } => {
+                since + Duration::from_millis(u64::from(max_ms))
+            }
+            contracts::policy::cascade::Streaming::Optimistic { .. } => times.deadline,
+        };
+        opening.more(call, by.min(times.deadline)).await?;
+        chunks += 1;
+    }
+}
+
+/// The signals of the request alone.
+async fn of_request(app: &App, asked: &Arc<Asked>) -> Signals {
+    let asked = asked.clone();
+    let work = move || asked.with(|request| *RequestView::new(request).signals());
+    checked(app, work).await.unwrap_or_default()
+}
+
+/// Runs a check off the async threads, when it is its turn.
+async fn checked<T: Send + 'static>(app: &App, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let turn = app.checks.at_a_time.clone().acquire_owned().await.ok()?;
+    let work = move || {
+        let _turn = turn;
+        work()
+    };
+    tokio::task::spawn_blocking(work).await.ok()
+}
+
+async fn judge(
+    app: &App,
+    cascade: &Arc<Named<Cascade>>,
+    at: usize,
+    asked: &Arc<Asked>,
+    said: &Said,
+    before: Option<&Said>,
+    purse: Purse<'_>,
+) -> (Decision, Signals) {
+    let patience = Duration::from_millis(u64::from(cascade.detector_deadline_ms));
+    let deadline = Instant::now() + patience;
+    let (detector, embedder) = (app.checks.detector.clone(), app.checks.embedder.clone());
+    let (policy, view, answer, earlier) = (cascade.clone(), asked.clone(), said.clone(), before.cloned());
+    let work = move || {
+        let Some(tier) = policy.tiers.get(at) else { return (None, Signals::default()) };
+        view.with(|request| {
+            answer.with(|answer| {
+                let rejection = reject(&tier.checks, request, answer);
+                let view = RequestView::new(request);
+                if rejection.is_some() {
+                    return (rejection, *view.signals());
+                }
+                let instruments = Instruments { detector: Some(&detector), embedder: embedder.as_deref() };
+                let by = Some(deadline.into_std());
+                let signals = match &earlier {
+                    Some(earlier) => {
+                        earlier.with(|earlier| view.examine(tier, answer, Some(earlier), &instruments, by))
+                    }
+                    None => view.examine(tier, answer, None, &instruments, by),
+                };
+                (None, signals)
+            })
+        })
+    };
+    // The detector keeps its deadline by itself; a queue before it must not cost more than as much again.
+    let (rejection, mut signals) = match timeout(patience * 2, checked(app, work)).await {
+        Ok(Some(examined)) => examined,
+        Ok(None) | Err(_) => {
+            let mut signals = Signals::default();
+            signals.set_late();
+            (None, signals)
+        }
+    };
+    if rejection.is_none() {
+        for check in cascade.tiers.get(at).iter().flat_map(|tier| &tier.checks) {
+            let Check::Verifier { url, timeout_ms } = check else { continue };
+            let patience = Duration::from_millis(u64::from(*timeout_ms));
+            match app.checks.verifiers.ask(url, &asked.to_json(said), patience).await {
+                Some(score) => signals.set(Signal::Verifier, score),
+                None => signals.set_late(),
+            }
+        }
+    }
+    (cascade::decide(cascade, at, &signals, rejection, &purse), signals)
+}
+
+/// What one try of each tier costs at most.
+fn most_of_tiers(app: &App, facts: &Facts, cascade: &Cascade) -> Result<Vec<Usd>, Failure> {
+    let of_tier = |tier: &Tier| match facts.snapshot.models.get(&tier.model) {
+        Some(model) => Ok(facts.most(&app.pools.reach(&facts.snapshot, model)?)),
+        None => Ok(Usd::ZERO),
+    };
+    // Without a ceiling nobody needs to know.
+    if cascade.price_ceiling.is_none() {
+        return Ok(vec![Usd::ZERO; cascade.tiers.len()]);
+    }
+    cascade.tiers.iter().map(of_tier).collect()
+}
+
+/// Leaves the answer that is not good enough. Returns what it cost; an error when there is no money for another.
+async fn go_on(app: &App, call: &mut Call) -> Result<Usd, Failure> {
+    app.metrics.escalations.inc();
+    call.leave_attempt(Ending::ok(200)).await?;
+    Ok(spent_last(call))
+}
+
+fn spent_last(call: &mut Call) -> Usd {
+    let last = call.facts().and_then(|facts| facts.attempts.last().and_then(|attempt| attempt.cost));
+    last.map_or(Usd::ZERO, |cost| cost.total)
+}
+
+const fn verdict_name(decision: &Decision) -> &'static str {
+    match decision.verdict {
+        Verdict::Accept => "accept",
+        Verdict::Escalate(_) => "escalate",
+        Verdict::Fail => "fail",
+    }
+}
+
+/// Writes down what was decided about the current attempt's answer.
+fn note(
+    call: &mut Call,
+    decision: impl Into<Cow<'static, str>>,
+    score: Option<f64>,
+    signals: Option<&Signals>,
+) {
+    let Some(attempt) = call.facts().and_then(Facts::attempt) else { return };
+    attempt.decision = decision.into();
+    attempt.score = score;
+    attempt.signals = signals.map(|signals| {
+        let named: serde_json::Map<String, serde_json::Value> =
+            signals.iter().map(|(signal, value)| (signal.as_str().to_owned(), value.into())).collect();
+        serde_json::Value::from(named).to_string().into()
+    });
+}

@@ -1,0 +1,220 @@
+//! A request and its answers, as the checks of a cascade read them.
+
+use crate::call::Facts;
+use crate::request::Ask;
+use cascade::{Answer, Request, Tool, ToolCall, inline_context};
+use serde_json::Value;
+
+/// What was asked, held for as long as tiers are asked.
+#[derive(Debug, Default)]
+pub(super) struct Asked {
+    prompt: String,
+    context: Vec<String>,
+    schema: Option<Value>,
+    json: bool,
+    tools: Vec<(String, Option<Value>)>,
+}
+
+/// What a tier answered.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Said {
+    pub(super) text: String,
+    calls: Vec<(String, String)>,
+    refusal: Option<String>,
+    is_cut_off: bool,
+    logprobs: Vec<f32>,
+}
+
+impl Asked {
+    /// Reads a request. A context that it does not name is looked for in its last message.
+    pub(super) fn read(ask: &Ask) -> Self {
+        let json = |place| ask.text(place).and_then(|text| serde_json::from_str::<Value>(text).ok());
+        let mut prompt = json(ask.prompt_at.as_ref()).map(|prompt| last_message(&prompt)).unwrap_or_default();
+        let mut context: Vec<String> =
+            ask.context.passages.iter().map(|passage| passage.text.clone()).collect();
+        if context.is_empty()
+            && let Some(inline) = inline_context(&prompt)
+        {
+            context = vec![inline.context.to_owned()];
+            prompt = inline.prompt;
+        }
+        let format = json(ask.format_at.as_ref()).unwrap_or_default();
+        // Responses have it within `text`.
+        let format = if format["format"].is_object() { &format["format"] } else { &format };
+        let kind = format["type"].as_str().unwrap_or_default();
+        let schema = [&format["json_schema"]["schema"], &format["schema"]]
+            .into_iter()
+            .find(|schema| schema.is_object());
+        let tools = json(ask.tools_at.as_ref()).unwrap_or_default();
+        Self {
+            prompt,
+            context,
+            schema: schema.filter(|_| kind == "json_schema").cloned(),
+            json: matches!(kind, "json_schema" | "json_object"),
+            tools: tools.as_array().into_iter().flatten().filter_map(tool).collect(),
+        }
+    }
+
+    /// As the checks take it.
+    pub(super) fn with<T>(&self, read: impl FnOnce(&Request<'_>) -> T) -> T {
+        let context: Vec<&str> = self.context.iter().map(String::as_str).collect();
+        let tools: Vec<Tool<'_>> = self
+            .tools
+            .iter()
+            .map(|(name, parameters)| Tool { name, parameters: parameters.as_ref() })
+            .collect();
+        let request = Request {
+            prompt: &self.prompt,
+            context: &context,
+            schema: self.schema.as_ref(),
+            json: self.json,
+            tools: &tools,
+        };
+        read(&request)
+    }
+
+    /// For a verifier.
+    pub(super) fn to_json(&self, said: &Said) -> Value {
+        serde_json::json!({"prompt": self.prompt, "context": self.context, "answer": said.text})
+    }
+}
+
+/// A tool's name and the schema of its arguments, wherever its protocol has them.
+fn tool(tool: &Value) -> Option<(String, Option<Value>)> {
+    let of = if tool["function"].is_object() { &tool["function"] } else { tool };
+    let schema = [&of["parameters"], &of["input_schema"]].into_iter().find(|schema| schema.is_object());
+    Some((of["name"].as_str()?.to_owned(), schema.cloned()))
+}
+
+/// The text of what the user said last.
+fn last_message(prompt: &Value) -> String {
+    let text = |content: &Value| match content {
+        Value::String(text) => text.clone(),
+        Value::Array(parts) => {
+            let texts: Vec<&str> = parts.iter().filter_map(|part| part["text"].as_str()).collect();
+            texts.join("\n")
+        }
+        _ => String::new(),
+    };
+    match prompt {
+        Value::Array(items) => {
+            let last = items.iter().rev().find(|item| item["role"] == "user" || item.is_string());
+            last.map(|item| if item.is_string() { text(item) } else { text(&item["content"]) })
+                .unwrap_or_default()
+        }
+        other => text(other),
+    }
+}
+
+impl Said {
+    /// What has come of the current attempt's answer.
+    pub(super) fn of(facts: &Facts) -> Self {
+        let answer = &facts.answer;
+        let output = serde_json::from_str::<Value>(&answer.output.to_json()).unwrap_or_default();
+        let mut said = Self {
+            is_cut_off: answer.finish_reasons.iter().any(|reason| {
+                matches!(reason.as_str(), "length" | "max_tokens" | "max_output_tokens" | "content_filter")
+            }),
+            logprobs: answer.logprobs.as_slice().to_vec(),
+            ..Self::default()
+        };
+        // Of several choices the first is judged.
+        let is_response = output[0]["type"].is_string() && output[0]["role"].as_str() != Some("assistant")
+            || output[0]["type"] == "message";
+        let items = output.as_array().map(Vec::as_slice).unwrap_or_default();
+        for item in if is_response { items } else { items.get(..1).unwrap_or_default() } {
+            said.take(item);
+        }
+        said
+    }
+
+    fn take(&mut self, item: &Value) {
+        match &item["content"] {
+            Value::String(text) => self.text.push_str(text),
+            Value::Array(parts) => {
+                for part in parts {
+                    self.text.push_str(part["text"].as_str().unwrap_or_default());
+                    if let Some(refusal) = part["refusal"].as_str() {
+                        self.refusal = Some(refusal.to_owned());
+                    }
+                    if part["type"] == "tool_use" {
+                        self.call(&part["name"], &Value::from(part["input"].to_string()));
+                    }
+                }
+            }
+            _ => {}
+        }
+        if let Some(refusal) = item["refusal"].as_str() {
+            self.refusal = Some(refusal.to_owned());
+        }
+        for call in item["tool_calls"].as_array().into_iter().flatten() {
+            self.call(&call["function"]["name"], &call["function"]["arguments"]);
+        }
+        if item["type"] == "function_call" {
+            self.call(&item["name"], &item["arguments"]);
+        }
+    }
+
+    fn call(&mut self, name: &Value, arguments: &Value) {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        self.calls.push((text(name), text(arguments)));
+    }
+
+    /// As the checks take it.
+    pub(super) fn with<T>(&self, read: impl FnOnce(&Answer<'_>) -> T) -> T {
+        let calls: Vec<ToolCall<'_>> =
+            self.calls.iter().map(|(name, arguments)| ToolCall { name, arguments }).collect();
+        let answer = Answer {
+            text: &self.text,
+            tool_calls: &calls,
+            refusal: self.refusal.as_deref(),
+            is_cut_off: self.is_cut_off,
+            logprobs: &self.logprobs,
+        };
+        read(&answer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::endpoints::{CHAT_COMPLETIONS, MESSAGES, RESPONSES};
+    use crate::request::parse;
+    use bytes::Bytes;
+
+    fn asked(endpoint: &crate::endpoints::Endpoint, body: &Value) -> Asked {
+        Asked::read(&parse(endpoint, Bytes::from(body.to_string()), 64).unwrap())
+    }
+
+    #[test]
+    fn a_request_is_read_in_every_protocol() {
+        let schema = serde_json::json!({"type": "object"});
+        let chat = asked(
+            &CHAT_COMPLETIONS,
+            &serde_json::json!({"model": "m", "messages": [{"role": "user", "content": "one"}, {"role": "assistant", "content": "x"},
+                {"role": "user", "content": [{"type": "text", "text": "two"}]}],
+                "response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": schema}},
+                "tools": [{"type": "function", "function": {"name": "f", "parameters": schema}}],
+                "control_tower": {"context": [{"text": "a passage"}]}}),
+        );
+        assert_eq!((chat.prompt.as_str(), chat.json), ("two", true));
+        assert_eq!(
+            (chat.schema.as_ref(), chat.context.as_slice()),
+            (Some(&schema), &["a passage".to_owned()][..])
+        );
+        assert_eq!(chat.tools, [("f".to_owned(), Some(schema.clone()))]);
+        let response = asked(
+            &RESPONSES,
+            &serde_json::json!({"model": "m", "input": "two", "text": {"format": {"type": "json_schema", "name": "n", "schema": schema}},
+                "tools": [{"type": "function", "name": "f", "parameters": schema}]}),
+        );
+        assert_eq!((response.prompt.as_str(), response.schema.as_ref()), ("two", Some(&schema)));
+        assert_eq!(response.tools, chat.tools);
+        let message = asked(
+            &MESSAGES,
+            &serde_json::json!({"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "two"}],
+                "tools": [{"name": "f", "input_schema": schema}]}),
+        );
+        assert_eq!((message.prompt.as_str(), message.tools), ("two", chat.tools));
+    }
+}

@@ -1,0 +1,230 @@
+//! Routes over several models, and answers that are given again.
+
+use crate::support::{Collector, Gateway, Step, Upstream, config, json, snapshot, sse};
+use contracts::policy::cache::Cache;
+use contracts::policy::cascade::Cascade;
+use contracts::policy::{Named, Provider, Route, RoutePolicy, Snapshot};
+use http::StatusCode;
+use std::sync::Arc;
+
+const SCHEMA: &str = r#""response_format":{"type":"json_schema","json_schema":{"name":"n","schema":{"type":"object","required":["city"]}}}"#;
+
+fn answer(model: &str, content: &str) -> String {
+    let body = serde_json::json!({"id": format!("id-{model}"), "object": "chat.completion", "model": model, "choices": [{"index": 0,
+        "message": {"role": "assistant", "content": content}, "finish_reason": "stop"}], "usage": {"prompt_tokens": 3, "completion_tokens": 2}});
+    body.to_string()
+}
+
+fn named<D>(name: &str, spec: D) -> Arc<Named<D>> {
+    Arc::new(Named { tenant: None, name: name.parse().unwrap(), revision: 1, spec })
+}
+
+/// The usual policy, with a route `route` over `gpt-4o-mini` at `small` and `pro` at `large`.
+fn routed(
+    small: &Upstream,
+    large: &Upstream,
+    cascade: Option<serde_json::Value>,
+    cache: Option<serde_json::Value>,
+) -> Snapshot {
+    let mut snapshot = snapshot(small.addr, false);
+    let mut pro = snapshot.models[&"pro".parse().unwrap()].as_ref().clone();
+    let provider = Provider::new("sim".parse().unwrap(), format!("http://{}/v1", large.addr));
+    pro.provider = Arc::new(provider);
+    snapshot.models.insert(pro.name.clone(), Arc::new(pro));
+    let policy = RoutePolicy {
+        cascade: cascade.map(|json| {
+            let cascade: Cascade = serde_json::from_value(json).unwrap();
+            cascade.validate().unwrap();
+            named("climb", cascade)
+        }),
+        cache: cache.map(|json| {
+            let cache: Cache = serde_json::from_value(json).unwrap();
+            cache.validate().unwrap();
+            named("keep", cache)
+        }),
+        ..RoutePolicy::default()
+    };
+    let route =
+        Route { policy: Ok(policy), ..Route::new("route".parse().unwrap(), "gpt-4o-mini".parse().unwrap()) };
+    snapshot.shared_routes.insert(route.name.clone(), Arc::new(route));
+    snapshot
+}
+
+fn two_tiers() -> serde_json::Value {
+    serde_json::json!({"tiers": [
+        {"model": "gpt-4o-mini", "checks": ["refusal_or_empty", "json_schema"]},
+        {"model": "pro", "checks": ["json_schema"]},
+    ]})
+}
+
+fn ask(stream: bool) -> String {
+    format!(
+        r#"{{"model":"route","messages":[{{"role":"user","content":"Which city?"}}],"stream":{stream},{SCHEMA}}}"#
+    )
+}
+
+fn pieces(model: &str, content: &str) -> Vec<Vec<u8>> {
+    let chunk = |delta: serde_json::Value, reason: serde_json::Value| {
+        let chunk = serde_json::json!({"id": format!("id-{model}"), "model": model, "choices": [{"index": 0, "delta": delta, "finish_reason": reason}]});
+        format!("data: {chunk}\n\n").into_bytes()
+    };
+    let usage = r#"data: {"id":"c","choices":[],"usage":{"prompt_tokens":3,"completion_tokens":2}}"#;
+    vec![
+        chunk(serde_json::json!({"role": "assistant", "content": ""}), serde_json::Value::Null),
+        chunk(serde_json::json!({"content": content}), serde_json::Value::Null),
+        chunk(serde_json::json!({}), "stop".into()),
+        format!("{usage}\n\n").into_bytes(),
+        b"data: [DONE]\n\n".to_vec(),
+    ]
+}
+
+fn streamed(model: &str, content: &str) -> Vec<Step> {
+    let pieces = pieces(model, content);
+    sse(&pieces.iter().map(Vec::as_slice).collect::<Vec<_>>())
+}
+
+#[tokio::test]
+async fn an_answer_that_does_not_pass_its_check_is_asked_of_the_next_tier() {
+    let collector = Collector::start().await;
+    let small = Upstream::always(json(200, &answer("gpt-4o-mini", "I think it is Rome."))).await;
+    let large = Upstream::always(json(200, &answer("pro-2025", r#"{"city":"Rome"}"#))).await;
+    let gateway = Gateway::start(config(Some(&collector)), routed(&small, &large, Some(two_tiers()), None));
+    let answer = gateway.post("/v1/chat/completions", ask(false)).await;
+    assert_eq!(answer.status, StatusCode::OK);
+    assert_eq!(answer.json()["choices"][0]["message"]["content"], r#"{"city":"Rome"}"#);
+    // Both were asked and both are paid: twice $0.000007.
+    assert_eq!(answer.header("x-control-tower-cost-usd"), "0.000014");
+    let call = collector.call().await;
+    let spans = collector.spans();
+    let mut tries: Vec<_> = spans.iter().filter(|span| span.kind == 3).collect();
+    tries.sort_by_key(|span| span.get("control_tower.attempt").to_owned());
+    let decisions: Vec<&str> = tries.iter().map(|span| span.get("control_tower.cascade.decision")).collect();
+    assert_eq!(decisions, ["escalate:invalid_json", "accept:last_tier"]);
+    assert!(tries.iter().all(|span| span.get("control_tower.cost.total") == "0.000007"));
+    assert_eq!(call.get("control_tower.cascade.decision"), "accept:last_tier");
+    assert_eq!(call.get("gen_ai.response.model"), "pro-2025");
+    assert_eq!(
+        (call.get("control_tower.cost.total"), call.get("gen_ai.usage.input_tokens")),
+        ("0.000014", "6")
+    );
+}
+
+#[tokio::test]
+async fn a_good_answer_of_the_cheap_tier_stays() {
+    let small = Upstream::always(json(200, &answer("gpt-4o-mini", r#"{"city":"Rome"}"#))).await;
+    let large = Upstream::always(json(200, &answer("pro-2025", "{}"))).await;
+    let gateway = Gateway::start(config(None), routed(&small, &large, Some(two_tiers()), None));
+    let answer = gateway.post("/v1/chat/completions", ask(false)).await;
+    assert_eq!(answer.header("x-control-tower-model"), "gpt-4o-mini");
+    assert!(large.received().is_empty());
+}
+
+#[tokio::test]
+async fn a_stream_is_held_back_until_it_is_judged() {
+    let small = Upstream::always(streamed("gpt-4o-mini", "no json")).await;
+    let large = Upstream::always(streamed("pro-2025", r#"{"city":"Rome"}"#)).await;
+    let gateway = Gateway::start(config(None), routed(&small, &large, Some(two_tiers()), None));
+    let answer = gateway.post("/v1/chat/completions", ask(true)).await;
+    assert!(!answer.text().contains("no json") && answer.text().contains("pro-2025"), "{}", answer.text());
+    assert!(answer.text().ends_with("data: [DONE]\n\n"));
+
+    // What is held for as long as it may be is released, and stays.
+    let mut cascade = two_tiers();
+    cascade["streaming"] = serde_json::json!({"mode": "buffered", "max_bytes": 10, "max_ms": 10_000});
+    let gateway = Gateway::start(config(None), routed(&small, &large, Some(cascade), None));
+    let answer = gateway.post("/v1/chat/completions", ask(true)).await;
+    assert!(answer.text().contains("no json"), "{}", answer.text());
+}
+
+#[tokio::test]
+async fn a_tier_that_fails_is_passed_over() {
+    let small = Upstream::always(json(503, r#"{"error":{"message":"down"}}"#)).await;
+    let large = Upstream::always(json(200, &answer("pro-2025", r#"{"city":"Rome"}"#))).await;
+    let gateway = Gateway::start(config(None), routed(&small, &large, Some(two_tiers()), None));
+    let answer = gateway.post("/v1/chat/completions", ask(false)).await;
+    assert_eq!((answer.status, answer.header("x-control-tower-model")), (StatusCode::OK, "pro-2025"));
+}
+
+#[tokio::test]
+async fn a_verifier_is_asked_and_its_score_counts() {
+    let small = Upstream::always(json(200, &answer("gpt-4o-mini", "Rome"))).await;
+    let large = Upstream::always(json(200, &answer("pro-2025", "Paris"))).await;
+    let verifier = Upstream::always(json(200, r#"{"score":0.2}"#)).await;
+    let url = format!("http://{}/verify", verifier.addr);
+    let cascade = serde_json::json!({"tiers": [
+        {"model": "gpt-4o-mini", "checks": [{"verifier": {"url": url, "timeout_ms": 2000}}], "threshold": 0.5},
+        {"model": "pro"},
+    ]});
+    let gateway = Gateway::start(config(None), routed(&small, &large, Some(cascade), None));
+    let body = r#"{"model":"route","messages":[{"role":"user","content":"Capital of France?"}]}"#;
+    let answer = gateway.post("/v1/chat/completions", body).await;
+    assert_eq!(answer.header("x-control-tower-model"), "pro-2025");
+    let asked = verifier.received()[0].json();
+    assert_eq!(
+        (asked["prompt"].as_str(), asked["answer"].as_str()),
+        (Some("Capital of France?"), Some("Rome"))
+    );
+}
+
+#[tokio::test]
+async fn an_answer_is_given_again_whole_and_streamed_to_its_own_tenant_only() {
+    let collector = Collector::start().await;
+    let small = Upstream::always(json(200, &answer("gpt-4o-mini", "Rome"))).await;
+    let large = Upstream::always(json(200, &answer("pro-2025", "Rome"))).await;
+    let cache = serde_json::json!({"exact": true, "ttl_seconds": 60});
+    let gateway = Gateway::start(config(Some(&collector)), routed(&small, &large, None, Some(cache)));
+    let body = |stream: bool| {
+        format!(
+            r#"{{"model":"route","messages":[{{"role":"user","content":"Capital of Italy?"}}],"stream":{stream}}}"#
+        )
+    };
+    let first = gateway.post("/v1/chat/completions", body(false)).await;
+    assert_eq!(
+        (first.header("x-control-tower-cache"), first.header("x-control-tower-cost-usd")),
+        ("miss", "0.000007")
+    );
+    let again = gateway.post("/v1/chat/completions", body(false)).await;
+    assert_eq!(
+        (again.header("x-control-tower-cache"), again.header("x-control-tower-cost-usd")),
+        ("hit_exact", "0")
+    );
+    assert_eq!(again.body, first.body);
+    let streamed = gateway.post("/v1/chat/completions", body(true)).await;
+    assert_eq!(streamed.header("content-type"), "text/event-stream; charset=utf-8");
+    assert!(streamed.text().contains(r#""content":"Rome""#) && streamed.text().ends_with("data: [DONE]\n\n"));
+    assert_eq!(small.received().len(), 1);
+
+    let mut other = gateway.request("/v1/chat/completions", body(false));
+    other.headers_mut().insert("authorization", "Bearer ct-other-tenant-0123456789".parse().unwrap());
+    assert_eq!(gateway.call(other).await.header("x-control-tower-cache"), "miss");
+    let mut fresh = gateway.request("/v1/chat/completions", body(false));
+    fresh.headers_mut().insert("cache-control", "no-cache".parse().unwrap());
+    assert_eq!(gateway.call(fresh).await.header("x-control-tower-cache"), "miss");
+    let mut only = gateway.request("/v1/chat/completions", body(false).replace("Italy", "Spain"));
+    only.headers_mut().insert("cache-control", "only-if-cached".parse().unwrap());
+    assert_eq!(gateway.call(only).await.status, StatusCode::GATEWAY_TIMEOUT);
+    assert_eq!(small.received().len(), 3);
+
+    let calls = collector.calls(6).await;
+    let hit = calls.iter().find(|call| call.get("control_tower.cache.status") == "hit_exact").unwrap();
+    assert_eq!(hit.get("control_tower.cache.saved"), "0.000007");
+    assert_eq!(hit.get("control_tower.cost.total"), "", "nothing was paid");
+}
+
+#[tokio::test]
+async fn a_streamed_answer_is_kept_whole() {
+    let small = Upstream::always(streamed("gpt-4o-mini", "Rome")).await;
+    let large = Upstream::always(json(200, "{}")).await;
+    let cache = serde_json::json!({"exact": true, "ttl_seconds": 60});
+    let gateway = Gateway::start(config(None), routed(&small, &large, None, Some(cache)));
+    let body = |stream: bool| {
+        format!(
+            r#"{{"model":"route","messages":[{{"role":"user","content":"Capital of Italy?"}}],"stream":{stream}}}"#
+        )
+    };
+    gateway.post("/v1/chat/completions", body(true)).await;
+    let again = gateway.post("/v1/chat/completions", body(false)).await;
+    assert_eq!(again.header("x-control-tower-cache"), "hit_exact");
+    assert_eq!(again.json()["choices"][0]["message"]["content"], "Rome");
+    assert_eq!(again.json()["usage"]["prompt_tokens"], 3);
+}
