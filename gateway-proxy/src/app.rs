@@ -10,6 +10,7 @@ use crate::meter::Estimator;
 use crate::metrics::GatewayMetrics;
 use crate::policy::Policy;
 use crate::pools::Pools;
+use crate::prompting::Prompter;
 use crate::relay::Watchman;
 use crate::resume::Streams;
 use crate::upstream::Upstreams;
@@ -26,6 +27,7 @@ pub(crate) struct App {
     pub(crate) governor: Governor,
     pub(crate) checks: Checks,
     pub(crate) answers: Answers,
+    pub(crate) prompter: Prompter,
     pub(crate) pools: Pools,
     pub(crate) upstreams: Upstreams,
     pub(crate) recorder: Recorder,

@@ -11,6 +11,7 @@ use crate::errors::Failure;
 use crate::govern::Governed;
 use crate::identity::{Identity, Ids};
 use crate::meter::{Answer, Kept, Prompt};
+use crate::prompting::Prompted;
 use crate::request::Ask;
 use crate::tries::end_of_answer;
 use contracts::policy::queue::Band;
@@ -70,6 +71,8 @@ pub(crate) struct Facts {
     pub(crate) answer: Answer,
     /// Status sent to the client, once it was sent.
     pub(crate) status: Option<u16>,
+    /// The prompt that it was made with, where it named one.
+    pub(crate) prompted: Option<Prompted>,
     /// What the answer cache said, where it was asked.
     pub(crate) found: Option<Found>,
     /// The right to tell it of the answer.

@@ -72,6 +72,12 @@ pub(crate) enum Failure {
     RateLimited(Box<admission::rates::Refusal>),
     #[error("budget")]
     Budget(budget::Refused),
+    #[error("{message}")]
+    BadPrompt { field: String, message: String },
+    #[error("{0}")]
+    BadTemplate(String),
+    #[error("not enforced")]
+    NotEnforced { route: String },
     #[error("{0}")]
     BadCacheControl(String),
     #[error("not cached")]
@@ -215,6 +221,21 @@ impl Failure {
             }
             Self::RateLimited(refusal) => rate_limited(refusal),
             Self::Budget(refused) => over_budget(refused),
+            Self::BadPrompt { field, message } => {
+                ApiError { code: Some("invalid_prompt"), ..ApiError::invalid(field.clone(), message.clone()) }
+            }
+            Self::BadTemplate(message) => ApiError {
+                code: Some("prompt_misconfigured"),
+                retryable: false,
+                ..ApiError::internal(500, message.clone())
+            },
+            Self::NotEnforced { route } => {
+                let message = format!(
+                    "the route {route} has guardrails or an experiment, which this gateway does not hold yet"
+                );
+                let error = ApiError::internal(503, message);
+                ApiError { code: Some("policy_not_enforced"), retryable: false, ..error }
+            }
             Self::BadCacheControl(message) => {
                 let param = message.split(':').next().unwrap_or_default().to_owned();
                 ApiError::invalid(param, message.clone())

@@ -11,6 +11,7 @@ use crate::meter::Estimator;
 use crate::metrics::GatewayMetrics;
 use crate::policy::{Policy, Source};
 use crate::pools::Pools;
+use crate::prompting::Prompter;
 use crate::relay::Watchman;
 use crate::resume::Streams;
 use crate::stack::Gateway;
@@ -170,6 +171,7 @@ fn app(
         governor,
         checks,
         answers,
+        prompter: Prompter::default(),
         pools: Pools::new(fastrand::u64(..)),
         upstreams: Upstreams::new(&config.upstream, &config.timeouts, tls),
         recorder: Recorder::new(spool, &config.instance, config.spool.when_full == WhenFull::Refuse),

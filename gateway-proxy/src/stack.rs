@@ -16,7 +16,7 @@ use crate::request::{Ask, parse};
 use crate::respond::{self, Body};
 use crate::resume::{self, socket};
 use bytes::Bytes;
-use contracts::policy::{KeyPolicy, Model, Resolved, Snapshot};
+use contracts::policy::{KeyPolicy, Model, Resolved, Route, Snapshot};
 use http::request::Parts as Head;
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
@@ -242,6 +242,7 @@ async fn admitted(
         attempts: Vec::with_capacity(1),
         answer: Answer::default(),
         status: None,
+        prompted: None,
         found: None,
         lead: None,
         whole: None,
@@ -282,23 +283,53 @@ async fn understood(
     let limits = &app.limits;
     let (body, room) = read_json_body(headers, body, Intake::new(app, limits.body_bytes)).await?;
     let asked_at = Instant::now();
-    let ask = read(endpoint, body, limits.json_depth).await?;
     let facts = call.facts().ok_or(Failure::BrokenBody)?;
     (facts.asked_at, facts.room) = (Some(asked_at), room);
+    let (body, prompted) = app.prompter.fill(&facts.snapshot, &facts.key, endpoint, body)?;
+    facts.prompted = prompted;
+    let ask = read(endpoint, body, limits.json_depth).await?;
+    let facts = call.facts().ok_or(Failure::BrokenBody)?;
     let ask = facts.ask.insert(ask);
     if (ask.is_background() || resume::opts_in(headers)) && !app.streams.has_room() {
         return Err(Failure::TooManyStreams);
     }
     let resolved = resolve(&facts.snapshot, &facts.key, &ask.model)?;
-    if let Some(Err(unreadable)) = resolved.route.as_ref().map(|route| &route.policy) {
-        return Err(Failure::Unreadable(unreadable.clone()));
-    }
     facts.resolved = Some(resolved.clone());
+    if let Some(route) = resolved.route.as_deref() {
+        add_prompt(app, call, endpoint, route).await?;
+    }
+    let facts = call.facts().ok_or(Failure::BrokenBody)?;
     if facts.is_governed() {
         let models = reach(app, &facts.snapshot, &resolved)?;
         app.governor.admit(facts, &models, headers).await?;
     }
     Ok(resolved)
+}
+
+/// What a route asks for besides its models: its prompt, where the client named none. What it asks for and is not done here closes it:
+/// a rule that is not held must not look as if it were.
+async fn add_prompt(
+    app: &App,
+    call: &mut Call,
+    endpoint: &'static Endpoint,
+    route: &Route,
+) -> Result<(), Failure> {
+    let policy = route.policy.as_ref().map_err(|unreadable| Failure::Unreadable(unreadable.clone()))?;
+    if !policy.guardrails.is_empty() || policy.experiment.is_some() {
+        return Err(Failure::NotEnforced { route: route.name.to_string() });
+    }
+    let facts = call.facts().ok_or(Failure::BrokenBody)?;
+    let (Some(prompt), None, Some(ask)) = (&policy.prompt, &facts.prompted, &facts.ask) else {
+        return Ok(());
+    };
+    if let Some((body, prompted)) = app.prompter.add(prompt, endpoint, &ask.body)? {
+        facts.prompted = Some(prompted);
+        let ask = read(endpoint, body, app.limits.json_depth).await?;
+        if let Some(facts) = call.facts() {
+            facts.ask = Some(ask);
+        }
+    }
+    Ok(())
 }
 
 /// Every model that the call may be led to.

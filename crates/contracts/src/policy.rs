@@ -16,7 +16,6 @@ pub mod plan;
 pub mod pool;
 pub mod prompt;
 mod provider;
-mod provisional;
 pub mod queue;
 mod reach;
 mod route;
@@ -33,9 +32,12 @@ pub mod spec {
     pub use super::budget::Budget;
     pub use super::cache::Cache;
     pub use super::cascade::Cascade;
+    pub use super::experiment::Experiment;
+    pub use super::guardrail::Guardrail;
     pub use super::plan::Plan;
     pub use super::pool::Pool;
-    pub use super::provisional::{Experiment, Guardrail, Prompt};
+    pub use super::prompt::Prompt;
+
 }
 
 use crate::price::PriceBook;

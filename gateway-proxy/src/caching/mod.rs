@@ -99,7 +99,9 @@ fn question(facts: &Facts, policy: &Policy, headers: &HeaderMap) -> Option<Quest
     let cascade = resolved
         .cascade()
         .map_or_else(String::new, |cascade| format!("{}@{}", cascade.name, cascade.revision));
-    let variant = [resolved.model.name.as_str(), &cascade, beta];
+    let prompted = facts.prompted.as_ref();
+    let prompted = prompted.map_or_else(String::new, |prompt| format!("{}@{}", prompt.name, prompt.version));
+    let variant = [resolved.model.name.as_str(), &cascade, beta, &prompted];
     let place = Place {
         tenant: &facts.key.tenant.id,
         route: &ask.model,

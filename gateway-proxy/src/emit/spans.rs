@@ -227,6 +227,10 @@ fn common(
         put.text(gen_ai::PROVIDER_NAME, model.provider.price_as.as_str());
         put.text(ct::TIER, model.tier.as_str());
     }
+    if let Some(prompted) = &facts.prompted {
+        put.text(gen_ai::PROMPT_NAME, prompted.name.as_str());
+        put.text(gen_ai::PROMPT_VERSION, &prompted.version.to_string());
+    }
     if let Some(route) = facts.resolved.as_ref().and_then(|resolved| resolved.route.as_ref()) {
         put.text(ct::ROUTE, route.name.as_str());
     }

@@ -42,6 +42,7 @@ fn call(app: &Arc<App>) -> Call {
         attempts: vec![Attempt::new(&app.ids, app.clock.now(), model, "127.0.0.1", 1)],
         answer,
         status: Some(200),
+        prompted: None,
         found: None,
         lead: None,
         whole: None,

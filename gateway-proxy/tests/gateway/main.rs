@@ -16,6 +16,7 @@ mod models;
 mod outcomes;
 mod pools;
 #[cfg(test)]
+mod prompts;
 mod records;
 mod resume;
 #[cfg(test)]

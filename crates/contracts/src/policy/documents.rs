@@ -1,7 +1,7 @@
 //! Which policies are documents, and what each refers to.
 
 use super::budget::Scope;
-use super::spec::{Budget, Cache, Cascade, Plan, Pool};
+use super::spec::{Budget, Cache, Cascade, Experiment, Guardrail, Plan, Pool, Prompt};
 use super::{Document, InvalidPolicy, Kind, Reach, Reaching, Reference};
 
 impl Document for Plan {
@@ -74,5 +74,41 @@ impl Document for Cache {
 
     fn validate(&self) -> Result<(), InvalidPolicy> {
         Self::validate(self)
+    }
+}
+
+impl Document for Experiment {
+    const KIND: Kind = Kind::Experiment;
+
+    fn validate(&self) -> Result<(), InvalidPolicy> {
+        Self::validate(self)
+    }
+
+    fn references(&self) -> Vec<Reference> {
+        Self::references(self)
+    }
+}
+
+impl Document for Guardrail {
+    const KIND: Kind = Kind::Guardrail;
+
+    fn validate(&self) -> Result<(), InvalidPolicy> {
+        Self::validate(self)
+    }
+
+    fn references(&self) -> Vec<Reference> {
+        Self::references(self)
+    }
+}
+
+impl Document for Prompt {
+    const KIND: Kind = Kind::Prompt;
+
+    fn validate(&self) -> Result<(), InvalidPolicy> {
+        Self::validate(self)
+    }
+
+    fn references(&self) -> Vec<Reference> {
+        Self::references(self)
     }
 }

@@ -1,0 +1,132 @@
+//! Prompts by name: a body that asks for one gets it, rendered, before anything else reads it.
+//!
+//! `prompt: {name, version | label, variables}` in chat completions, responses and messages; `OpenAI`'s own form with `id` too. A prompt of
+//! responses that is not ours is the upstream's, and passes.
+
+use crate::endpoints::Endpoint;
+use crate::errors::Failure;
+use crate::request::{members, utf8};
+use bytes::Bytes;
+use contracts::policy::prompt::Prompt;
+use contracts::policy::{KeyPolicy, Named, Snapshot};
+use contracts::{PolicyName, TenantId};
+use prompts::{Call, Compiled, Form, RenderError, merge};
+use protocols::Dialect;
+use serde_json::Value;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Compiled prompts that are kept; when there are more, all are compiled anew.
+const MOST: usize = 4_096;
+
+type Key = (Option<TenantId>, PolicyName, u64);
+
+/// Compiles each version of a prompt once.
+#[derive(Debug, Default)]
+pub(crate) struct Prompter(Mutex<HashMap<Key, Arc<Compiled>>>);
+
+/// The prompt that a call was made with.
+#[derive(Debug, Clone)]
+pub(crate) struct Prompted {
+    pub(crate) name: PolicyName,
+    pub(crate) version: u64,
+}
+
+impl Prompter {
+    /// The body with the prompt that it asks for; as it is when it asks for none.
+    pub(crate) fn fill(
+        &self,
+        snapshot: &Snapshot,
+        key: &KeyPolicy,
+        endpoint: &Endpoint,
+        body: Bytes,
+    ) -> Result<(Bytes, Option<Prompted>), Failure> {
+        let Some(form) = form(endpoint) else { return Ok((body, None)) };
+        // Nearly no body has one.
+        if memchr::memmem::find(&body, b"\"prompt\"").is_none() {
+            return Ok((body, None));
+        }
+        let Ok(text) = utf8(&body) else { return Ok((body, None)) };
+        let Ok(all) = members(text) else { return Ok((body, None)) };
+        let asked = all.iter().find(|member| member.name == "prompt").map(|member| member.text());
+        let Some(asked) = asked.filter(|asked| asked.starts_with('{')) else { return Ok((body, None)) };
+        let call = Call::parse(asked)
+            .map_err(|error| Failure::BadPrompt { field: error.field.clone(), message: error.to_string() })?;
+        let tenant = Some(&key.tenant.id);
+        let Some(held) = snapshot.prompts.get(tenant, &call.prompt.name, call.prompt.selector()) else {
+            if form == Form::Responses && snapshot.prompts.prompt(tenant, &call.prompt.name).is_none() {
+                return Ok((body, None));
+            }
+            let message = format!(
+                "prompt: there is no {:?} of this version or label: expected one that was created",
+                call.prompt.name.as_str()
+            );
+            return Err(Failure::BadPrompt { field: "prompt".into(), message });
+        };
+        let prompt = held.clone().map_err(Failure::Unreadable)?;
+        let filled = self.merged(&prompt, form, &body, &call.variables)?;
+        Ok((filled, Some(Prompted { name: prompt.name.clone(), version: prompt.revision })))
+    }
+
+    /// The body with a route's own prompt, which takes no variables.
+    pub(crate) fn add(
+        &self,
+        prompt: &Arc<Named<Prompt>>,
+        endpoint: &Endpoint,
+        body: &Bytes,
+    ) -> Result<Option<(Bytes, Prompted)>, Failure> {
+        let Some(form) = form(endpoint) else { return Ok(None) };
+        let filled = self.merged(prompt, form, body, &Value::Object(serde_json::Map::new()))?;
+        Ok(Some((filled, Prompted { name: prompt.name.clone(), version: prompt.revision })))
+    }
+
+    fn merged(
+        &self,
+        prompt: &Arc<Named<Prompt>>,
+        form: Form,
+        body: &[u8],
+        variables: &Value,
+    ) -> Result<Bytes, Failure> {
+        let compiled = self.compiled(prompt)?;
+        let messages = compiled.render(variables).map_err(|error| match error {
+            RenderError::Variable(error) => {
+                let field = format!("prompt.variables.{}", error.path);
+                Failure::BadPrompt { message: format!("{field}: {error}"), field }
+            }
+            RenderError::TooLong => {
+                let field = String::from("prompt.variables");
+                Failure::BadPrompt { message: format!("{field}: the rendered prompt is too long"), field }
+            }
+            template => Failure::BadTemplate(format!("prompt {}: {template}", prompt.name)),
+        })?;
+        let merged = merge(form, body, &messages, compiled.defaults()).map_err(|error| {
+            Failure::BadPrompt { field: error.field.to_owned(), message: error.to_string() }
+        })?;
+        Ok(merged.into())
+    }
+
+    fn compiled(&self, prompt: &Arc<Named<Prompt>>) -> Result<Arc<Compiled>, Failure> {
+        let key = (prompt.tenant.clone(), prompt.name.clone(), prompt.revision);
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(compiled) = known.get(&key) {
+            return Ok(compiled.clone());
+        }
+        let compiled = Compiled::new(&prompt.spec)
+            .map_err(|error| Failure::BadTemplate(format!("prompt {}: {error}", prompt.name)))?;
+        let compiled = Arc::new(compiled);
+        if known.len() >= MOST {
+            known.clear();
+        }
+        known.insert(key, compiled.clone());
+        Ok(compiled)
+    }
+}
+
+fn form(endpoint: &Endpoint) -> Option<Form> {
+    match endpoint.dialect? {
+        Dialect::OpenAiChat => Some(Form::Chat),
+        Dialect::OpenAiResponses => Some(Form::Responses),
+        Dialect::Anthropic => Some(Form::Messages),
+        Dialect::Gemini | Dialect::Bedrock => None,
+    }
+}
