@@ -20,7 +20,8 @@ impl Document for Pool {
     }
 
     fn references(&self) -> Vec<Reference> {
-        let providers = self.deployments.iter().map(|deployment| Reference::Provider(deployment.provider.clone()));
+        let providers =
+            self.deployments.iter().map(|deployment| Reference::Provider(deployment.provider.clone()));
         let fallbacks = self.fallbacks.iter().cloned().map(Reference::Model);
         providers.chain(fallbacks).collect()
     }

@@ -118,6 +118,29 @@ fn what_is_refused_says_why_and_exits_with_a_failure() {
     assert!(error.contains("expected env:NAME, file:/absolute/path or literal:SECRET"), "{error}");
 }
 
+/// A policy of each kind in TOML, and another in JSON.
+const OF_EVERY_KIND: [(&str, &str, &str); 7] = [
+    ("plan", "requests_per_minute = 60\n", r#"{"requests_per_minute": 90}"#),
+    (
+        "budget",
+        "limit = \"1\"\n[scope]\nkind = \"tenant\"\ntenant = \"acme\"\n",
+        r#"{"limit": "2.50", "scope": {"kind": "organisation", "organisation": "big"}}"#,
+    ),
+    ("pool", "slow_start_ms = 1000\n", r#"{"slow_start_ms": 2000}"#),
+    ("cascade", "[[tiers]]\nmodel = \"m\"\n", r#"{"tiers": [{"model": "m", "timeout_ms": 5000}]}"#),
+    ("cache", "ttl_seconds = 60\n[semantic]\n", r#"{"ttl_seconds": 90}"#),
+    (
+        "guardrail",
+        "[[input]]\nname = \"length\"\naction = \"block\"\n[input.check]\nmax_chars = 100\n",
+        r#"{"input": [{"name": "length", "check": {"max_chars": 200}, "action": "flag"}]}"#,
+    ),
+    (
+        "experiment",
+        "[[arms]]\nname = \"a\"\n[[arms]]\nname = \"b\"\n",
+        r#"{"arms": [{"name": "a", "weight": 2}, {"name": "b"}]}"#,
+    ),
+];
+
 #[test]
 fn policy_of_every_kind_from_files() {
     let directory = tempfile::tempdir().unwrap();
@@ -135,12 +158,14 @@ fn policy_of_every_kind_from_files() {
     text(data, &["tenant", "create", "acme", "--organisation", "big"]);
     assert_eq!(json(data, &["provider", "show", "p"])["settings"], serde_json::json!({"betas": ["b"]}));
 
-    let (toml, json_file) = (file("a.toml", "dollars = 1\n"), file("b.json", "{\"dollars\": 2}"));
-    for kind in ["plan", "budget", "pool", "cascade", "cache", "guardrail", "experiment"] {
+    for (kind, in_toml, in_json) in OF_EVERY_KIND {
+        let (toml, json_file) = (file("a.toml", in_toml), file("b.json", in_json));
         let written = json(data, &[kind, "set", "m", "--file", &toml]);
-        assert_eq!((&written["kind"], &written["spec"]["dollars"]), (&kind.into(), &1.into()));
+        let spec: Value = toml::from_str(in_toml).unwrap();
+        assert_eq!((&written["kind"], &written["spec"]), (&kind.into(), &spec));
         let revision = written["revision"].to_string();
         let changed = json(data, &[kind, "set", "m", "--file", &json_file, "--revision", &revision]);
+        assert_eq!(changed["spec"], serde_json::from_str::<Value>(in_json).unwrap());
         assert_eq!(json(data, &[kind, "get", "m"]), changed);
         let stale = refusal(data, &[kind, "set", "m", "--file", &toml, "--revision", &revision]);
         assert!(stale.contains("read it again"), "{stale}");
@@ -148,7 +173,7 @@ fn policy_of_every_kind_from_files() {
         assert!(listed.starts_with("TENANT  NAME") && listed.contains("(all)"), "{listed}");
     }
     let error =
-        refusal(data, &["budget", "set", "b", "--file", &file("c.toml", "colour = 1\ndollars = 1\n")]);
+        refusal(data, &["budget", "set", "b", "--file", &file("c.toml", "colour = 1\nlimit = \"1\"\n")]);
     assert!(
         error.contains("budget \"b\": colour: 1 is not valid") && error.contains("unknown field"),
         "{error}"
@@ -162,12 +187,15 @@ fn policy_of_every_kind_from_files() {
     assert_eq!(json(data, &["tenant", "update", "acme", "--no-plan"])["plan"], Value::Null);
     text(data, &["plan", "delete", "m"]);
 
-    let version = json(data, &["prompt", "create", "hello", "--file", &toml, "--label", "production"]);
+    let first = file("first.toml", "[[messages]]\nrole = \"system\"\ncontent = \"Be brief.\"\n");
+    let second = file("second.json", r#"{"messages": [{"role": "system", "content": "Be kind."}]}"#);
+    let version = json(data, &["prompt", "create", "hello", "--file", &first, "--label", "production"]);
     assert_eq!((&version["version"], &version["created_by"]), (&1.into(), &"cli".into()));
-    text(data, &["prompt", "create", "hello", "--file", &json_file]);
+    text(data, &["prompt", "create", "hello", "--file", &second]);
     let prompt = json(data, &["prompt", "label", "hello", "production", "--version", "2"]);
     assert_eq!(prompt["labels"]["production"], 2);
-    assert_eq!(json(data, &["prompt", "show", "hello", "--label", "production"])["spec"]["dollars"], 2);
+    let shown = json(data, &["prompt", "show", "hello", "--label", "production"]);
+    assert_eq!(shown["spec"]["messages"][0]["content"], "Be kind.");
     assert!(text(data, &["prompt", "list"]).contains("1-2"));
 
     let spec = file("route.toml", "cascade = \"m\"\ntags = [\"a\"]\n[prompt]\nname = \"hello\"\n");

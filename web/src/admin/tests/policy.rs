@@ -21,6 +21,24 @@ impl Api {
     }
 }
 
+/// What may stand in a policy of `kind`; another for each `n`, which is 1 or more. A cascade needs a model `m`.
+fn spec(kind: Kind, n: u64) -> Value {
+    match kind {
+        Kind::Plan => json!({"requests_per_minute": n}),
+        Kind::Budget => {
+            json!({"scope": {"kind": "organisation", "organisation": "big"}, "limit": n.to_string()})
+        }
+        Kind::Pool => json!({"slow_start_ms": n}),
+        Kind::Cascade => json!({"tiers": [{"model": "m", "timeout_ms": n}]}),
+        Kind::Cache => json!({"ttl_seconds": n}),
+        Kind::Guardrail => {
+            json!({"input": [{"name": "length", "check": {"max_chars": n}, "action": "block"}]})
+        }
+        Kind::Experiment => json!({"arms": [{"name": "a", "weight": n}, {"name": "b"}]}),
+        Kind::Prompt => json!({"messages": [{"role": "system", "content": format!("Version {n}.")}]}),
+    }
+}
+
 #[tokio::test]
 async fn documents_of_every_kind() {
     let api = Api::start().await;
@@ -29,7 +47,7 @@ async fn documents_of_every_kind() {
     api.create("/models", json!({"name": "m", "provider": "p"})).await;
     for kind in Kind::DOCUMENTS {
         let path = format!("/{}/m", kind.plural());
-        let spec = json!({"dollars": 1});
+        let spec = spec(kind, 1);
         let written = api.call("PUT", &path, Some(spec.clone())).await;
         assert_eq!(written.status, StatusCode::OK, "{}", written.body);
         let revision = written.body["revision"].as_u64().unwrap();
@@ -65,16 +83,16 @@ async fn documents_of_every_kind() {
 async fn bad_documents_name_what_is_wrong() {
     let api = Api::start().await;
     let put = async |path: &str, spec: Value| api.call("PUT", path, Some(spec)).await;
-    put("/budgets/b", json!({"dollars": "x"})).await.assert_error(
+    put("/caches/c", json!({"ttl_seconds": "x"})).await.assert_error(
         400,
         None,
-        Some("dollars"),
-        "budget \"b\": dollars: \"x\" is not valid, expected u64",
+        Some("ttl_seconds"),
+        "cache \"c\": ttl_seconds: \"x\" is not valid, expected u64",
     );
-    put("/budgets/b", json!({"dollars": 1, "scope": {"colour": 1}})).await.assert_error(
+    put("/caches/c", json!({"semantic": {"colour": 1}})).await.assert_error(
         400,
         None,
-        Some("scope.colour"),
+        Some("semantic.colour"),
         "unknown field `colour`",
     );
     put("/cascades/c", json!({"tiers": [{"model": "none"}]})).await.assert_error(
@@ -110,7 +128,7 @@ async fn bad_documents_name_what_is_wrong() {
 async fn who_is_slower_is_told_so() {
     let api = Api::start().await;
     let path = "/plans/gold";
-    let put = async |header, n: u32| api.call_with("PUT", path, header, Some(json!({ "n": n }))).await;
+    let put = async |header, n| api.call_with("PUT", path, header, Some(spec(Kind::Plan, n))).await;
     let absent = || (IF_NONE_MATCH, "*");
     let first = put(absent(), 1).await;
     let first = first.headers[ETAG].to_str().unwrap();
@@ -128,7 +146,7 @@ async fn who_is_slower_is_told_so() {
         );
     }
     put((IF_NONE_MATCH, "\"1\""), 3).await.assert_error(400, None, Some("If-None-Match"), "expected *");
-    assert_eq!(api.call("GET", path, None).await.body["spec"], json!({"n": 2}));
+    assert_eq!(api.call("GET", path, None).await.body["spec"], spec(Kind::Plan, 2));
 }
 
 #[tokio::test]
@@ -136,18 +154,25 @@ async fn what_is_needed_stays() {
     let api = Api::start().await;
     api.create("/providers", json!({"id": "p", "base_url": "https://h"})).await;
     api.create("/models", json!({"name": "m", "provider": "p"})).await;
-    for path in ["/cascades/cheap", "/caches/c", "/guardrails/g", "/experiments/e", "/plans/gold"] {
-        assert_eq!(api.call("PUT", path, Some(json!({}))).await.status, StatusCode::OK);
+    for (kind, path) in [
+        (Kind::Cascade, "/cascades/cheap"),
+        (Kind::Cache, "/caches/c"),
+        (Kind::Guardrail, "/guardrails/g"),
+        (Kind::Experiment, "/experiments/e"),
+        (Kind::Plan, "/plans/gold"),
+    ] {
+        let written = api.call("PUT", path, Some(spec(kind, 1))).await;
+        assert_eq!(written.status, StatusCode::OK, "{}", written.body);
     }
-    api.create("/prompts/hello", json!({"text": "Hi"})).await;
+    api.create("/prompts/hello", spec(Kind::Prompt, 1)).await;
     let label = json!({"version": 1});
     assert_eq!(api.call("PUT", "/prompts/hello/labels/production", Some(label)).await.status, StatusCode::OK);
-    let spec = json!({
+    let all = json!({
         "cascade": "cheap", "cache": "c", "guardrails": ["g"], "experiment": "e", "prompt": {"name": "hello"},
         "tags": ["team-a"],
     });
-    let route = api.create("/routes", json!({"name": "bot", "model": "m", "spec": spec})).await;
-    assert_eq!(route["spec"], spec);
+    let route = api.create("/routes", json!({"name": "bot", "model": "m", "spec": all})).await;
+    assert_eq!(route["spec"], all);
     for path in ["/cascades/cheap", "/caches/c", "/guardrails/g", "/experiments/e"] {
         api.call("DELETE", path, None).await.assert_error(
             409,
@@ -199,10 +224,10 @@ async fn what_is_needed_stays() {
 #[tokio::test]
 async fn prompts_have_versions_and_labels() {
     let api = Api::start().await;
-    let first = api.create("/prompts/support%2Fhello", json!({"text": "Hi"})).await;
-    assert_eq!((&first["version"], &first["spec"]), (&json!(1), &json!({"text": "Hi"})));
+    let first = api.create("/prompts/support%2Fhello", spec(Kind::Prompt, 1)).await;
+    assert_eq!((&first["version"], &first["spec"]), (&json!(1), &spec(Kind::Prompt, 1)));
     assert!(first["created_by"].as_str().unwrap().starts_with("adm_"), "{first}");
-    api.create("/prompts/support%2Fhello", json!({"text": "Hello"})).await;
+    api.create("/prompts/support%2Fhello", spec(Kind::Prompt, 2)).await;
     let path = "/prompts/support%2Fhello";
     let label = |version: u64| {
         api.call("PUT", "/prompts/support%2Fhello/labels/production", Some(json!({ "version": version })))
@@ -225,7 +250,7 @@ async fn prompts_have_versions_and_labels() {
     delete("versions/x").await.assert_error(400, None, Some("path"), "x");
     assert_eq!(delete("labels/production").await.status, StatusCode::NO_CONTENT);
     assert_eq!(delete("versions/2").await.status, StatusCode::NO_CONTENT);
-    assert_eq!(api.create(path, json!({"text": "Hey"})).await["version"], 3);
+    assert_eq!(api.create(path, spec(Kind::Prompt, 3)).await["version"], 3);
     api.call("GET", "/prompts/none", None).await.assert_error(
         404,
         Some("not_found"),
@@ -239,8 +264,8 @@ async fn the_audit_log_names_the_admin_key() {
     let api = Api::start().await;
     let key = api.control.admin_keys().list().await.unwrap().remove(0).id;
     api.create("/tenants", json!({"id": "acme"})).await;
-    for n in 0..3 {
-        api.call("PUT", "/plans/gold?tenant=acme", Some(json!({ "n": n }))).await;
+    for n in 1..=3 {
+        api.call("PUT", "/plans/gold?tenant=acme", Some(spec(Kind::Plan, n))).await;
     }
     let audit = async |query: &str| api.call("GET", &format!("/audit{query}"), None).await;
     let page = audit("?kind=plan&limit=2").await.body;
@@ -248,8 +273,8 @@ async fn the_audit_log_names_the_admin_key() {
     assert_eq!(entries.len(), 2);
     assert_eq!(entries[0]["actor"], key.as_str());
     assert_eq!((&entries[0]["action"], &entries[0]["tenant"]), (&json!("update"), &json!("acme")));
-    assert_eq!(entries[0]["before"]["spec"], json!({"n": 1}));
-    assert_eq!(entries[0]["after"]["spec"], json!({"n": 2}));
+    assert_eq!(entries[0]["before"]["spec"], spec(Kind::Plan, 2));
+    assert_eq!(entries[0]["after"]["spec"], spec(Kind::Plan, 3));
     let next = page["next"].as_u64().unwrap();
     let rest = audit(&format!("?kind=plan&limit=2&cursor={next}")).await.body;
     assert_eq!((&rest["data"][0]["action"], &rest["next"]), (&json!("create"), &Value::Null));

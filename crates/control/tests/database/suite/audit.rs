@@ -1,13 +1,12 @@
 //! The audit log.
 
-use crate::support::{NOW, Store, new_provider, price};
+use crate::support::{NOW, Store, new_provider, price, spec};
 use contracts::TenantId;
 use contracts::policy::Kind;
 use control::Actor;
 use control::records::{
     AuditEntry, AuditFilter, NewApiKey, NewProvider, NewUser, Role, TenantChange, UserChange,
 };
-use serde_json::json;
 
 async fn all(store: &Store) -> Vec<AuditEntry> {
     let filter = AuditFilter { limit: Some(1000), ..AuditFilter::default() };
@@ -23,7 +22,7 @@ pub async fn tells_who_changed_what(store: Store) {
     by_key.tenants().update(&acme, change, NOW).await.unwrap();
     let gold = "gold".parse().unwrap();
     let cli = store.control.as_actor(Actor::cli());
-    cli.documents().put(Kind::Plan, Some(&acme), &gold, &json!({"n": 1}), None, NOW).await.unwrap();
+    cli.documents().put(Kind::Plan, Some(&acme), &gold, &spec(Kind::Plan, 1), None, NOW).await.unwrap();
     cli.documents().delete(Kind::Plan, Some(&acme), &gold, None).await.unwrap();
     // What is refused is not noted.
     cli.documents().delete(Kind::Plan, Some(&acme), &gold, None).await.unwrap_err();

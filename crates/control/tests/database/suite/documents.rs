@@ -1,6 +1,6 @@
 //! Policy documents, and what they refer to.
 
-use crate::support::{NOW, Store, new_model};
+use crate::support::{NOW, Store, new_model, spec};
 use contracts::policy::{Kind, PromptRef, RouteSpec};
 use contracts::{ModelName, PolicyName, TenantId, Timestamp};
 use control::ControlError;
@@ -33,10 +33,11 @@ async fn refusal(store: &Store, kind: Kind, id: &str, spec: Value) -> String {
 
 pub async fn live_from_creation_to_deletion(store: Store) {
     let documents = store.control.documents();
+    store.model("p", "m").await;
     store.model("p", "pool").await;
     for kind in Kind::DOCUMENTS {
         let id = name(kind.as_str());
-        let spec = json!({"dollars": 1});
+        let (spec, other) = (spec(kind, 1), spec(kind, 2));
         let created = documents.put(kind, None, &id, &spec, None, NOW).await.unwrap();
         assert_eq!((created.kind, &created.name, &created.spec), (kind, &id, &spec));
         assert_eq!((created.tenant.as_ref(), created.created_at, created.updated_at), (None, NOW, NOW));
@@ -44,8 +45,8 @@ pub async fn live_from_creation_to_deletion(store: Store) {
         assert_eq!(documents.list(kind, None).await.unwrap(), std::slice::from_ref(&created));
 
         let later = Timestamp::from_unix_seconds(NOW.unix_seconds() + 1);
-        let changed = documents.put(kind, None, &id, &json!({"dollars": 2}), None, later).await.unwrap();
-        assert!(changed.revision > created.revision);
+        let changed = documents.put(kind, None, &id, &other, None, later).await.unwrap();
+        assert!(changed.revision > created.revision && changed.spec == other);
         assert_eq!((changed.created_at, changed.updated_at), (NOW, later));
         let same = documents.put(kind, None, &id, &changed.spec, None, NOW).await.unwrap();
         assert_eq!(same, changed, "it said so already");
@@ -60,19 +61,19 @@ pub async fn live_from_creation_to_deletion(store: Store) {
 }
 
 pub async fn are_validated(store: Store) {
-    let error = refusal(&store, Kind::Budget, "b", json!({"dollars": 1, "colour": "red"})).await;
+    let error = refusal(&store, Kind::Budget, "b", json!({"limit": "1", "colour": "red"})).await;
     assert!(
         error.starts_with("budget \"b\": colour: \"red\" is not valid, expected")
             && error.contains("`colour`"),
         "{error}"
     );
-    let error = refusal(&store, Kind::Budget, "b", json!({"dollars": "many"})).await;
-    assert_eq!(error, "budget \"b\": dollars: \"many\" is not valid, expected u64");
-    let error = refusal(&store, Kind::Budget, "b", json!({"dollars": 0})).await;
-    assert_eq!(error, "budget \"b\": dollars: 0 is not valid, expected at least 1");
+    let error = refusal(&store, Kind::Cache, "c", json!({"max_bytes": "many"})).await;
+    assert_eq!(error, "cache \"c\": max_bytes: \"many\" is not valid, expected u64");
+    let error = refusal(&store, Kind::Cache, "c", json!({"ttl_seconds": 0})).await;
+    assert_eq!(error, "cache \"c\": ttl_seconds: 0 is not valid, expected from 1 to 2592000");
     let error = refusal(&store, Kind::Plan, "p", json!("text")).await;
     assert!(error.starts_with("plan \"p\": spec: "), "{error}");
-    let error = refusal(&store, Kind::Plan, "p", json!({"a": "x".repeat(300_000)})).await;
+    let error = refusal(&store, Kind::Plan, "p", json!({"priority": "x".repeat(300_000)})).await;
     assert!(error.contains("expected at most 262144 bytes of JSON"), "{error}");
     for kind in Kind::DOCUMENTS {
         assert!(store.control.documents().list(kind, None).await.unwrap().is_empty());
@@ -81,7 +82,7 @@ pub async fn are_validated(store: Store) {
 
 pub async fn change_only_what_the_caller_has_seen(store: Store) {
     let documents = store.control.documents();
-    let (gold, spec) = (name("gold"), |n: u32| json!({"n": n}));
+    let (gold, spec) = (name("gold"), |n| spec(Kind::Plan, n));
     let put = async |n, expected| documents.put(Kind::Plan, None, &gold, &spec(n), expected, NOW).await;
     let error = put(1, Some(7)).await.unwrap_err().to_string();
     assert_eq!(error, "plan \"gold\" is at revision 0, not 7 (0: it does not exist): read it again");
@@ -106,16 +107,23 @@ pub async fn need_what_they_refer_to(store: Store) {
     let error = refusal(&store, Kind::Pool, "none", json!({})).await;
     assert_eq!(error, "pool \"none\" refers to model \"none\", which does not exist");
     for (scope, expected) in [
-        (json!({"tenant": "nobody"}), "tenant \"nobody\""),
-        (json!({"key": "key_0"}), "key \"key_0\""),
-        (json!({"route": "bot"}), "route \"bot\""),
+        (json!({"kind": "tenant", "tenant": "nobody"}), "tenant \"nobody\""),
+        (json!({"kind": "key", "key": "key_0"}), "key \"key_0\""),
+        (json!({"kind": "route", "tenant": "acme", "route": "bot"}), "route \"bot\""),
+        (json!({"kind": "tag", "tenant": "nobody", "tag": "team-a"}), "tenant \"nobody\""),
     ] {
-        let error = refusal(&store, Kind::Budget, "b", json!({"scope": scope, "dollars": 1})).await;
+        let error = refusal(&store, Kind::Budget, "b", json!({"scope": scope, "limit": "1"})).await;
         assert!(error.contains(&format!("refers to {expected}, which does not exist")), "{error}");
     }
     // Nobody keeps a list of organisations and tags.
-    let free = json!({"scope": {"organisation": "big", "tag": "team-a"}, "dollars": 1});
-    put(&store, Kind::Budget, None, "free", free).await.unwrap();
+    put(&store, Kind::Budget, None, "free", spec(Kind::Budget, 1)).await.unwrap();
+    let free = json!({"scope": {"kind": "tag", "tenant": "acme", "tag": "team-a"}, "limit": "1"});
+    put(&store, Kind::Budget, None, "free-tag", free).await.unwrap();
+    let deployment = json!({"id": "d", "provider": "nowhere", "upstream_model": "gpt"});
+    let error = refusal(&store, Kind::Pool, "gpt", json!({"deployments": [deployment]})).await;
+    assert_eq!(error, "pool \"gpt\" refers to provider \"nowhere\", which does not exist");
+    let error = refusal(&store, Kind::Pool, "gpt", json!({"fallbacks": ["none"]})).await;
+    assert_eq!(error, "pool \"gpt\" refers to model \"none\", which does not exist");
 
     let plan = TenantChange { plan: Patch::Set(name("gold")), ..TenantChange::default() };
     let error = store.control.tenants().update(&acme, plan.clone(), NOW).await.unwrap_err().to_string();
@@ -152,7 +160,7 @@ pub async fn stay_while_they_are_referred_to(store: Store) {
     assert_eq!(delete(Kind::Plan, "gold").await, Err(expected));
 
     // From now on the tenant means its own.
-    put(&store, Kind::Plan, Some(&acme), "gold", json!({"own": true})).await.unwrap();
+    put(&store, Kind::Plan, Some(&acme), "gold", spec(Kind::Plan, 1)).await.unwrap();
     delete(Kind::Plan, "gold").await.unwrap();
     let error = control.documents().delete(Kind::Plan, Some(&acme), &name("gold"), None).await.unwrap_err();
     assert!(matches!(error, ControlError::InUse { kind: "plan", .. }), "{error}");
@@ -166,8 +174,10 @@ pub async fn stay_while_they_are_referred_to(store: Store) {
     let spec = RouteSpec { cascade: Some(name("cheap")), ..RouteSpec::default() };
     let new = NewRoute { spec: Some(spec), ..NewRoute::new(model("bot"), model("gpt")) };
     control.routes().create(new, NOW).await.unwrap();
-    put(&store, Kind::Budget, None, "b", json!({"dollars": 1, "scope": {"route": "bot"}})).await.unwrap();
-    put(&store, Kind::Budget, None, "k", json!({"dollars": 1, "scope": {"key": key.id}})).await.unwrap();
+    let route = json!({"kind": "route", "tenant": "acme", "route": "bot"});
+    put(&store, Kind::Budget, None, "b", json!({"limit": "1", "scope": route})).await.unwrap();
+    let scope = json!({"kind": "key", "key": key.id});
+    put(&store, Kind::Budget, None, "k", json!({"limit": "1", "scope": scope})).await.unwrap();
     put(&store, Kind::Pool, None, "gpt", json!({})).await.unwrap();
     let error = control.models().delete(&model("big")).await.unwrap_err().to_string();
     assert_eq!(error, "model \"big\" is in use by cascade \"cheap\": remove these first");
@@ -200,11 +210,11 @@ pub async fn are_shared_or_of_one_tenant(store: Store) {
     store.tenant("acme").await;
     let acme: TenantId = "acme".parse().unwrap();
     let documents = store.control.documents();
-    put(&store, Kind::Cache, None, "c", json!({"of": "all"})).await.unwrap();
-    put(&store, Kind::Cache, Some(&acme), "c", json!({"of": "acme"})).await.unwrap();
+    put(&store, Kind::Cache, None, "c", spec(Kind::Cache, 1)).await.unwrap();
+    put(&store, Kind::Cache, Some(&acme), "c", spec(Kind::Cache, 2)).await.unwrap();
     let of = async |tenant| documents.get(Kind::Cache, tenant, &name("c")).await.unwrap().unwrap().spec;
-    assert_eq!(of(None).await, json!({"of": "all"}));
-    assert_eq!(of(Some(&acme)).await, json!({"of": "acme"}));
+    assert_eq!(of(None).await, spec(Kind::Cache, 1));
+    assert_eq!(of(Some(&acme)).await, spec(Kind::Cache, 2));
     assert_eq!(documents.list(Kind::Cache, None).await.unwrap().len(), 2);
     assert_eq!(documents.list(Kind::Cache, Some(&acme)).await.unwrap().len(), 1);
     let nobody: TenantId = "nobody".parse().unwrap();
@@ -214,7 +224,7 @@ pub async fn are_shared_or_of_one_tenant(store: Store) {
     let error = put(&store, Kind::Pool, Some(&acme), "m", json!({})).await.unwrap_err().to_string();
     assert_eq!(error, "tenant: \"acme\" is not valid, expected none: a pool is shared by all");
     // What only the tenant has is nothing to a shared route.
-    put(&store, Kind::Guardrail, Some(&acme), "g", json!({})).await.unwrap();
+    put(&store, Kind::Guardrail, Some(&acme), "g", spec(Kind::Guardrail, 1)).await.unwrap();
     let spec = RouteSpec { guardrails: vec![name("g")], ..RouteSpec::default() };
     let new = NewRoute { spec: Some(spec), ..NewRoute::new(model("bot"), model("m")) };
     store.control.routes().create(new.clone(), NOW).await.unwrap_err();
@@ -230,12 +240,12 @@ pub async fn are_shared_or_of_one_tenant(store: Store) {
 
 pub async fn are_written_by_many_at_once(store: Store) {
     let second = control::Control::open(&store.url).await.unwrap();
-    let first = put(&store, Kind::Plan, None, "gold", json!({"n": 0})).await.unwrap();
-    let writers: Vec<_> = (1..=10_u32)
+    let first = put(&store, Kind::Plan, None, "gold", spec(Kind::Plan, 100)).await.unwrap();
+    let writers: Vec<_> = (1..=10_u64)
         .map(|n| {
             let control = if n % 2 == 0 { store.control.clone() } else { second.clone() };
             tokio::spawn(async move {
-                let spec = json!({ "n": n });
+                let spec = spec(Kind::Plan, n);
                 control.documents().put(Kind::Plan, None, &name("gold"), &spec, Some(first), NOW).await
             })
         })

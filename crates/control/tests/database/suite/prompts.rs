@@ -1,6 +1,6 @@
 //! Prompts: versions and labels.
 
-use crate::support::{NOW, Store};
+use crate::support::{NOW, Store, spec};
 use contracts::policy::{Kind, PromptRef, RouteSpec, Selector};
 use contracts::{PolicyName, TenantId};
 use control::records::{NewRoute, Patch, RouteChange};
@@ -16,7 +16,7 @@ pub async fn live_from_creation_to_deletion(store: Store) {
     let control = store.control.as_actor(Actor::cli());
     let prompts = control.prompts();
     for version in 1..=3_u64 {
-        let created = prompts.create(None, &hello(), json!({"n": version}), NOW).await.unwrap();
+        let created = prompts.create(None, &hello(), spec(Kind::Prompt, version), NOW).await.unwrap();
         assert_eq!((created.version, created.created_at, created.created_by.as_str()), (version, NOW, "cli"));
     }
     let error = prompts.create(None, &hello(), json!("text"), NOW).await.unwrap_err().to_string();
@@ -29,7 +29,7 @@ pub async fn live_from_creation_to_deletion(store: Store) {
     assert_eq!(prompt.labels, BTreeMap::from([("production".into(), 2), ("staging".into(), 3)]));
     assert_eq!(prompts.get(None, &hello()).await.unwrap().unwrap(), prompt);
     let found = prompts.version(None, &hello(), Selector::Label("production")).await.unwrap().unwrap();
-    assert_eq!((found.version, found.spec), (2, json!({"n": 2})));
+    assert_eq!((found.version, found.spec), (2, spec(Kind::Prompt, 2)));
     assert_eq!(prompts.version(None, &hello(), Selector::Label("none")).await.unwrap(), None);
 
     let error = prompts.set_label(None, &hello(), "production", 9).await.unwrap_err().to_string();
@@ -43,12 +43,12 @@ pub async fn live_from_creation_to_deletion(store: Store) {
     prompts.delete_version(None, &hello(), 3, NOW).await.unwrap();
     let error = prompts.delete_version(None, &hello(), 3, NOW).await.unwrap_err();
     assert!(matches!(error, ControlError::NotFound { .. }), "{error}");
-    let next = prompts.create(None, &hello(), json!({}), NOW).await.unwrap();
+    let next = prompts.create(None, &hello(), spec(Kind::Prompt, 1), NOW).await.unwrap();
     assert_eq!(next.version, 4, "a number never means two things");
 
     store.tenant("acme").await;
     let acme: TenantId = "acme".parse().unwrap();
-    assert_eq!(prompts.create(Some(&acme), &hello(), json!({}), NOW).await.unwrap().version, 1);
+    assert_eq!(prompts.create(Some(&acme), &hello(), spec(Kind::Prompt, 1), NOW).await.unwrap().version, 1);
     assert_eq!(prompts.list(Some(&acme)).await.unwrap().len(), 1);
     assert_eq!(prompts.list(None).await.unwrap().len(), 2);
     let error = store.control.tenants().delete(&acme).await.unwrap_err().to_string();
@@ -61,40 +61,42 @@ pub async fn stay_while_they_are_referred_to(store: Store) {
     let prompts = store.control.prompts();
     store.model("p", "m").await;
     for n in 1..=2 {
-        prompts.create(None, &hello(), json!({"n": n}), NOW).await.unwrap();
+        prompts.create(None, &hello(), spec(Kind::Prompt, n), NOW).await.unwrap();
     }
     prompts.set_label(None, &hello(), "live", 2).await.unwrap();
-    let spec = |version, label: Option<&str>| RouteSpec {
+    let of_prompt = |version, label: Option<&str>| RouteSpec {
         prompt: Some(PromptRef { name: hello(), version, label: label.map(str::to_owned) }),
         ..RouteSpec::default()
     };
     let bot = "bot".parse().unwrap();
     let new = NewRoute::new("bot".parse().unwrap(), "m".parse().unwrap());
-    let new = NewRoute { spec: Some(spec(Some(1), None)), ..new };
+    let new = NewRoute { spec: Some(of_prompt(Some(1), None)), ..new };
     store.control.routes().create(new, NOW).await.unwrap();
     let error = prompts.delete_version(None, &hello(), 1, NOW).await.unwrap_err().to_string();
     assert_eq!(error, "prompt \"hello@1\" is in use by route \"bot\": remove these first");
 
-    let change = RouteChange { spec: Patch::Set(spec(None, Some("live"))), ..RouteChange::default() };
+    let change = RouteChange { spec: Patch::Set(of_prompt(None, Some("live"))), ..RouteChange::default() };
     store.control.routes().update(None, &bot, change).await.unwrap();
     prompts.delete_version(None, &hello(), 1, NOW).await.unwrap();
     let error = prompts.delete_label(None, &hello(), "live").await.unwrap_err().to_string();
     assert_eq!(error, "prompt \"hello\" is in use by route \"bot\": remove these first");
-    let change = RouteChange { spec: Patch::Set(spec(Some(1), None)), ..RouteChange::default() };
+    let change = RouteChange { spec: Patch::Set(of_prompt(Some(1), None)), ..RouteChange::default() };
     let error = store.control.routes().update(None, &bot, change).await.unwrap_err().to_string();
     let expected = "route \"bot\" refers to prompt \"hello, version 1\", which does not exist";
     assert_eq!(error, expected);
     // A prompt's own references are checked too.
-    let error = prompts.create(None, &hello(), json!({"model": "none"}), NOW).await.unwrap_err().to_string();
+    let mut asking = spec(Kind::Prompt, 3);
+    asking["defaults"] = json!({"model": "none"});
+    let error = prompts.create(None, &hello(), asking, NOW).await.unwrap_err().to_string();
     assert_eq!(error, "prompt \"hello@3\" refers to model \"none\", which does not exist");
     assert!(store.control.documents().list(Kind::Prompt, None).await.unwrap().is_empty());
 }
 
 pub async fn are_numbered_once_by_many(store: Store) {
-    let writers: Vec<_> = (0..20)
+    let writers: Vec<_> = (1..=20)
         .map(|n| {
             let prompts = store.control.prompts();
-            tokio::spawn(async move { prompts.create(None, &hello(), json!({"n": n}), NOW).await })
+            tokio::spawn(async move { prompts.create(None, &hello(), spec(Kind::Prompt, n), NOW).await })
         })
         .collect();
     let mut versions = Vec::new();

@@ -1,8 +1,9 @@
 //! Snapshots: what the gateway will hold.
 
-use crate::support::{NOW, Store, new_provider, price};
+use crate::support::{NOW, Store, new_provider, price, spec};
 use contracts::policy::{
     KeyHash, Kind, PromptRef, Protocol, ProviderSettings, Route, RouteSpec, Selector, Snapshot, Unreadable,
+    read,
 };
 use contracts::{PolicyName, TenantId, Timestamp};
 use control::records::{NewApiKey, NewProvider, NewRoute, NewTenant, ProviderChange, TenantChange};
@@ -142,11 +143,11 @@ async fn put(store: &Store, kind: Kind, tenant: Option<&TenantId>, name: &str, s
 async fn governed(store: &Store) -> KeyHash {
     let acme: TenantId = "acme".parse().unwrap();
     store.model("p", "m").await;
-    put(store, Kind::Plan, None, "gold", json!({"of": "all"})).await;
-    put(store, Kind::Cascade, None, "cheap", json!({"tiers": [{"model": "m"}]})).await;
+    put(store, Kind::Plan, None, "gold", spec(Kind::Plan, 1)).await;
+    put(store, Kind::Cascade, None, "cheap", spec(Kind::Cascade, 1)).await;
     put(store, Kind::Cache, None, "c", json!({})).await;
-    put(store, Kind::Guardrail, None, "g", json!({})).await;
-    put(store, Kind::Experiment, None, "e", json!({})).await;
+    put(store, Kind::Guardrail, None, "g", spec(Kind::Guardrail, 1)).await;
+    put(store, Kind::Experiment, None, "e", spec(Kind::Experiment, 1)).await;
     put(store, Kind::Pool, None, "m", json!({})).await;
     let new = NewTenant {
         plan: Some("gold".parse().unwrap()),
@@ -154,28 +155,28 @@ async fn governed(store: &Store) -> KeyHash {
         ..NewTenant::new(acme.clone())
     };
     store.control.tenants().create(new, NOW).await.unwrap();
-    put(store, Kind::Guardrail, Some(&acme), "g", json!({"of": "acme"})).await;
+    put(store, Kind::Guardrail, Some(&acme), "g", spec(Kind::Guardrail, 2)).await;
     let hello = "hello".parse().unwrap();
-    store.control.prompts().create(None, &hello, json!({"n": 1}), NOW).await.unwrap();
+    store.control.prompts().create(None, &hello, spec(Kind::Prompt, 1), NOW).await.unwrap();
     store.control.prompts().set_label(None, &hello, "production", 1).await.unwrap();
-    let spec: RouteSpec = serde_json::from_value(json!({
+    let all: RouteSpec = serde_json::from_value(json!({
         "cascade": "cheap", "cache": "c", "guardrails": ["g"], "experiment": "e",
         "prompt": {"name": "hello"}, "tags": ["team-a"],
     }))
     .unwrap();
     let new = NewRoute::new("bot".parse().unwrap(), "m".parse().unwrap());
-    let new = NewRoute { tenant: Some(acme.clone()), spec: Some(spec), ..new };
+    let new = NewRoute { tenant: Some(acme.clone()), spec: Some(all), ..new };
     store.control.routes().create(new, NOW).await.unwrap();
     let new = NewApiKey { plan: Some("gold".parse().unwrap()), ..NewApiKey::new(acme, "") };
     let key = store.control.keys().create(new, NOW).await.unwrap();
     for (name, scope) in [
-        ("big", json!({"organisation": "big"})),
-        ("acme", json!({"tenant": "acme"})),
-        ("key", json!({"key": key.key.id})),
-        ("bot", json!({"route": "bot", "tenant": "acme"})),
-        ("team", json!({"tag": "team-a"})),
+        ("big", json!({"kind": "organisation", "organisation": "big"})),
+        ("acme", json!({"kind": "tenant", "tenant": "acme"})),
+        ("key", json!({"kind": "key", "key": key.key.id})),
+        ("bot", json!({"kind": "route", "route": "bot", "tenant": "acme"})),
+        ("team", json!({"kind": "tag", "tenant": "acme", "tag": "team-a"})),
     ] {
-        put(store, Kind::Budget, None, name, json!({"scope": scope, "dollars": 1})).await;
+        put(store, Kind::Budget, None, name, json!({"scope": scope, "limit": "1"})).await;
     }
     secrets::hash(&key.secret)
 }
@@ -199,7 +200,7 @@ pub async fn resolve_policy(store: Store) {
     let key = &snapshot.keys[&hash];
     let plan = key.plan.as_ref().unwrap().as_ref().unwrap();
     assert!(Arc::ptr_eq(plan, key.tenant.plan.as_ref().unwrap().as_ref().unwrap()));
-    assert_eq!((plan.name.as_str(), plan.spec.0["of"].as_str()), ("gold", Some("all")));
+    assert_eq!((plan.name.as_str(), &plan.spec), ("gold", &read(&spec(Kind::Plan, 1)).unwrap()));
     assert_eq!(key.tenant.organisation.as_ref().unwrap().as_str(), "big");
     let acme = "acme".parse().unwrap();
     let route = snapshot.resolve(&acme, "bot").unwrap().route.unwrap();
@@ -215,11 +216,12 @@ pub async fn resolve_policy(store: Store) {
 
     // A label that moves takes the route along.
     let hello = "hello".parse().unwrap();
-    store.control.prompts().create(None, &hello, json!({"n": 2}), NOW).await.unwrap();
+    store.control.prompts().create(None, &hello, spec(Kind::Prompt, 2), NOW).await.unwrap();
     store.control.prompts().set_label(None, &hello, "production", 2).await.unwrap();
     let snapshot = store.control.snapshot().await.unwrap();
     let route = snapshot.resolve(&acme, "bot").unwrap().route.unwrap();
-    assert_eq!(route.policy.as_ref().unwrap().prompt.as_ref().unwrap().spec.0["n"], 2);
+    let prompt = route.policy.as_ref().unwrap().prompt.as_ref().unwrap();
+    assert_eq!(prompt.spec, read(&spec(Kind::Prompt, 2)).unwrap());
 
     let bedrock = NewProvider {
         protocol: Protocol::Bedrock,
@@ -243,9 +245,9 @@ pub async fn resolve_policy(store: Store) {
 
 pub async fn keep_what_did_not_change(store: Store) {
     let hash = governed(&store).await;
-    put(&store, Kind::Plan, None, "silver", json!({"n": 1})).await;
+    put(&store, Kind::Plan, None, "silver", spec(Kind::Plan, 1)).await;
     let first = store.control.snapshot().await.unwrap();
-    put(&store, Kind::Plan, None, "silver", json!({"n": 2})).await;
+    put(&store, Kind::Plan, None, "silver", spec(Kind::Plan, 2)).await;
     // Another handle on the same database counts as the same.
     let second = store.control.as_actor(control::Actor::cli()).snapshot().await.unwrap();
     let plan = |snapshot: &Snapshot, name: &str| {
@@ -253,7 +255,7 @@ pub async fn keep_what_did_not_change(store: Store) {
     };
     assert!(Arc::ptr_eq(&plan(&first, "gold"), &plan(&second, "gold")));
     assert!(!Arc::ptr_eq(&plan(&first, "silver"), &plan(&second, "silver")));
-    assert_eq!(plan(&second, "silver").spec.0["n"], 2);
+    assert_eq!(plan(&second, "silver").spec, read(&spec(Kind::Plan, 2)).unwrap());
     let of_key = |snapshot: &Snapshot| {
         let key = &snapshot.keys[&hash];
         let budgets: Vec<_> = snapshot.budgets.applying(key, None, &[]).map(|b| b.unwrap().clone()).collect();
@@ -269,8 +271,8 @@ pub async fn keep_what_did_not_change(store: Store) {
     assert!(Arc::ptr_eq(&prompt(&first), &prompt(&second)));
 
     // Written back to what it was, it is another one all the same.
-    put(&store, Kind::Plan, None, "gold", json!({"n": 3})).await;
-    put(&store, Kind::Plan, None, "gold", json!({"of": "all"})).await;
+    put(&store, Kind::Plan, None, "gold", spec(Kind::Plan, 3)).await;
+    put(&store, Kind::Plan, None, "gold", spec(Kind::Plan, 1)).await;
     let third = store.control.snapshot().await.unwrap();
     assert!(plan(&third, "gold").revision > plan(&first, "gold").revision);
 }
@@ -302,15 +304,16 @@ pub async fn close_what_an_unreadable_policy_governs(store: Store) {
     assert!(snapshot.keys[&free].plan.is_none() && snapshot.resolve(&acme, "bot").is_some());
     write("plan", "{}").await;
 
-    write("budget", r#"{"dollars": 1, "scopes": []}"#).await;
+    write("budget", r#"{"limit": "1", "scopes": []}"#).await;
     let (snapshot, found) = problems().await;
     assert_eq!(found, "budget budget budget budget budget");
     let error = budgets(&snapshot, &hash, None).unwrap_err();
     assert!(error.reason.contains("scopes"), "{error}");
     assert_eq!(budgets(&snapshot, &free, None).unwrap(), "", "each is where it was when it could be read");
-    write("budget", r#"{"dollars": 1}"#).await;
+    write("budget", r#"{"limit": "1", "scope": {"kind": "tenant", "tenant": "other"}}"#).await;
     let (snapshot, _) = problems().await;
-    assert_eq!(budgets(&snapshot, &free, None).unwrap().split(' ').count(), 5, "now they are of all");
+    assert_eq!(budgets(&snapshot, &free, None).unwrap().split(' ').count(), 5, "now they are of another");
+    assert_eq!(budgets(&snapshot, &hash, None).unwrap(), "");
 
     write("cascade", "not even JSON").await;
     write("pool", "7").await;
@@ -323,7 +326,7 @@ pub async fn close_what_an_unreadable_policy_governs(store: Store) {
         "{error}"
     );
     assert!(snapshot.pools[&"m".parse().unwrap()].is_err());
-    write("cascade", "{}").await;
+    write("cascade", r#"{"tiers": [{"model": "m"}]}"#).await;
     write("pool", "{}").await;
 
     let mut raw = store.raw().await;
@@ -342,8 +345,8 @@ pub async fn close_what_an_unreadable_policy_governs(store: Store) {
 pub async fn hold_prompts_that_may_be_asked_for(store: Store) {
     let hello: PolicyName = "hello".parse().unwrap();
     let prompts = store.control.prompts();
-    for n in 0..25 {
-        prompts.create(None, &hello, json!({"n": n}), NOW).await.unwrap();
+    for n in 1..=25 {
+        prompts.create(None, &hello, spec(Kind::Prompt, n), NOW).await.unwrap();
     }
     prompts.set_label(None, &hello, "old", 2).await.unwrap();
     store.model("p", "m").await;

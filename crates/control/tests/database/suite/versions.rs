@@ -1,6 +1,6 @@
 //! The version: it changes if and only if something did.
 
-use crate::support::{NOW, Store, new_model, new_provider, price};
+use crate::support::{NOW, Store, new_model, new_provider, price, spec};
 use contracts::TenantId;
 use contracts::policy::Kind;
 use control::records::{
@@ -58,15 +58,15 @@ pub async fn grow_with_every_change_and_with_nothing_else(store: Store) {
     bumps!(store, control.users().update(&user.id, UserChange::default()));
     let admin = bumps!(store, control.admin_keys().create("", NOW));
     bumps!(store, control.settings().set("a", "b"));
-    let (plan, spec) = ("gold".parse().unwrap(), serde_json::json!({"a": 1}));
-    bumps!(store, control.documents().put(Kind::Plan, None, &plan, &spec, None, NOW));
+    let (plan, written) = ("gold".parse().unwrap(), spec(Kind::Plan, 1));
+    bumps!(store, control.documents().put(Kind::Plan, None, &plan, &written, None, NOW));
     let hello = "hello".parse().unwrap();
-    bumps!(store, control.prompts().create(None, &hello, spec.clone(), NOW));
+    bumps!(store, control.prompts().create(None, &hello, spec(Kind::Prompt, 1), NOW));
     bumps!(store, control.prompts().set_label(None, &hello, "production", 1));
 
     let before = control.version().await.unwrap();
     let noted = last_noted(&store).await;
-    control.documents().put(Kind::Plan, None, &plan, &spec, None, NOW).await.unwrap();
+    control.documents().put(Kind::Plan, None, &plan, &written, None, NOW).await.unwrap();
     control.prompts().set_label(None, &hello, "production", 1).await.unwrap();
     control.load().await.unwrap();
     control.keys().find_by_secret("x").await.unwrap();

@@ -4,9 +4,11 @@ pub mod postgres;
 
 use self::postgres::Postgres;
 use contracts::Timestamp;
+use contracts::policy::Kind;
 use contracts::price::ModelPrice;
 use control::Control;
 use control::records::{NewModel, NewProvider, NewTenant};
+use serde_json::{Value, json};
 use std::sync::Arc;
 
 /// When every test happens: 2026-01-01T00:00:00Z.
@@ -72,6 +74,24 @@ pub fn new_model(name: &str, provider: &str) -> NewModel {
         provider: provider.parse().unwrap(),
         upstream_model: None,
         tier: None,
+    }
+}
+
+/// What may stand in a policy of `kind`; another for each `n`, which is 1 or more. A cascade needs a model `m`.
+pub fn spec(kind: Kind, n: u64) -> Value {
+    match kind {
+        Kind::Plan => json!({"requests_per_minute": n}),
+        Kind::Budget => {
+            json!({"scope": {"kind": "organisation", "organisation": "big"}, "limit": n.to_string()})
+        }
+        Kind::Pool => json!({"slow_start_ms": n}),
+        Kind::Cascade => json!({"tiers": [{"model": "m", "timeout_ms": n}]}),
+        Kind::Cache => json!({"ttl_seconds": n}),
+        Kind::Guardrail => {
+            json!({"input": [{"name": "length", "check": {"max_chars": n}, "action": "block"}]})
+        }
+        Kind::Experiment => json!({"arms": [{"name": "a", "weight": n}, {"name": "b"}]}),
+        Kind::Prompt => json!({"messages": [{"role": "system", "content": format!("Version {n}.")}]}),
     }
 }
 
