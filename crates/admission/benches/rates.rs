@@ -4,6 +4,7 @@
 #![expect(clippy::expect_used, reason = "a benchmark that cannot start has nothing to say")]
 
 use admission::rates::{Rates, Subject};
+use contracts::policy::Named;
 use contracts::policy::plan::{Limit, Plan};
 use criterion::{Criterion, criterion_group, criterion_main};
 use std::hint::black_box;
@@ -13,13 +14,15 @@ use tokio::time::Instant;
 
 fn rates(criterion: &mut Criterion) {
     let rates = Rates::new(Instant::now());
-    let plan = Arc::new(Plan {
+    let spec = Plan {
         requests_per_second: Some(Limit::hard(NonZeroU32::MAX)),
         requests_per_minute: Some(Limit::hard(NonZeroU32::MAX)),
         tokens_per_minute: Some(Limit::hard(NonZeroU64::MAX)),
         concurrent_requests: Some(Limit::hard(NonZeroU32::MAX)),
         ..Plan::default()
-    });
+    };
+    let name = "gold".parse().expect("a name");
+    let plan = Arc::new(Named { tenant: None, name, revision: 1, spec });
     let tenant = Subject::Tenant("acme".parse().expect("an id"));
     let key = Subject::Key("key-1".parse().expect("an id"));
     let mut group = criterion.benchmark_group("rates");
