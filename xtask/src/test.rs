@@ -20,8 +20,11 @@ const STEPS: [Step; 7] = [
 ];
 
 /// Debian packages that tests start for real: a program of each tells whether it is there.
-const DEBIAN: [(&str, &[&str]); 2] =
-    [("chromium", &["/usr/bin/chromium"]), ("postgresql", &["/usr/lib/postgresql/*/bin/initdb"])];
+const DEBIAN: [(&str, &[&str]); 3] = [
+    ("chromium", &["/usr/bin/chromium"]),
+    ("postgresql", &["/usr/lib/postgresql/*/bin/initdb"]),
+    ("redis-server", &["/usr/bin/redis-server"]),
+];
 
 /// Runs every step, or those named in `only`.
 pub fn run(only: &[String]) -> Result<()> {

@@ -26,6 +26,17 @@ const OURS: [&str; 21] = [
     "web",
     "xtask",
 ];
+/// The parts of a call's way through the gateway, and what of ours each may use beside contracts: none knows another.
+const PARTS: [(&str, &[&str]); 8] = [
+    ("admission", &[]),
+    ("budget", &[]),
+    ("cache", &[]),
+    ("cascade", &["inference"]),
+    ("guard", &[]),
+    ("pool", &[]),
+    ("prompts", &[]),
+    ("protocols", &[]),
+];
 const LONGEST_FILE: usize = 500;
 /// A line that starts so, near the top of a file, gives the reason why the file is longer than the limit.
 const LONG_REASON: &str = "// long because ";
@@ -35,6 +46,8 @@ pub fn check(house: &House) -> Vec<String> {
     let rules = [
         roles_stand_apart,
         contracts_stand_alone,
+        parts_know_no_other,
+        the_map_is_whole,
         gateway_only_emits,
         only_web_and_cli_write_control,
         sql_lives_in_queries,
@@ -71,6 +84,35 @@ fn contracts_stand_alone(house: &House) -> Vec<String> {
     let forbidden = OURS.iter().chain(&["tokio", "sqlx", "axum"]);
     let broken = forbidden.filter(|name| depends(house, "contracts", name));
     broken.map(|name| format!("contracts: depends on {name}")).collect()
+}
+
+fn parts_know_no_other(house: &House) -> Vec<String> {
+    let broken = PARTS.iter().flat_map(|(part, besides)| {
+        let may = |name: &str| name == "contracts" || besides.contains(&name);
+        let used = OURS.iter().filter(move |name| !may(name) && depends(house, part, name));
+        used.map(move |name| {
+            format!("{part}: depends on {name}; a part of a call's way knows contracts alone")
+        })
+    });
+    broken.collect()
+}
+
+/// Every package of ours is in `OURS`, and has its place in the architecture's table.
+fn the_map_is_whole(house: &House) -> Vec<String> {
+    let unknown = house.packages.keys().filter(|name| !OURS.contains(&name.as_str()));
+    let mut violations: Vec<String> = unknown.map(|name| format!("{name}: tidy does not know it")).collect();
+    let map = "docs/ARCHITECTURE.md";
+    if let Some(text) = house.files.get(map) {
+        let is_told = |name: &&&str| {
+            text.lines().any(|line| {
+                line.starts_with(&format!("| `{name}` |"))
+                    || line.starts_with(&format!("| `crates/{name}` |"))
+            })
+        };
+        let untold = OURS.iter().filter(|name| !is_told(name));
+        violations.extend(untold.map(|name| format!("{map}: does not say where {name} is")));
+    }
+    violations
 }
 
 fn gateway_only_emits(house: &House) -> Vec<String> {
@@ -226,7 +268,11 @@ mod tests {
                 ),
                 ("queries/read/calls.sql", "SELECT 1"),
             ],
-            &[("contracts", &["serde"]), ("gateway-proxy", &["contracts", "control"])],
+            &[
+                ("contracts", &["serde"]),
+                ("cascade", &["contracts", "inference"]),
+                ("gateway-proxy", &["contracts", "control"]),
+            ],
         );
         assert_eq!(check(&house), Vec::<String>::new());
     }
@@ -234,9 +280,16 @@ mod tests {
     #[test]
     fn every_rule_finds_its_violation() {
         let long = format!("//! A long story of many lines.\n{}", "fn f() {}\n".repeat(600));
-        let cases: [(&str, House); 9] = [
+        let cases: [(&str, House); 13] = [
             ("gateway-proxy: depends on collector", house(&[], &[("gateway-proxy", &["collector"])])),
             ("contracts: depends on tokio", house(&[], &[("contracts", &["tokio"])])),
+            ("budget: depends on admission", house(&[], &[("budget", &["contracts", "admission"])])),
+            (
+                "pool: depends on inference",
+                house(&[], &[("pool", &["inference"]), ("cascade", &["inference"])]),
+            ),
+            ("tidy does not know it", house(&[], &[("shed", &[])])),
+            ("does not say where spool is", house(&[("docs/ARCHITECTURE.md", "| `crates/pool` | |")], &[])),
             ("it only emits OTLP", house(&[], &[("gateway-proxy", &["warehouse"])])),
             (
                 "use control::Snapshots",
