@@ -9,15 +9,18 @@ mod cascades;
 mod disconnects;
 #[cfg(test)]
 mod forwarding;
+#[cfg(test)]
 mod limits;
 #[cfg(test)]
 mod models;
 #[cfg(test)]
 mod outcomes;
+#[cfg(test)]
 mod pools;
 #[cfg(test)]
 mod prompts;
 mod records;
+#[cfg(test)]
 mod resume;
 #[cfg(test)]
 mod start;

@@ -12,7 +12,7 @@ use std::time::Duration;
 const ANSWER: &str = r#"{"id":"c","object":"chat.completion","model":"gpt-4o-mini","choices":[{"index":0,"message":{"role":"assistant","content":"Hi"},"finish_reason":"stop"}],"usage":{"prompt_tokens":3,"completion_tokens":2}}"#;
 
 /// The usual policy, with a pool of `gpt-4o-mini` over `upstreams`, each a provider of its own.
-fn pooled(upstreams: &[&Upstream], more: serde_json::Value) -> Snapshot {
+fn pooled(upstreams: &[&Upstream], more: &serde_json::Value) -> Snapshot {
     let mut snapshot = snapshot(upstreams[0].addr, false);
     let deployments: Vec<serde_json::Value> = (0..upstreams.len())
         .map(|n| serde_json::json!({"id": format!("d{n}"), "provider": format!("p{n}"), "upstream_model": "gpt-4o-mini"}))
@@ -33,6 +33,8 @@ fn pooled(upstreams: &[&Upstream], more: serde_json::Value) -> Snapshot {
     snapshot
 }
 
+const CALLS: usize = 2_000;
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_that_fails_half_the_time_and_one_that_hangs_do_not_show() {
     let healthy = Upstream::always(json(200, ANSWER)).await;
@@ -44,8 +46,7 @@ async fn one_that_fails_half_the_time_and_one_that_hangs_do_not_show() {
     .await;
     let hanging = Upstream::always(vec![Step::Hang]).await;
     let policy = serde_json::json!({"retries": {"per_try_timeout_whole_ms": 300}});
-    let gateway = Arc::new(Gateway::start(config(None), pooled(&[&healthy, &failing, &hanging], policy)));
-    const CALLS: usize = 2_000;
+    let gateway = Arc::new(Gateway::start(config(None), pooled(&[&healthy, &failing, &hanging], &policy)));
     let mut workers = Vec::new();
     for _ in 0..8 {
         let gateway = gateway.clone();
@@ -76,7 +77,7 @@ async fn a_bad_request_is_not_tried_again_and_says_nothing_against_a_deployment(
         Upstream::always(json(400, r#"{"error":{"message":"bad"}}"#)).await,
     ];
     let gateway =
-        Gateway::start(config(None), pooled(&[&upstreams[0], &upstreams[1]], serde_json::json!({})));
+        Gateway::start(config(None), pooled(&[&upstreams[0], &upstreams[1]], &serde_json::json!({})));
     for _ in 0..60 {
         assert_eq!(gateway.post("/v1/chat/completions", chat(false)).await.status, StatusCode::BAD_REQUEST);
     }
@@ -92,7 +93,7 @@ async fn every_try_is_in_the_trace_and_what_it_cost_is_counted() {
     let healthy = Upstream::always(json(200, ANSWER)).await;
     // The dead one is tried first now and then: until it is put out.
     let by_chance = serde_json::json!({"balance": {"kind": "weighted"}});
-    let gateway = Gateway::start(config(Some(&collector)), pooled(&[&dead, &healthy], by_chance));
+    let gateway = Gateway::start(config(Some(&collector)), pooled(&[&dead, &healthy], &by_chance));
     for _ in 0..20 {
         assert_eq!(gateway.post("/v1/chat/completions", chat(false)).await.status, StatusCode::OK);
     }
@@ -114,7 +115,7 @@ async fn every_try_is_in_the_trace_and_what_it_cost_is_counted() {
 async fn another_model_answers_when_nobody_else_does() {
     let dead = Upstream::always(json(503, r#"{"error":{"message":"down"}}"#)).await;
     let healthy = Upstream::always(json(200, ANSWER)).await;
-    let mut policy = pooled(&[&dead], serde_json::json!({"fallbacks": ["pro"]}));
+    let mut policy = pooled(&[&dead], &serde_json::json!({"fallbacks": ["pro"]}));
     let mut pro = policy.models[&"pro".parse::<ModelName>().unwrap()].as_ref().clone();
     pro.provider = Arc::new(Provider::new("sim".parse().unwrap(), format!("http://{}/v1", healthy.addr)));
     policy.models.insert(pro.name.clone(), Arc::new(pro));
@@ -133,7 +134,7 @@ async fn a_pool_that_is_full_says_when_to_come_back() {
     })
     .await;
     let policy = serde_json::json!({"queue": {"concurrency": 1, "max_waiting": 1}});
-    let gateway = Arc::new(Gateway::start(config(None), pooled(&[&slow], policy)));
+    let gateway = Arc::new(Gateway::start(config(None), pooled(&[&slow], &policy)));
     let call = || {
         let gateway = gateway.clone();
         tokio::spawn(async move { gateway.post("/v1/chat/completions", chat(false)).await })
