@@ -167,6 +167,14 @@ impl StoreConfig {
     }
 }
 
+/// Checks the URL of the budgets' Redis, where there is one. It may hold a password, so it is not shown.
+fn redis_url(url: &str) -> Result<(), String> {
+    if url.is_empty() || redis::Client::open(url).is_ok() {
+        return Ok(());
+    }
+    Err("gateway.budgets.redis: what it says is not valid: expected a URL such as redis://127.0.0.1:6379, or nothing".into())
+}
+
 /// `$XDG_CACHE_HOME`, else `$HOME/.cache`.
 fn cache_home() -> Option<PathBuf> {
     let dir = |name| set(name).map(PathBuf::from);
@@ -193,6 +201,7 @@ impl TowerConfig {
         let mut problems = Vec::new();
         let mut note = |result: Result<(), String>| problems.extend(result.err());
         note(self.gateway.validate().map_err(|e| e.to_string()));
+        note(redis_url(&self.gateway.budgets.redis));
         note(self.collector.validate().map_err(|e| e.to_string()));
         note(self.evaluator.validate().map_err(|e| e.to_string()));
         note(self.inference.validate());
@@ -255,6 +264,35 @@ mod tests {
     #[test]
     fn the_defaults_are_valid() {
         assert_eq!(load("").unwrap().problems(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn the_gateway_has_sections_for_budgets_floods_and_streams_that_go_on() {
+        let all = "[gateway.budgets]\ndir = \"/a\"\nwhen_gateway_dies = \"release\"\ndefault_max_tokens = 100\n\
+                   redis = \"redis://:secret@127.0.0.1:6379/1\"\nlease_ms = 5000\nredis_timeout_ms = 100\ngrant = \"1.50\"\n\
+                   [gateway.flood]\nfailures_per_minute = 5\n\
+                   [gateway.resume]\nstream_bytes = 1\ntotal_bytes = 2\nmost_streams = 3\nkeep_ms = 4\n";
+        let config = load(all).unwrap();
+        assert_eq!(config.problems(), Vec::<String>::new());
+        assert_eq!(config.gateway.budgets.grant, Some("1.50".parse().unwrap()));
+        for (toml, key, expected) in [
+            ("[gateway.budgets]\nwhen_gateway_dies = \"shrug\"", "when_gateway_dies", "charge"),
+            ("[gateway.budgets]\ngrant = \"much\"", "gateway.budgets.grant", "much"),
+            ("[gateway.flood]\nfailures_per_minute = 0", "gateway.flood.failures_per_minute", "nonzero"),
+            ("[gateway.resume]\nkeep = 1", "keep", "keep_ms"),
+        ] {
+            let error = load(toml).unwrap_err();
+            assert!(error.contains(key) && error.contains(expected), "{toml}: {error}");
+        }
+        for (toml, key) in [
+            ("[gateway.budgets]\nlease_ms = 0", "gateway.budgets.lease_ms"),
+            ("[gateway.budgets]\nredis = \"somewhere:secret\"", "gateway.budgets.redis"),
+            ("[gateway.resume]\nstream_bytes = 0", "gateway.resume.stream_bytes"),
+        ] {
+            let problems = load(toml).unwrap().problems();
+            assert!(problems.len() == 1 && problems[0].starts_with(key), "{toml}: {problems:?}");
+            assert!(!problems[0].contains("secret"), "{problems:?}");
+        }
     }
 
     #[test]

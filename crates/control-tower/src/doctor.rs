@@ -93,6 +93,11 @@ async fn examine(report: &mut Report, dir: &Path, file: Option<&Path>) {
             found.map(|path| path.display().to_string()).map_err(|error| error.to_string()),
         );
     }
+    if let Ok(config) = &config
+        && !config.gateway.budgets.redis.is_empty()
+    {
+        report.note("budgets' Redis", redis(&config.gateway.budgets.redis).await);
+    }
     match read_pids(dir) {
         None => report.note("processes", Err("no tower is up on this directory".to_owned())),
         Some(pids) => {
@@ -161,6 +166,20 @@ async fn clickhouse(report: &mut Report, bootstrap: &Bootstrap) {
         Err(_) => Err(format!("ClickHouse: no answer within {} s", PATIENCE.as_secs())),
     };
     report.note(bootstrap.clickhouse.url.clone(), outcome);
+}
+
+/// Whether the Redis that holds budgets lets us in. Its URL may hold a password, so it is not shown.
+async fn redis(url: &str) -> Result<String, String> {
+    let ask = async {
+        let client = redis::Client::open(url)?;
+        let mut connection = client.get_multiplexed_async_connection().await?;
+        redis::cmd("PING").query_async::<String>(&mut connection).await
+    };
+    match tokio::time::timeout(PATIENCE, ask).await {
+        Ok(Ok(_)) => Ok("answers".to_owned()),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err(format!("no answer within {} s", PATIENCE.as_secs())),
+    }
 }
 
 /// Free space where the data is.

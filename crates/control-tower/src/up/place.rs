@@ -35,7 +35,7 @@ impl Place {
         create(dir)?;
         let dir =
             dir.canonicalize().with_context(|| format!("--data-dir {}: cannot be used", dir.display()))?;
-        for sub in ["spool", "engine", "logs"] {
+        for sub in ["spool", "gateway", "engine", "logs"] {
             create(&dir.join(sub))?;
         }
         let path = dir.join("up.lock");

@@ -162,6 +162,7 @@ impl Plan {
             ("CONTROL_TOWER__GATEWAY__COLLECTOR_URL", bootstrap.otlp_http_url.clone()),
             ("CONTROL_TOWER__GATEWAY__COLLECTOR_KEY", service_key.clone()),
             ("CONTROL_TOWER__GATEWAY__SPOOL__DIR", path("spool/gateway")),
+            ("CONTROL_TOWER__GATEWAY__BUDGETS__DIR", path("gateway/budgets")),
         ]);
         gateway.stop_deadline += Duration::from_millis(config.gateway.drain_ms);
         (gateway.stop_order, gateway.before_schema) = (1, true);
