@@ -171,8 +171,12 @@ pub fn read<D: Document>(spec: &Value) -> Result<D, InvalidPolicy> {
     Ok(document)
 }
 
-/// Reads a value of the right types. The error names the path of what is not, what stands there and what is expected.
+/// Reads an object of the right types. The error names the path of what is not, what stands there and what is expected.
 pub fn shape<T: DeserializeOwned>(spec: &Value) -> Result<T, InvalidPolicy> {
+    // serde also takes an array for a struct, field by field: an empty one would be a policy that says nothing.
+    if !spec.is_object() {
+        return Err(InvalidPolicy { field: "spec".into(), value: shown(spec), expected: "an object".into() });
+    }
     serde_path_to_error::deserialize(spec).map_err(|error| {
         let reason = error.inner().to_string();
         let value = at(spec, error.path());
@@ -253,7 +257,9 @@ mod tests {
             ),
             (json!({"windows": [{}]}), "windows[0]", "{}", "missing field `seconds`"),
             (json!({}), "spec", "{}", "missing field `windows`"),
-            (json!([]), "spec", "[]", ""),
+            (json!([]), "spec", "[]", "an object"),
+            (json!([[{"seconds": 1}]]), "spec", "[[{\"seconds\":1}]]", "an object"),
+            (json!("windows"), "spec", "\"windows\"", "an object"),
         ];
         for (spec, field, value, expected) in cases {
             let error = read::<Limits>(&spec).unwrap_err();
