@@ -28,7 +28,15 @@ fn plan(text: &str) -> Arc<Named<Plan>> {
         }
     }
     assert_eq!(plan.validate(), Ok(()));
-    Arc::new(Named { tenant: None, name: "plan".parse().unwrap(), revision: 1, spec: plan })
+    // As the control database does it: what says something else is of another revision.
+    static WRITTEN: Mutex<Vec<Plan>> = Mutex::new(Vec::new());
+    let mut written = WRITTEN.lock().unwrap();
+    let known = written.iter().position(|known| *known == plan);
+    let place = known.unwrap_or_else(|| {
+        written.push(plan.clone());
+        written.len() - 1
+    });
+    Arc::new(Named { tenant: None, name: "plan".parse().unwrap(), revision: place as u64, spec: plan })
 }
 
 fn tenant() -> Subject {

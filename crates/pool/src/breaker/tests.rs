@@ -1,3 +1,5 @@
+//! When a deployment is put out, tried again and taken back.
+
 use super::*;
 
 struct Bench {

@@ -1,3 +1,5 @@
+//! What servers and exporters tell of their load, and how long it counts.
+
 use super::*;
 use proptest::prelude::*;
 

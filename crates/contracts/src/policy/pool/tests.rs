@@ -1,3 +1,5 @@
+//! What an operator may write of a pool, and how what is wrong is named.
+
 use super::*;
 use serde_json::json;
 
@@ -54,6 +56,12 @@ fn what_is_misspelt_is_refused() {
 }
 
 #[test]
+fn a_pool_without_deployments_is_the_models_own_provider() {
+    let pool: Pool = serde_json::from_value(json!({})).unwrap();
+    assert_eq!((pool.validate(), pool), (Ok(()), Pool::default()));
+}
+
+#[test]
 fn an_error_names_the_field_the_value_and_what_is_expected() {
     let says = |change: fn(&mut Pool), field: &str| {
         let mut pool = small();
@@ -62,7 +70,7 @@ fn an_error_names_the_field_the_value_and_what_is_expected() {
         assert_eq!(error.field, field, "{error}");
         assert!(!error.expected.is_empty());
     };
-    says(|pool| pool.deployments.clear(), "deployments");
+    says(|pool| pool.deployments = vec![pool.deployments[0].clone(); 1_025], "deployments");
     says(|pool| pool.deployments.push(pool.deployments[0].clone()), "deployments[1].id");
     says(|pool| pool.deployments[0].weight = 1_001, "deployments[0].weight");
     says(|pool| pool.deployments[0].slots = Some(0), "deployments[0].slots");
