@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 
 /// Runs `control-tower` with `arguments` on the data directory.
 fn control_tower(data: &Path, arguments: &[&str]) -> Output {
@@ -211,4 +211,53 @@ fn policy_of_every_kind_from_files() {
     assert_eq!((&log["data"][0]["actor"], &log["data"][0]["action"]), (&"cli".into(), &"update".into()));
     let shown = text(data, &["audit", "list", "--limit", "2"]);
     assert!(shown.contains("route bot") && shown.contains("more: --cursor"), "{shown}");
+}
+
+/// A process that ends with the test, whatever comes of it.
+struct Stopped(Child);
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+/// What `doctor` finds of the budgets' Redis, all of it as text.
+fn doctor_on_redis(data: &Path, url: &str) -> (bool, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_control-tower"))
+        .args(["doctor", "--json", "--data-dir"])
+        .arg(data)
+        .env("CONTROL_TOWER__GATEWAY__BUDGETS__REDIS", url)
+        .output()
+        .unwrap();
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let checks = report["checks"].as_array().unwrap();
+    let check = checks.iter().find(|check| check["name"] == "budgets' Redis");
+    let check = check.unwrap_or_else(|| panic!("{report:#}"));
+    (check["ok"] == true, check.to_string())
+}
+
+#[test]
+fn doctor_says_whether_the_redis_of_budgets_lets_us_in() {
+    let directory = tempfile::tempdir().unwrap();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let server = Command::new("redis-server")
+        .args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--save", "", "--requirepass", "sesame"])
+        .current_dir(directory.path())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let server = Stopped(server);
+    let open = format!("redis://:sesame@127.0.0.1:{port}");
+    let mut tries = 0;
+    while !doctor_on_redis(directory.path(), &open).0 {
+        tries += 1;
+        assert!(tries < 1_000, "redis-server does not start");
+    }
+    let (ok, said) = doctor_on_redis(directory.path(), &format!("redis://:mellon@127.0.0.1:{port}"));
+    assert!(!ok && !said.contains("mellon"), "{said}");
+    drop(server);
+    let (ok, said) = doctor_on_redis(directory.path(), &open);
+    assert!(!ok && !said.contains("sesame"), "{said}");
 }

@@ -29,6 +29,9 @@ async fn a_second_start_keeps_everything_and_a_second_tower_is_refused() {
         "tenant_key",
     ];
     assert_eq!(names, promised);
+    for owned in ["spool/gateway", "spool/collector", "gateway/budgets/lock", "store", "control.db"] {
+        assert!(tower.dir().join(owned).exists(), "{owned}: what another tower must not share");
+    }
 
     let dir = tower.dir().display().to_string();
     let second = run(&["up", "--data-dir", &dir, "--port-base", "1"]);
