@@ -94,6 +94,8 @@ fn protocols(sim: Sim) -> Router {
         .route("/model/{model}/converse-stream", post(api::bedrock::converse_stream))
         .route("/openai/v1/chat/completions", post(api::azure::create))
         .route("/openai/deployments/{deployment}/chat/completions", post(api::azure::create_at))
+        .route("/openai/v1/responses", post(api::azure::respond))
+        .route("/openai/responses", post(api::azure::respond_at))
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .with_state(sim)
 }

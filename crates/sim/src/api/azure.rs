@@ -1,8 +1,10 @@
-//! Azure OpenAI: chat completions under Azure's paths, with Azure's key, errors and content filter.
+//! Azure OpenAI: chat completions and responses under Azure's paths, with Azure's key, errors and content filter.
 //!
-//! `POST /openai/deployments/{deployment}/chat/completions?api-version=…` and `POST /openai/v1/chat/completions`.
+//! `POST /openai/deployments/{deployment}/chat/completions?api-version=…` and `POST /openai/v1/chat/completions`;
+//! `POST /openai/responses?api-version=…` and `POST /openai/v1/responses`.
 
 use super::chat::{Asker, chat};
+use super::responses::responses;
 use crate::dialect::Dialect;
 use crate::error::SimError;
 use crate::sim::Sim;
@@ -38,6 +40,23 @@ pub(crate) async fn create_at(
         model: Some(deployment),
     };
     chat(&sim, &headers, &body, asker).await
+}
+
+/// Answers an input.
+pub(crate) async fn respond(State(sim): State<Sim>, headers: HeaderMap, body: Bytes) -> Response {
+    let admitted = sim.authorise_azure(&headers);
+    responses(&sim, &headers, &body, (Dialect::Azure, "/openai/v1/responses", admitted)).await
+}
+
+/// Answers an input, of a version of the API.
+pub(crate) async fn respond_at(
+    State(sim): State<Sim>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let admitted = sim.authorise_azure(&headers).and_then(|()| versioned(&uri));
+    responses(&sim, &headers, &body, (Dialect::Azure, "/openai/responses", admitted)).await
 }
 
 /// Without a version Azure knows no such resource.

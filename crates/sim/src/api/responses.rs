@@ -9,7 +9,7 @@ use crate::plan::{Body, Finish, Plan, PlannedCall};
 use crate::playback::{Events, Frame, Rendered};
 use crate::sim::{Head, Reply, Sim, Turn, parse};
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use bytes::Bytes;
 use http::HeaderMap;
 use serde::Deserialize;
@@ -76,23 +76,34 @@ struct Item {
 
 /// Answers an input.
 pub(crate) async fn create(State(sim): State<Sim>, headers: HeaderMap, body: Bytes) -> Response {
-    let mut request: Request = match parse(&body) {
+    let admitted = sim.authorise(&headers);
+    responses(&sim, &headers, &body, (Dialect::OPENAI, "/v1/responses", admitted)).await
+}
+
+/// Answers an input, in this dress.
+pub(super) async fn responses(
+    sim: &Sim,
+    headers: &HeaderMap,
+    body: &Bytes,
+    (dialect, endpoint, admitted): (Dialect, &'static str, Result<(), SimError>),
+) -> Response {
+    let mut request: Request = match parse(body) {
         Ok(request) => request,
-        Err(error) => return error.into_response(),
+        Err(error) => return error.answer(dialect),
     };
     let model = std::mem::take(&mut request.model);
     let metadata = request.metadata.clone();
     let tier = request.service_tier.take();
     let head = Head {
-        dialect: Dialect::OPENAI,
-        admitted: sim.authorise(&headers),
-        endpoint: "/v1/responses",
+        dialect,
+        admitted,
+        endpoint,
         model: &model,
         stream: request.stream.unwrap_or(false),
         service_tier: tier.as_deref(),
         metadata: metadata.as_ref(),
     };
-    sim.serve(&headers, head, |turn| answer(turn, &request)).await
+    sim.serve(headers, head, |turn| answer(turn, &request)).await
 }
 
 fn answer(turn: &mut Turn, request: &Request) -> Result<Reply, SimError> {
@@ -105,12 +116,23 @@ fn answer(turn: &mut Turn, request: &Request) -> Result<Reply, SimError> {
     let items = items(turn, request, &plan);
     let writer = Writer { turn, request, id: &id, usage, finish, items };
     let rendered = if request.stream.unwrap_or(false) {
-        Rendered::Stream(Events::sse(writer.events(), turn.broken()))
+        let frames = writer.events();
+        let broken = broken(frames.len() / 2);
+        Rendered::Stream(Events::sse(frames, broken))
     } else {
         let items: Vec<Value> = writer.items.iter().map(|item| item.whole(writer.status())).collect();
         Rendered::Whole(Bytes::from(writer.response(writer.status(), &items, true).to_string()))
     };
     Ok(Reply { id, usage, finish: finish.as_str(), rendered })
+}
+
+/// The event of this number that ends a stream when the model fails.
+fn broken(number: usize) -> Bytes {
+    let error = SimError::broken();
+    let data = json!({
+        "type": "error", "code": error.kind, "message": error.message, "param": null, "sequence_number": number,
+    });
+    event(Some("error"), &data, 0).bytes
 }
 
 fn question(request: &Request) -> Result<Ask, SimError> {
