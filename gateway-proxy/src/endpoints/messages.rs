@@ -168,6 +168,7 @@ fn learn_usage(answer: &mut Answer, raw: Option<&RawValue>, is_final: bool) {
         cache_read: so_far.cache_read.max(more.cache_read),
         cache_write: so_far.cache_write.max(more.cache_write),
         cache_write_1h: so_far.cache_write_1h.max(more.cache_write_1h),
+        reasoning: so_far.reasoning.max(more.reasoning),
         ..so_far
     };
     (answer.usage, answer.usage_is_final) = (Some(usage), is_final);
@@ -234,13 +235,14 @@ mod tests {
         let body = Bytes::from_static(
             br#"{"id":"msg_1","type":"message","role":"assistant","model":"claude-x","content":[{"type":"text","text":"Hi"}],
             "stop_reason":"end_turn","usage":{"input_tokens":5,"cache_read_input_tokens":100,"cache_creation_input_tokens":30,
-            "cache_creation":{"ephemeral_5m_input_tokens":20,"ephemeral_1h_input_tokens":10},"output_tokens":7}}"#,
+            "cache_creation":{"ephemeral_5m_input_tokens":20,"ephemeral_1h_input_tokens":10},"output_tokens":7,
+            "output_tokens_details":{"thinking_tokens":4}}}"#,
         );
         let answer = read_answer(&body).unwrap();
         assert_eq!((answer.id.as_deref(), answer.model.as_deref()), (Some("msg_1"), Some("claude-x")));
         assert_eq!(answer.finish_reasons, ["end_turn"]);
         let usage = answer.usage.unwrap();
-        assert_eq!((usage.input, usage.output), (135, 7));
+        assert_eq!((usage.input, usage.output, usage.reasoning), (135, 7, 4));
         assert_eq!((usage.cache_read, usage.cache_write, usage.cache_write_1h), (100, 20, 10));
         assert_eq!(
             answer.output.to_json(),
@@ -278,7 +280,7 @@ mod tests {
                 EventKind::Content,
             ),
             (
-                r#"{"type":"message_delta","delta":{"stop_reason":"tool_use","stop_sequence":null},"usage":{"output_tokens":9}}"#,
+                r#"{"type":"message_delta","delta":{"stop_reason":"tool_use","stop_sequence":null},"usage":{"output_tokens":9,"output_tokens_details":{"thinking_tokens":5}}}"#,
                 EventKind::Other,
             ),
             (r#"{"type":"message_stop"}"#, EventKind::End),
@@ -286,12 +288,16 @@ mod tests {
             assert_eq!(read_event(&mut answer, &Event::from_data(data)), kind, "{data}");
         }
         let usage = answer.usage.unwrap();
-        assert_eq!((usage.input, usage.cache_read, usage.output), (105, 100, 9));
+        assert_eq!((usage.input, usage.cache_read, usage.output, usage.reasoning), (105, 100, 9, 5));
         assert!(answer.usage_is_final);
         assert_eq!(answer.finish_reasons, ["tool_use"]);
         let said = answer.output.choice(0);
         assert_eq!(said.reasoning, "hm");
         assert_eq!(said.tool_call(1).arguments, "{}");
+        assert_eq!(
+            answer.output.to_json(),
+            r#"[{"role":"assistant","content":null,"reasoning_content":"hm","tool_calls":[{"id":"t1","type":"function","function":{"name":"f","arguments":"{}"}}]}]"#
+        );
     }
 
     #[test]

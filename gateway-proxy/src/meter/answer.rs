@@ -308,7 +308,13 @@ impl<'a> Message<'a> {
             content: some(&said.content),
             refusal: some(&said.refusal),
             reasoning_content: some(&said.reasoning),
-            tool_calls: said.tool_calls.iter().map(call).collect(),
+            // A call's place may be one among texts and thoughts too.
+            tool_calls: said
+                .tool_calls
+                .iter()
+                .filter(|c| !c.name.is_empty() || !c.id.is_empty())
+                .map(call)
+                .collect(),
         }
     }
 }

@@ -51,6 +51,8 @@ struct InputDetails {
 #[serde(default)]
 struct OutputDetails {
     reasoning_tokens: Count,
+    /// Anthropic's name for them.
+    thinking_tokens: Count,
     audio_tokens: Count,
 }
 
@@ -90,7 +92,7 @@ impl UsageFields {
         let stated = prompt.or(self.input_tokens).or_nothing();
         let input =
             if is_anthropic { stated.saturating_add(cache_read).saturating_add(written) } else { stated };
-        let reasoning = output_details.reasoning_tokens.or_nothing();
+        let reasoning = output_details.reasoning_tokens.or(output_details.thinking_tokens).or_nothing();
         let output = completion.or(self.output_tokens).or_nothing();
         // xAI's models and Gemini's compatible endpoint leave reasoning out of the output, and only the total tells. Where what
         // is missing is something else, such as cached input, it is not output.
