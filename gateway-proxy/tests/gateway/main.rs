@@ -32,3 +32,4 @@ mod support;
 mod timeouts;
 #[cfg(test)]
 mod tls;
+mod translation;
