@@ -92,6 +92,7 @@ fn protocols(sim: Sim) -> Router {
         .route("/v1beta/models/{*call}", post(api::gemini::call))
         .route("/model/{model}/converse", post(api::bedrock::converse))
         .route("/model/{model}/converse-stream", post(api::bedrock::converse_stream))
+        .route("/model/{model}/count-tokens", post(api::bedrock::count))
         .route("/openai/v1/chat/completions", post(api::azure::create))
         .route("/openai/deployments/{deployment}/chat/completions", post(api::azure::create_at))
         .route("/openai/v1/responses", post(api::azure::respond))

@@ -1,4 +1,4 @@
-//! `POST /model/{modelId}/converse` and `/converse-stream`, the Converse protocol of Amazon Bedrock.
+//! `POST /model/{modelId}/converse`, `/converse-stream` and `/count-tokens`, the Converse protocol of Amazon Bedrock.
 
 mod request;
 
@@ -6,6 +6,7 @@ use super::blocks::{Block, arguments, blocks};
 use crate::dialect::Dialect;
 use crate::error::SimError;
 use crate::eventstream;
+use crate::log::Usage;
 use crate::plan::{Finish, Plan};
 use crate::playback::{Events, Frame, Rendered};
 use crate::sim::{Head, Reply, Sim, Turn, parse};
@@ -14,6 +15,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use http::{HeaderMap, Uri};
 use request::Request;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 /// Answers a conversation as one document.
@@ -36,6 +38,46 @@ pub(crate) async fn converse_stream(
     body: Bytes,
 ) -> Response {
     serve(&sim, &model, &uri, &headers, &body, true).await
+}
+
+/// Counts the tokens of a conversation without answering it.
+pub(crate) async fn count(
+    State(sim): State<Sim>,
+    Path(model): Path<String>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let admitted = sim.authorise_bedrock(&headers, &uri, &body);
+    let request: Counted = match admitted.clone().and_then(|()| parse(&body)) {
+        Ok(request) => request,
+        Err(error) => return error.answer(Dialect::Bedrock),
+    };
+    let head = Head {
+        dialect: Dialect::Bedrock,
+        admitted,
+        endpoint: "/model/{modelId}/count-tokens",
+        model: &model,
+        stream: false,
+        service_tier: None,
+        metadata: None,
+    };
+    let counted = |_: &mut Turn| {
+        let tokens = request.input.converse.question()?.prompt_tokens();
+        let rendered = Rendered::Whole(Bytes::from(json!({"inputTokens": tokens}).to_string()));
+        Ok(Reply { id: String::new(), usage: Usage::default(), finish: "", rendered })
+    };
+    sim.serve(&headers, head, counted).await
+}
+
+#[derive(Deserialize)]
+struct Counted {
+    input: CountedInput,
+}
+
+#[derive(Deserialize)]
+struct CountedInput {
+    converse: Request,
 }
 
 async fn serve(
