@@ -206,7 +206,7 @@ fn note_retry(app: &App, facts: &mut Facts, error: &SendError) {
     facts.attempts.push(Attempt { started: app.clock.now(), at: Instant::now(), ..current });
 }
 
-fn unanswered(app: &App, target: &Target, error: &SendError) -> Failure {
+pub(crate) fn unanswered(app: &App, target: &Target, error: &SendError) -> Failure {
     tracing::warn!(
         error = error as &dyn std::error::Error,
         server.address = target.address(),
@@ -226,7 +226,11 @@ fn unanswered(app: &App, target: &Target, error: &SendError) -> Failure {
 }
 
 /// The client's headers that go on, and the trace that the upstream may join.
-fn outgoing_headers(from: &HeaderMap, identity: &Identity, span: opentelemetry::trace::SpanId) -> HeaderMap {
+pub(crate) fn outgoing_headers(
+    from: &HeaderMap,
+    identity: &Identity,
+    span: opentelemetry::trace::SpanId,
+) -> HeaderMap {
     let mut headers = for_upstream(from);
     if let Some(traceparent) = identity.traceparent(span) {
         headers.insert(HeaderName::from_static("traceparent"), traceparent);

@@ -15,6 +15,7 @@ mod caching;
 mod call;
 mod cascading;
 mod config;
+mod counting;
 mod emit;
 mod endpoints;
 mod errors;

@@ -3,7 +3,8 @@
 use crate::app::App;
 use crate::auth::authenticate;
 use crate::call::{Call, Ending, Facts, Turn};
-use crate::endpoints::{self, Endpoint, models};
+use crate::counting;
+use crate::endpoints::{self, COUNT_TOKENS, Endpoint, models};
 use crate::errors::Failure;
 use crate::forward::forward;
 use crate::govern::Governed;
@@ -99,7 +100,7 @@ fn refused(
 ) -> (Response<Body>, &'static str) {
     let error = failure.to_api();
     GatewayMetrics::count(&app.metrics.refusals, error.code.unwrap_or(error.kind));
-    let mut response = respond::error(&error, endpoints::find(route), identity);
+    let mut response = respond::error(&error, endpoints::shape(route), identity);
     let headers = response.headers_mut();
     match failure {
         Failure::WrongMethod { allowed, .. } => {
@@ -134,6 +135,9 @@ async fn routed(
         };
         return (endpoint.path, result);
     }
+    if path == COUNT_TOKENS.path {
+        return (COUNT_TOKENS.path, counted(app, identity, &head, body).await);
+    }
     if let Some(outcome) = Outcome::find(path) {
         return (outcome.path(), told(app, identity, outcome, &head, body).await);
     }
@@ -160,6 +164,18 @@ async fn routed(
     let failure =
         Failure::NoSuchEndpoint { method: head.method.to_string(), path: path.chars().take(200).collect() };
     ("other", Err(failure))
+}
+
+/// How many tokens a prompt has.
+async fn counted(
+    app: &Arc<App>,
+    identity: &Identity,
+    head: &Head,
+    body: &mut ClientBody,
+) -> Result<Response<Body>, Failure> {
+    require(head, &Method::POST, COUNT_TOKENS.path, "POST")?;
+    let known = known(app, head, identity)?;
+    counting::answer(app, identity, known, head, body).await
 }
 
 /// What a client says of answers.
@@ -342,7 +358,7 @@ fn reach(app: &App, snapshot: &Arc<Snapshot>, resolved: &Resolved) -> Result<Vec
     Ok(models)
 }
 
-async fn read(endpoint: &'static Endpoint, body: Bytes, max_depth: usize) -> Result<Ask, Failure> {
+pub(crate) async fn read(endpoint: &'static Endpoint, body: Bytes, max_depth: usize) -> Result<Ask, Failure> {
     if body.len() <= LARGE {
         return Ok(parse(endpoint, body, max_depth)?);
     }
@@ -354,7 +370,7 @@ async fn read(endpoint: &'static Endpoint, body: Bytes, max_depth: usize) -> Res
 }
 
 /// The model that `name` leads to, if the key may use it.
-fn resolve(snapshot: &Snapshot, key: &KeyPolicy, name: &str) -> Result<Resolved, Failure> {
+pub(crate) fn resolve(snapshot: &Snapshot, key: &KeyPolicy, name: &str) -> Result<Resolved, Failure> {
     let is_allowed = match &key.allowed_models {
         None => true,
         Some(allowed) => allowed.iter().any(|model| model.as_str() == name),

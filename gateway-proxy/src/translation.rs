@@ -23,7 +23,7 @@ pub(crate) struct Translation {
 }
 
 /// The provider's dialect for what `endpoint` asks; `None` when its protocol has no such thing.
-fn spoken(protocol: Protocol, endpoint: &Endpoint) -> Option<Dialect> {
+pub(crate) fn spoken(protocol: Protocol, endpoint: &Endpoint) -> Option<Dialect> {
     match protocol {
         // What it does not know of the client's protocol it knows of its own.
         Protocol::OpenAi | Protocol::Azure => match endpoint.dialect? {

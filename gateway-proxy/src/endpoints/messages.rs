@@ -29,6 +29,25 @@ pub(crate) static MESSAGES: Endpoint = Endpoint {
     error_event,
 };
 
+/// How many tokens a prompt has. No model answers it: it is a request of the same form without an answer's length.
+pub(crate) static COUNT_TOKENS: Endpoint = Endpoint {
+    path: "/v1/messages/count_tokens",
+    upstream_path: "/messages/count_tokens",
+    span_name: "POST /v1/messages/count_tokens",
+    fields: COUNTED,
+    max_output: &[],
+    ..MESSAGES
+};
+
+const COUNTED: &[Field] = &[
+    Field::required("model", &[Kind::String]),
+    Field::required("messages", &[Kind::Array]),
+    Field::optional("system", &[Kind::String, Kind::Array]),
+    Field::optional("tools", &[Kind::Array]),
+    Field::optional("tool_choice", &[Kind::Object]),
+    Field::optional("thinking", &[Kind::Object]),
+];
+
 const FIELDS: &[Field] = &[
     Field::required("model", &[Kind::String]),
     Field::required("messages", &[Kind::Array]),

@@ -10,7 +10,7 @@ mod responses;
 pub(crate) use chat_completions::CHAT_COMPLETIONS;
 pub(crate) use completions::COMPLETIONS;
 pub(crate) use embeddings::EMBEDDINGS;
-pub(crate) use messages::MESSAGES;
+pub(crate) use messages::{COUNT_TOKENS, MESSAGES};
 pub(crate) use responses::RESPONSES;
 
 use crate::meter::Answer;
@@ -81,6 +81,11 @@ pub(crate) const ALL: [&Endpoint; 5] = [&CHAT_COMPLETIONS, &COMPLETIONS, &EMBEDD
 /// Endpoints by path.
 pub(crate) fn find(path: &str) -> Option<&'static Endpoint> {
     ALL.into_iter().find(|endpoint| endpoint.path == path)
+}
+
+/// The endpoint in whose form errors of this route are.
+pub(crate) fn shape(route: &str) -> Option<&'static Endpoint> {
+    if route == COUNT_TOKENS.path { Some(&COUNT_TOKENS) } else { find(route) }
 }
 
 /// An answer that was not streamed. All of it is looked at for UTF-8 once, which is faster than text by text; one with other bytes

@@ -77,6 +77,13 @@ impl Estimator {
         }
     }
 
+    /// Counts a prompt's texts, with the framing of one message each. May take seconds.
+    pub(crate) fn count_texts(&self, model: &str, texts: &[String]) -> u64 {
+        let encoding = self.load(Encoding::of(model));
+        let counted: u64 = texts.iter().map(|text| 3 + count_text(encoding, text)).sum();
+        counted + 3
+    }
+
     fn load(&self, encoding: Encoding) -> &'static CoreBPE {
         let _one_at_a_time = self.loading.lock();
         let (loaded, ready) = match encoding {

@@ -1,7 +1,7 @@
 //! How a request is put to a provider: its path, its credential and its headers, as the provider's protocol wants them.
 
 use super::target::BadProvider;
-use crate::endpoints::{self, Endpoint};
+use crate::endpoints::{self, COUNT_TOKENS, Endpoint};
 use aws_credential_types::Credentials;
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
 use aws_sigv4::sign::v4::SigningParams;
@@ -126,6 +126,13 @@ impl Speech {
         };
         let (base, below) = (&self.base, own);
         let model = utf8_percent_encode(model, SEGMENT);
+        if endpoint.path == COUNT_TOKENS.path {
+            return match self.protocol {
+                Protocol::Gemini => format!("{base}/models/{model}:countTokens"),
+                Protocol::Bedrock => format!("{base}/model/{model}/count-tokens"),
+                _ => format!("{base}{}", endpoint.upstream_path),
+            };
+        }
         match (self.protocol, &self.settings.api_version) {
             (Protocol::OpenAi, _) => format!("{base}{below}"),
             (Protocol::Anthropic, _) => format!("{base}/messages"),
