@@ -18,6 +18,7 @@ async fn a_gateway_starts_without_its_control_database_and_is_ready_once_it_is_t
     let mut config = config(None);
     config.listen = free_address();
     config.spool.dir = dir.path().join("spool");
+    config.budgets.dir = dir.path().join("budgets");
     let addr = config.listen;
     let shutdown = Shutdown::manual();
     let stop = shutdown.clone();
