@@ -8,7 +8,7 @@ use crate::identity::Identity;
 use crate::metrics::GatewayMetrics;
 use crate::relay::{Opening, Reading, collect};
 use crate::request::{More, outgoing_body};
-use crate::translation::{self, Translation, leave_behind, may_translate};
+use crate::translation::{self, Translation, cleaned, leave_behind, may_translate};
 use crate::upstream::{Addressed, AnswerBody, Outgoing, Progress, SendError, Target, for_upstream};
 use bytes::Bytes;
 use contracts::policy::{Model, Protocol};
@@ -135,7 +135,8 @@ async fn send(
             let is_chat = facts.endpoint.dialect == Some(Dialect::OpenAiChat);
             let logprobs = facts.wants_logprobs && is_chat && !ask.asks_logprobs;
             let more = More { usage: asks_usage, cap, logprobs };
-            (outgoing_body(ask, &model.upstream_model, more), None)
+            let body = outgoing_body(ask, &model.upstream_model, more);
+            (cleaned(facts.endpoint, body), None)
         }
     };
     let attempt = Attempt::new(&app.ids, app.clock.now(), model.clone(), target.address(), target.port());

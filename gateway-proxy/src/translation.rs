@@ -7,7 +7,7 @@ use crate::meter::Answer;
 use bytes::Bytes;
 use contracts::policy::{Model, Protocol};
 use http::{HeaderMap, HeaderValue, header, response};
-use protocols::{Context, Dialect, Options, StreamTranslator, is_marked};
+use protocols::{Context, Dialect, Options, StreamTranslator, has_thinking_blocks, is_marked};
 
 /// Warnings that a client is told of; more would not fit its headers.
 const MOST_WARNINGS: usize = 8;
@@ -46,7 +46,13 @@ fn pair(protocol: Protocol, endpoint: &Endpoint, body: &[u8]) -> Result<Option<(
         };
     };
     let Some(provider) = spoken(protocol, endpoint) else { return Ok(None) };
-    if client == provider && (provider == Dialect::OpenAiResponses || !is_marked(body)) {
+    let is_readable = match provider {
+        // Translated by nobody; see `cleaned`.
+        Dialect::OpenAiResponses => true,
+        Dialect::OpenAiChat => !is_marked(body) && !has_thinking_blocks(body),
+        _ => !is_marked(body),
+    };
+    if client == provider && is_readable {
         return Ok(None);
     }
     Ok(Some((client, provider)))
@@ -85,6 +91,14 @@ pub(crate) fn request(
     Ok(Some((outgoing.body, Translation { provider, client, context: outgoing.context })))
 }
 
+/// A body that goes on in its own protocol, without thoughts of another provider's that only we can read.
+pub(crate) fn cleaned(endpoint: &Endpoint, body: Bytes) -> Bytes {
+    match endpoint.dialect {
+        Some(Dialect::OpenAiResponses) => protocols::without_marked(&body).unwrap_or(body),
+        _ => body,
+    }
+}
+
 /// Takes out headers that are of the client's protocol alone.
 pub(crate) fn leave_behind(headers: &mut HeaderMap) {
     for name in ["anthropic-version", "anthropic-beta", "openai-beta"] {
@@ -112,6 +126,11 @@ impl Translation {
         head.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         let status = head.status.as_u16();
         if !head.status.is_success() {
+            if let Some(seconds) = protocols::retry_after(bytes)
+                && !head.headers.contains_key(header::RETRY_AFTER)
+            {
+                head.headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+            }
             return Ok((protocols::error(self.client, status, bytes, request_id), None));
         }
         let answer = protocols::answer(self.provider, self.client, bytes, &self.context)

@@ -37,7 +37,6 @@ pub mod spec {
     pub use super::plan::Plan;
     pub use super::pool::Pool;
     pub use super::prompt::Prompt;
-
 }
 
 use crate::price::PriceBook;

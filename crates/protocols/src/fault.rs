@@ -181,6 +181,20 @@ impl UpstreamError {
     }
 }
 
+/// Seconds to wait, as Gemini says them within an error's body (`google.rpc.RetryInfo`); rounded up.
+pub fn retry_after(body: &[u8]) -> Option<u64> {
+    let mut outer = Fields::read(document(body).ok()?, Path::ROOT).ok()?;
+    let mut error = Fields::read(outer.raw("error")?, Path::ROOT).ok()?;
+    error.items("details").ok()??.into_iter().find_map(|raw| {
+        let mut detail = Fields::read(raw, Path::ROOT).ok()?;
+        let delay = detail.string("retryDelay").ok()??;
+        let (whole, part) =
+            delay.strip_suffix('s')?.split_once('.').unwrap_or((delay.strip_suffix('s')?, ""));
+        let seconds: u64 = whole.parse().ok()?;
+        Some(if part.bytes().any(|digit| digit != b'0') { seconds.saturating_add(1) } else { seconds })
+    })
+}
+
 fn word_of(raw: &RawValue) -> Option<String> {
     if is_string(raw) { serde_json::from_str(raw.get()).ok() } else { Some(Json::new(raw).text().to_owned()) }
 }
@@ -217,4 +231,27 @@ fn status_of_kind(kind: &str) -> Option<u16> {
         "overloaded_error" => 529,
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_long_to_wait_is_read_from_the_body() {
+        let body = |delay: &str| {
+            format!(
+                r#"{{"error":{{"code":429,"status":"RESOURCE_EXHAUSTED","message":"m","details":[{{"@type":"type.googleapis.com/google.rpc.Help"}},
+                {{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"{delay}"}}]}}}}"#
+            )
+        };
+        for (delay, seconds) in
+            [("7s", Some(7)), ("27.331s", Some(28)), ("3.000s", Some(3)), ("soon", None), ("-1s", None)]
+        {
+            assert_eq!(retry_after(body(delay).as_bytes()), seconds, "{delay}");
+        }
+        for other in ["", "[]", r#"{"error":"x"}"#, r#"{"error":{"details":{}}}"#] {
+            assert_eq!(retry_after(other.as_bytes()), None, "{other}");
+        }
+    }
 }

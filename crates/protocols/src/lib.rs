@@ -18,7 +18,8 @@
 //! responses the answer, which its last events repeat (at most 32 MiB).
 //!
 //! The same protocol on both sides needs none of this, unless the client hands back thoughts that only we can read
-//! ([`is_marked`]): then a request goes through here to be cleaned of them.
+//! ([`is_marked`], [`has_thinking_blocks`]): then a request goes through here to be cleaned of them, or, where the protocol is
+//! responses, loses just those ([`without_marked`]).
 
 mod anthropic;
 mod bedrock;
@@ -41,10 +42,10 @@ mod write;
 
 pub use count::{Counting, count_tokens, counted_tokens};
 pub use eventstream::encode_frame;
-pub use fault::UpstreamError;
+pub use fault::{UpstreamError, retry_after};
 pub use finish::Finish;
 pub use problem::{Invalid, Warning};
-pub use signature::is_marked;
+pub use signature::{has_thinking_blocks, is_marked, without_marked};
 pub use stream::{Facts, StreamTranslator};
 pub use translate::{Context, Options, Outgoing, Translated, answer, error, request};
 

@@ -10,6 +10,12 @@
 //! | Anthropic | `thinking.signature`, `redacted_thinking.data` | `thinking.signature`, marked |
 //! | responses | `reasoning.encrypted_content`, marked | `reasoning.encrypted_content`, marked |
 
+use crate::problem::Path;
+use crate::read::{Fields, document};
+use crate::write::object_text;
+use bytes::Bytes;
+use serde_json::value::RawValue;
+
 /// What begins every text that only we can read.
 pub const MARK: &str = "ct1.";
 
@@ -93,9 +99,57 @@ pub fn is_marked(body: &[u8]) -> bool {
     memchr::memmem::find(body, b"\"ct1.").is_some()
 }
 
+/// Whether a body of chat completions carries thoughts as our answers give them (`thinking_blocks`), which servers of that protocol
+/// do not know and some refuse.
+pub fn has_thinking_blocks(body: &[u8]) -> bool {
+    memchr::memmem::find(body, b"\"thinking_blocks\"").is_some()
+}
+
+/// Takes the thoughts that only we can read out of a request of responses; what is left stays as it was. `None` when there are none.
+pub fn without_marked(body: &[u8]) -> Option<Bytes> {
+    if !is_marked(body) {
+        return None;
+    }
+    let mut fields = Fields::read(document(body).ok()?, Path::ROOT).ok()?;
+    let input = fields.raw("input")?;
+    let items: Vec<&RawValue> = serde_json::from_str(input.get()).ok()?;
+    let is_ours = |item: &&RawValue| {
+        let mut item = Fields::read(item, Path::ROOT).ok();
+        let thoughts = item.as_mut().and_then(|item| item.string("encrypted_content").ok().flatten());
+        thoughts.is_some_and(|thoughts| thoughts.starts_with(MARK))
+    };
+    let kept: Vec<&RawValue> = items.iter().filter(|item| !is_ours(item)).copied().collect();
+    if kept.len() == items.len() {
+        return None;
+    }
+    let body = object_text(|o| {
+        for (name, raw) in fields.rest() {
+            o.json(&name, raw.get());
+        }
+        o.put("input", &kept);
+    });
+    Some(body.into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn another_providers_thoughts_are_taken_out_of_a_response() {
+        let body = br#"{"model":"m","input":[{"role":"user","content":"Say \"ct1.x"},
+            {"type":"reasoning","id":"rs_1","summary":[],"encrypted_content":"ct1.gemini.x"},
+            {"type":"reasoning","id":"rs_2","summary":[],"encrypted_content":"gAAAA"}],"top_p":0.10}"#;
+        let cleaned = without_marked(body).unwrap();
+        assert_eq!(
+            std::str::from_utf8(&cleaned).unwrap(),
+            r#"{"model":"m","top_p":0.10,"input":[{"role":"user","content":"Say \"ct1.x"},{"type":"reasoning","id":"rs_2","summary":[],"encrypted_content":"gAAAA"}]}"#
+        );
+        assert!(without_marked(&cleaned).is_none());
+        assert!(without_marked(br#"{"input":"\"ct1. is a mark"}"#).is_none());
+        assert!(has_thinking_blocks(br#"{"thinking_blocks":[]}"#));
+        assert!(!has_thinking_blocks(br#"{"content":"\"thinking_blocks\""}"#));
+    }
 
     #[test]
     fn what_was_marked_is_read_back() {

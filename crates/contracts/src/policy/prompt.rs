@@ -133,7 +133,8 @@ impl Prompt {
         }
         let is_long = |message: &Template| message.content.len() > MOST_MESSAGE_BYTES;
         if let Some(n) = self.messages.iter().position(is_long) {
-            let (bytes, expected) = (self.messages[n].content.len(), format!("at most {MOST_MESSAGE_BYTES} bytes"));
+            let (bytes, expected) =
+                (self.messages[n].content.len(), format!("at most {MOST_MESSAGE_BYTES} bytes"));
             return Err(InvalidPolicy::new(format!("messages[{n}].content"), bytes, expected));
         }
         let bytes: usize = self.messages.iter().map(|message| message.content.len()).sum();
@@ -204,8 +205,14 @@ mod tests {
             (with("messages", json!([])), "messages"),
             (with("messages", json!([{"role": "robot", "content": "x"}])), "messages[0].role"),
             (with("messages", json!([{"role": "user", "content": ""}])), "messages[0].content"),
-            (with("messages", json!([{"role": "user", "content": "x".repeat(65_536)}])), "messages[0].content"),
-            (with("messages", json!(vec![json!({"role": "user", "content": "x".repeat(60_000)}); 5])), "messages"),
+            (
+                with("messages", json!([{"role": "user", "content": "x".repeat(65_536)}])),
+                "messages[0].content",
+            ),
+            (
+                with("messages", json!(vec![json!({"role": "user", "content": "x".repeat(60_000)}); 5])),
+                "messages",
+            ),
             (with("variables", json!([])), "variables"),
             (with("variables", json!({"type": "string"})), "variables.type"),
             (with("variables", json!({"type": "object", "title": "x".repeat(70_000)})), "variables"),
