@@ -62,7 +62,16 @@ impl Http {
 
     /// Whether `GET url` answers 200 within a second.
     pub(crate) async fn is_ok(&self, url: &str) -> bool {
-        let request = Request::get(url).body(Full::default()).unwrap();
+        self.answers(url, &[]).await
+    }
+
+    /// The same with headers.
+    pub(crate) async fn answers(&self, url: &str, headers: &[(&str, &str)]) -> bool {
+        let mut request = Request::get(url);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Full::default()).unwrap();
         let answer = tokio::time::timeout(Duration::from_secs(1), self.0.request(request)).await;
         matches!(answer, Ok(Ok(answer)) if answer.status() == 200)
     }

@@ -4,10 +4,13 @@
 #![expect(clippy::print_stdout, reason = "figures and logs of a run are shown with it")]
 
 mod bad_input;
+mod budgets;
+mod caller;
 mod console;
 mod durability;
 mod eval;
 mod evaluator;
+mod fairness;
 mod health;
 mod http;
 mod judges;
@@ -19,6 +22,11 @@ mod outside;
 // The control database's own tests start it in the same way.
 #[path = "../../../control/tests/database/support/postgres.rs"]
 mod postgres;
+// The budget ledger's own tests kill and restart it in the same way.
+#[path = "../../../budget/src/tests/redis.rs"]
+mod redis;
+mod resilience;
 mod sdk;
 mod spine;
+mod stand;
 mod tower;
