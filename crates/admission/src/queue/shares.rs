@@ -59,8 +59,11 @@ pub(super) struct Shares {
     /// How far the band is: where the last turn began, or ended if nobody waited then.
     virtual_time: VirtualTime,
     turn: u64,
-    /// What a call costs: a moving average.
+    /// What a call costs: a moving average of what calls came to, of what is expected until the first has.
     usual_cost: u64,
+    is_cost_known: bool,
+    /// What calls of all tenants came to lately, in tokens of output.
+    usual_output: Option<u64>,
     arrivals: u64,
     forget_at: usize,
 }
@@ -179,11 +182,9 @@ impl Shares {
     pub(super) fn start(&mut self, place: usize, cost: u64) {
         self.turn += 1;
         let turn = self.turn;
-        self.usual_cost = if self.usual_cost == 0 {
-            cost
-        } else {
-            self.usual_cost.saturating_mul(15).saturating_add(cost) / 16
-        };
+        if !self.is_cost_known {
+            self.cost_was(cost);
+        }
         let Some(share) = self.all[place].as_mut() else { return };
         let before = (share.virtual_time, share.last_turn, place);
         share.running += 1;
@@ -196,25 +197,41 @@ impl Shares {
         self.moved(place, before);
     }
 
-    /// The charge of a call, made under `weight`, becomes `now` instead of `before`.
+    /// The charge of a call, made under `weight`, becomes `now` instead of `before`. What is given back leads no further behind
+    /// the others than leaving a share unused does: of calls that were taken to be far longer than they are, all that came
+    /// meanwhile were put behind as many, and would wait until their tenant had used up what it got back.
     pub(super) fn correct(&mut self, place: usize, weight: u32, before: u64, now: u64) {
+        let (reached, credit) = (self.virtual_time, self.usual_cost.saturating_mul(CREDIT_CALLS));
         let Some(share) = self.all[place].as_mut() else { return };
         let turn = (share.virtual_time, share.last_turn, place);
         share.served = share.served.saturating_sub(before).saturating_add(now);
-        share.virtual_time =
-            (share.virtual_time + scaled(now, weight)).saturating_sub(scaled(before, weight));
+        let least = reached.saturating_sub(scaled(credit, share.weight)).min(share.virtual_time);
+        let corrected = (share.virtual_time + scaled(now, weight)).saturating_sub(scaled(before, weight));
+        share.virtual_time = corrected.max(least);
         self.moved(place, turn);
     }
 
-    /// A call ends.
-    pub(super) fn finish(&mut self, place: usize, output: Option<u64>) {
+    /// A call ends, with so many tokens of output and at this cost, if they are known.
+    pub(super) fn finish(&mut self, place: usize, came_to: Option<(u64, u64)>) {
         let Some(share) = self.all[place].as_mut() else { return };
         share.running -= 1;
-        if let Some(output) = output {
-            let usual =
-                share.usual_output.map_or(output, |usual| usual.saturating_mul(7).saturating_add(output) / 8);
-            share.usual_output = Some(usual);
+        let Some((output, cost)) = came_to else { return };
+        share.usual_output = Some(average(share.usual_output, output, 8));
+        self.usual_output = Some(average(self.usual_output, output, 16));
+        if !self.is_cost_known {
+            (self.is_cost_known, self.usual_cost) = (true, cost);
         }
+        self.cost_was(cost);
+    }
+
+    /// What an answer to the tenant is taken to be long: as its last ones, or as those to others.
+    pub(super) fn usual_output(&self, place: usize) -> Option<u64> {
+        self.get(place).and_then(|share| share.usual_output).or(self.usual_output)
+    }
+
+    fn cost_was(&mut self, cost: u64) {
+        let known = Some(self.usual_cost).filter(|usual| *usual > 0);
+        self.usual_cost = average(known, cost, 16);
     }
 
     /// A call starts that need not wait: its tenant is where the others are.
@@ -272,6 +289,11 @@ impl Shares {
         // So that this is paid by those who came since.
         self.forget_at = self.by_tenant.len() * 2;
     }
+}
+
+/// A moving average: the newest counts one part in `parts`.
+fn average(usual: Option<u64>, newest: u64, parts: u64) -> u64 {
+    usual.map_or(newest, |usual| usual.saturating_mul(parts - 1).saturating_add(newest) / parts)
 }
 
 fn scaled(cost: u64, weight: u32) -> VirtualTime {

@@ -107,7 +107,7 @@ impl State {
         let line = &mut self.lines[band as usize];
         line.last_arrival = Some(now);
         let share = line.shares.of(&ticket.tenant, ticket.weight.get());
-        let usual = line.shares.get(share).and_then(|share| share.usual_output);
+        let usual = line.shares.usual_output(share);
         let output = ticket.expected_output_tokens.or(usual).unwrap_or(UNKNOWN_OUTPUT);
         let input = ticket.input_tokens;
         if line.shares.waiting() == 0 && self.may_start(band, open, now) {
@@ -244,12 +244,13 @@ impl State {
 
     /// A call ends, with `output` tokens if they are known; whether somebody waits.
     pub(super) fn finish(&mut self, mut grant: Grant, output: Option<u64>, now: Instant) -> bool {
+        let came_to = output.map(|output| (output, self.cost(grant.input, output)));
+        let line = &mut self.lines[grant.band as usize];
+        line.running -= 1;
+        line.shares.finish(grant.share, came_to);
         if let Some(output) = output {
             self.charge(&mut grant, output);
         }
-        let line = &mut self.lines[grant.band as usize];
-        line.running -= 1;
-        line.shares.finish(grant.share, output);
         self.typical_call.add(now.saturating_duration_since(grant.started));
         self.waiting() > 0
     }

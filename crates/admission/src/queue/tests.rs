@@ -158,6 +158,53 @@ async fn unknown_output_is_taken_from_the_tenants_last_calls() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_tenant_that_nothing_is_known_of_is_taken_to_be_like_others() {
+    let queue = Queue::new(&policy(8));
+    let unknown = |tenant| Ticket { expected_output_tokens: None, ..ticket(tenant) };
+    let mut first = queue.enter(unknown("a")).await.unwrap();
+    first.charge(10);
+    drop(first);
+    let _second = queue.enter(unknown("b")).await.unwrap();
+    let charged = |tenant: &str| {
+        let tenants = queue.view().bands[1].tenants.clone();
+        tenants.into_iter().find(|view| view.tenant.as_str() == tenant).unwrap().charged_tokens
+    };
+    assert_eq!(charged("b"), 100 + 2 * 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_many_calls_give_back_together_puts_nobody_far_behind() {
+    let queue = Queue::new(&policy(32));
+    // Nothing is known of anybody: all are charged for long answers.
+    let unknown = |tenant| Ticket { expected_output_tokens: None, ..ticket(tenant) };
+    let mut running = Vec::new();
+    for _ in 0..31 {
+        running.push(queue.enter(unknown("noisy")).await.unwrap());
+    }
+    let mut quiet = queue.enter(unknown("quiet")).await.unwrap();
+    let mut noise: Vec<_> = (0..200).map(|_| waiting(&queue, unknown("noisy"))).collect();
+    for mut slot in running.drain(..) {
+        slot.charge(10);
+    }
+    quiet.charge(10);
+    drop(quiet);
+    running.extend(noise.iter_mut().filter_map(slot));
+    noise.drain(..running.len());
+    assert_eq!(running.len(), 32);
+    let mut quiet = waiting(&queue, unknown("quiet"));
+    let before = (0..200).position(|_| {
+        let mut ends = running.remove(0);
+        ends.charge(10);
+        drop(ends);
+        if noise.first_mut().and_then(slot).map(|slot| running.push(slot)).is_some() {
+            noise.remove(0);
+        }
+        slot(&mut quiet).is_some()
+    });
+    assert!(before.is_some_and(|before| before <= 10), "its turn came after {before:?} others");
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_more_urgent_goes_first_and_the_patient_is_not_starved() {
     let queue = Queue::new(&policy(1));
     let in_band = |band| Ticket { band, ..ticket("a") };
