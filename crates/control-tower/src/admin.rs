@@ -18,6 +18,7 @@ mod tenants;
 mod users;
 mod when;
 
+use crate::cascade::{self, FitArgs};
 use crate::config::TowerConfig;
 use crate::output::fail;
 use anyhow::Context;
@@ -55,9 +56,9 @@ pub(crate) enum AdminCommand {
     /// Pools: the deployments of a model and what waits before them.
     #[command(visible_alias = "pools")]
     Pool(On<documents::DocumentCommand>),
-    /// Cascades: which models a route asks in turn.
+    /// Cascades: which models a route asks in turn, and their thresholds fitted on recorded answers.
     #[command(visible_alias = "cascades")]
-    Cascade(On<documents::DocumentCommand>),
+    Cascade(On<CascadeCommand>),
     /// Caches: which answers may be given again.
     #[command(visible_alias = "caches")]
     Cache(On<documents::DocumentCommand>),
@@ -81,6 +82,15 @@ pub(crate) enum AdminCommand {
     /// Keys of the admin API.
     #[command(visible_alias = "admin-keys")]
     AdminKey(On<users::AdminKeyCommand>),
+}
+
+/// What to do with cascades: what can be done with any document, and to make one.
+#[derive(Debug, Subcommand)]
+pub(crate) enum CascadeCommand {
+    #[command(flatten)]
+    Kept(documents::DocumentCommand),
+    /// Fit weights and thresholds on recorded answers, and say what they are worth on prompts that were not fitted on.
+    Fit(Box<FitArgs>),
 }
 
 /// A command on the control database.
@@ -132,7 +142,10 @@ pub(crate) fn run(command: AdminCommand, config: Option<&Path>) -> anyhow::Resul
             AdminCommand::Plan(on) => document(Kind::Plan, on, config).await,
             AdminCommand::Budget(on) => document(Kind::Budget, on, config).await,
             AdminCommand::Pool(on) => document(Kind::Pool, on, config).await,
-            AdminCommand::Cascade(on) => document(Kind::Cascade, on, config).await,
+            AdminCommand::Cascade(On { place, command: CascadeCommand::Kept(command) }) => {
+                document(Kind::Cascade, On { place, command }, config).await
+            }
+            AdminCommand::Cascade(On { command: CascadeCommand::Fit(args), .. }) => cascade::run(&args),
             AdminCommand::Cache(on) => document(Kind::Cache, on, config).await,
             AdminCommand::Guardrail(on) => document(Kind::Guardrail, on, config).await,
             AdminCommand::Experiment(on) => document(Kind::Experiment, on, config).await,

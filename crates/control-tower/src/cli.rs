@@ -1,7 +1,6 @@
 //! The command line.
 
 use crate::admin::AdminCommand;
-use crate::cascade::CascadeCommand;
 use crate::eval::EvalCommand;
 use clap::{Args, Parser, Subcommand};
 use std::net::SocketAddr;
@@ -34,9 +33,6 @@ pub(crate) enum Command {
     /// Judge releases before they ship: truth sets, runs, comparisons, experiments.
     #[command(subcommand)]
     Eval(EvalCommand),
-    /// Routes over several models: fit their thresholds.
-    #[command(subcommand)]
-    Cascade(CascadeCommand),
     /// Check a configuration and say what is wrong with it.
     Check(CheckArgs),
     /// Say what runs, what is reachable, how full the disk is, which versions.
@@ -115,4 +111,27 @@ pub(crate) struct DoctorArgs {
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn no_two_commands_or_options_have_one_name() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn cascades_are_kept_and_fitted_under_one_name() {
+        for line in [
+            "control-tower cascade list --data-dir d",
+            "control-tower cascade set cheap --file cheap.toml --json",
+            "control-tower cascade fit --answers a.jsonl --tiers a,b --target-quality 0.9 --json",
+        ] {
+            let parsed = Cli::try_parse_from(line.split(' '));
+            assert!(matches!(parsed.unwrap().command, Command::Admin(AdminCommand::Cascade(_))), "{line}");
+        }
+    }
 }

@@ -43,7 +43,6 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Sim(args) => roles::sim(args, file)?,
         Command::Admin(command) => admin::run(command, file)?,
         Command::Migrate => roles::migrate(file)?,
-        Command::Cascade(command) => cascade::run(&command)?,
         Command::Eval(command) => return eval::run(command, file),
         Command::Check(args) => return Ok(check::run(&args, file)),
         Command::Doctor(args) => return doctor::run(&args, file),

@@ -6,6 +6,9 @@ use contracts::policy::plan::Limit;
 use proptest::prelude::*;
 use std::num::{NonZeroU32, NonZeroU64};
 
+/// As the control database does it: what says something else is of another revision.
+static WRITTEN: Mutex<Vec<Plan>> = Mutex::new(Vec::new());
+
 fn plan(text: &str) -> Arc<Named<Plan>> {
     // Written out rather than parsed: this crate has no use for JSON.
     let mut plan = Plan::default();
@@ -28,8 +31,6 @@ fn plan(text: &str) -> Arc<Named<Plan>> {
         }
     }
     assert_eq!(plan.validate(), Ok(()));
-    // As the control database does it: what says something else is of another revision.
-    static WRITTEN: Mutex<Vec<Plan>> = Mutex::new(Vec::new());
     let mut written = WRITTEN.lock().unwrap();
     let known = written.iter().position(|known| *known == plan);
     let place = known.unwrap_or_else(|| {

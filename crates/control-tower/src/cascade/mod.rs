@@ -9,20 +9,13 @@ use crate::output::say;
 use anyhow::{Context, bail};
 use cascade::fit::report::{self, Plan};
 use cascade::fit::{self, Options, Target};
-use clap::{Args, Subcommand};
+use clap::Args;
 use contracts::Usd;
 use contracts::policy::cascade::Signal;
 use inference::grounding::{Detector, DetectorOptions};
 use inference::{Embedder, EmbedderOptions, models};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-/// What to do with cascades.
-#[derive(Debug, Subcommand)]
-pub(crate) enum CascadeCommand {
-    /// Fit weights and thresholds on recorded answers, and say what they are worth on prompts that were not fitted on.
-    Fit(Box<FitArgs>),
-}
 
 /// `control-tower cascade fit`.
 #[derive(Debug, Args)]
@@ -83,8 +76,7 @@ pub(crate) struct FitArgs {
 }
 
 /// Runs the command.
-pub(crate) fn run(command: &CascadeCommand) -> anyhow::Result<()> {
-    let CascadeCommand::Fit(args) = command;
+pub(crate) fn run(args: &FitArgs) -> anyhow::Result<()> {
     let target =
         args.target_quality.or(args.target_cost).context("give --target-quality or --target-cost")?;
     let rows = rows::read(&args.answers)?;

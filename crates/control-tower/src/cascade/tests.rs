@@ -6,8 +6,8 @@ use std::io::Write;
 
 #[derive(Debug, Parser)]
 struct Line {
-    #[command(subcommand)]
-    command: CascadeCommand,
+    #[command(flatten)]
+    args: FitArgs,
 }
 
 /// Twenty-four prompts that a small model answers well half of the time, and a large one always.
@@ -35,9 +35,9 @@ fn run_on(text: &str, arguments: &[&str]) -> anyhow::Result<()> {
     let mut file = tempfile::Builder::new().suffix(".jsonl").tempfile().unwrap();
     file.write_all(text.as_bytes()).unwrap();
     let path = file.path().to_str().unwrap().to_owned();
-    let start = ["cascade", "fit", "--lexical", "--splits", "1", "--resamples", "10", "--answers", &path];
+    let start = ["fit", "--lexical", "--splits", "1", "--resamples", "10", "--answers", &path];
     let line = Line::try_parse_from(start.iter().chain(arguments))?;
-    run(&line.command)
+    run(&line.args)
 }
 
 const PRICES: [&str; 2] = ["--price=small=0.1/0.1", "--price=large=1/1"];
