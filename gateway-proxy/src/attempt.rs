@@ -32,7 +32,7 @@ pub(crate) enum Answered {
     /// Something whole: an answer, or the upstream's own error.
     Whole { head: response::Parts, bytes: Bytes },
     /// A stream of which the first event is here.
-    Stream { head: response::Parts, opening: Opening },
+    Stream { head: response::Parts, opening: Box<Opening> },
 }
 
 impl Answered {
@@ -59,7 +59,7 @@ pub(crate) async fn try_once(
         let translator = translation.map(|translation| translation.stream(&mut head)).transpose()?;
         let reading = Reading::new(hide_usage, translator);
         let opening = Opening::wait(call, body, reading, times.first_byte_by).await?;
-        return Ok(Answered::Stream { head, opening });
+        return Ok(Answered::Stream { head, opening: Box::new(opening) });
     }
     let mut bytes = collect(&mut body, app.limits.answer_bytes, &app.timeouts, times.deadline).await?;
     body.give_back();
@@ -90,13 +90,11 @@ pub(crate) async fn try_once(
 
 fn is_stream(headers: &HeaderMap, translation: Option<&Translation>) -> bool {
     let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    match translation {
-        Some(translation) => translation.is_stream(value),
-        None => {
-            let expected = "text/event-stream";
-            value.get(..expected.len()).is_some_and(|start| start.eq_ignore_ascii_case(expected))
-        }
+    if let Some(translation) = translation {
+        return translation.is_stream(value);
     }
+    let expected = "text/event-stream";
+    value.get(..expected.len()).is_some_and(|start| start.eq_ignore_ascii_case(expected))
 }
 
 /// What was sent, as far as it matters to the answer.
@@ -128,16 +126,15 @@ async fn send(
         now: app.clock.now(),
     };
     let protocol = target.speech.protocol;
-    let (body, translation) = match translated(app, facts, protocol, model)? {
-        Some((body, translation)) => (body, Some(translation)),
-        None => {
-            let ask = facts.ask.as_ref().ok_or(Failure::BrokenBody)?;
-            let is_chat = facts.endpoint.dialect == Some(Dialect::OpenAiChat);
-            let logprobs = facts.wants_logprobs && is_chat && !ask.asks_logprobs;
-            let more = More { usage: asks_usage, cap, logprobs };
-            let body = outgoing_body(ask, &model.upstream_model, more);
-            (cleaned(facts.endpoint, body), None)
-        }
+    let (body, translation) = if let Some((body, translation)) = translated(app, facts, protocol, model)? {
+        (body, Some(translation))
+    } else {
+        let ask = facts.ask.as_ref().ok_or(Failure::BrokenBody)?;
+        let is_chat = facts.endpoint.dialect == Some(Dialect::OpenAiChat);
+        let logprobs = facts.wants_logprobs && is_chat && !ask.asks_logprobs;
+        let more = More { usage: asks_usage, cap, logprobs };
+        let body = outgoing_body(ask, &model.upstream_model, more);
+        (cleaned(facts.endpoint, body), None)
     };
     let attempt = Attempt::new(&app.ids, app.clock.now(), model.clone(), target.address(), target.port());
     let mut headers = outgoing_headers(headers, &facts.identity, attempt.span);

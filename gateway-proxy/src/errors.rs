@@ -143,6 +143,42 @@ impl Failure {
                 let error = ApiError::client(404, INVALID, Some("model_not_found"), message);
                 ApiError { param: Some("model".into()), ..error }
             }
+            Self::ContentType { .. }
+            | Self::ContentEncoding { .. }
+            | Self::BodyTooLarge { .. }
+            | Self::SlowBody { .. }
+            | Self::LongBody { .. }
+            | Self::BrokenBody
+            | Self::Body(_)
+            | Self::TooManyBodies => self.body_error(),
+            Self::SpoolFull => {
+                let message = "calls cannot be recorded at the moment, so none is made: retry later";
+                retry_in(5, ApiError { code: Some("spool_full"), ..ApiError::internal(503, message) })
+            }
+            Self::Unrecorded => {
+                let message = "the call could not be recorded, so its answer is withheld: retry later";
+                retry_in(5, ApiError { code: Some("not_recorded"), ..ApiError::internal(503, message) })
+            }
+            Self::OutcomeUnrecorded => {
+                let message = "the outcome could not be recorded: send it again later";
+                retry_in(5, ApiError { code: Some("not_recorded"), ..ApiError::internal(503, message) })
+            }
+            Self::UnknownStream { .. }
+            | Self::BadEventNumber { .. }
+            | Self::EventsGone { .. }
+            | Self::TooManyStreams => self.stream_error(),
+            Self::BadProvider(message) => ApiError {
+                code: Some("provider_misconfigured"),
+                retryable: false,
+                ..ApiError::internal(500, message.clone())
+            },
+            _ => self.decided(),
+        }
+    }
+
+    /// Bodies that are not taken.
+    fn body_error(&self) -> ApiError {
+        match self {
             Self::ContentType { got } => {
                 let message = format!("content-type: {got:?} is not supported: expected application/json");
                 ApiError::client(415, INVALID, Some("unsupported_media_type"), message)
@@ -188,27 +224,13 @@ impl Failure {
                     ApiError { code: Some("too_many_requests_in_work"), ..ApiError::internal(503, message) },
                 )
             }
-            Self::SpoolFull => {
-                let message = "calls cannot be recorded at the moment, so none is made: retry later";
-                retry_in(5, ApiError { code: Some("spool_full"), ..ApiError::internal(503, message) })
-            }
-            Self::Unrecorded => {
-                let message = "the call could not be recorded, so its answer is withheld: retry later";
-                retry_in(5, ApiError { code: Some("not_recorded"), ..ApiError::internal(503, message) })
-            }
-            Self::OutcomeUnrecorded => {
-                let message = "the outcome could not be recorded: send it again later";
-                retry_in(5, ApiError { code: Some("not_recorded"), ..ApiError::internal(503, message) })
-            }
-            Self::UnknownStream { .. }
-            | Self::BadEventNumber { .. }
-            | Self::EventsGone { .. }
-            | Self::TooManyStreams => self.stream_error(),
-            Self::BadProvider(message) => ApiError {
-                code: Some("provider_misconfigured"),
-                retryable: false,
-                ..ApiError::internal(500, message.clone())
-            },
+            _ => self.upstream_error(),
+        }
+    }
+
+    /// What plans, budgets, prompts, caches, cascades and translations decided.
+    fn decided(&self) -> ApiError {
+        match self {
             Self::BadHeader { name, .. } => ApiError::invalid(*name, self.to_string()),
             Self::NotServed { path, protocol } => {
                 let message = format!("model: its provider speaks {protocol}, which has no {path}");
@@ -221,6 +243,13 @@ impl Failure {
             }
             Self::RateLimited(refusal) => rate_limited(refusal),
             Self::Budget(refused) => over_budget(refused),
+            Self::NoDeployment(unavailable) => no_deployment(*unavailable),
+            Self::Busy(refused) => busy(refused),
+            Self::Unreadable(unreadable) => ApiError {
+                code: Some("policy_unreadable"),
+                retryable: false,
+                ..ApiError::internal(503, unreadable.to_string())
+            },
             Self::BadPrompt { field, message } => {
                 ApiError { code: Some("invalid_prompt"), ..ApiError::invalid(field.clone(), message.clone()) }
             }
@@ -255,13 +284,6 @@ impl Failure {
                 let error = ApiError::client(429, "rate_limit_error", Some("too_many_wrong_keys"), message);
                 retry_in(seconds(*wait), ApiError { fault: Fault::Policy, retryable: true, ..error })
             }
-            Self::NoDeployment(unavailable) => no_deployment(*unavailable),
-            Self::Busy(refused) => busy(refused),
-            Self::Unreadable(unreadable) => ApiError {
-                code: Some("policy_unreadable"),
-                retryable: false,
-                ..ApiError::internal(503, unreadable.to_string())
-            },
             _ => self.upstream_error(),
         }
     }

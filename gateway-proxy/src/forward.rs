@@ -96,7 +96,7 @@ async fn pass_stream(
     app: &App,
     mut call: Call,
     head: &response::Parts,
-    opening: Opening,
+    opening: Box<Opening>,
     headers: &HeaderMap,
     deadline: Instant,
 ) -> Response<Body> {

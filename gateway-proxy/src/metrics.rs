@@ -159,24 +159,16 @@ impl GatewayMetrics {
         }
         registry.register("gateway_usage", "Calls with usage, by where it comes from", usage);
         registry.register("gateway_cost_picodollars", "Cost, 10^-12 USD", m.cost_picodollars);
-        registry.register("gateway_retries", "Tries that followed a failed one of the same call", m.retries);
-        registry.register(
-            "gateway_escalations",
-            "Answers of a cascade's tiers that were not good enough",
-            m.escalations,
-        );
-        registry.register("gateway_unpriced_calls", "Calls whose model has no price", m.unpriced);
-        registry.register(
-            "gateway_client_disconnects",
-            "Clients that left before their answer",
-            m.disconnects,
-        );
-        registry.register(
-            "gateway_records_lost",
-            "Calls and outcomes that could not be recorded",
-            m.records_lost,
-        );
-        registry.register("gateway_capture_truncated_bytes", "Captured content cut off", m.truncated_bytes);
+        for (name, help, counter) in [
+            ("retries", "Tries that followed a failed one of the same call", m.retries),
+            ("escalations", "Answers of a cascade's tiers that were not good enough", m.escalations),
+            ("unpriced_calls", "Calls whose model has no price", m.unpriced),
+            ("client_disconnects", "Clients that left before their answer", m.disconnects),
+            ("records_lost", "Calls and outcomes that could not be recorded", m.records_lost),
+            ("capture_truncated_bytes", "Captured content cut off", m.truncated_bytes),
+        ] {
+            registry.register(format!("gateway_{name}"), help, counter);
+        }
         registry.register(
             "gateway_names_cut",
             "Names of models, answers and endings that were too long to be recorded whole",

@@ -5,7 +5,7 @@
 
 use crate::endpoints::Endpoint;
 use crate::errors::Failure;
-use crate::request::{members, utf8};
+use crate::request::{Member, members, utf8};
 use bytes::Bytes;
 use contracts::policy::prompt::Prompt;
 use contracts::policy::{KeyPolicy, Named, Snapshot};
@@ -48,7 +48,7 @@ impl Prompter {
         }
         let Ok(text) = utf8(&body) else { return Ok((body, None)) };
         let Ok(all) = members(text) else { return Ok((body, None)) };
-        let asked = all.iter().find(|member| member.name == "prompt").map(|member| member.text());
+        let asked = all.iter().find(|member| member.name == "prompt").map(Member::text);
         let Some(asked) = asked.filter(|asked| asked.starts_with('{')) else { return Ok((body, None)) };
         let call = Call::parse(asked)
             .map_err(|error| Failure::BadPrompt { field: error.field.clone(), message: error.to_string() })?;
@@ -97,7 +97,9 @@ impl Prompter {
                 let field = String::from("prompt.variables");
                 Failure::BadPrompt { message: format!("{field}: the rendered prompt is too long"), field }
             }
-            template => Failure::BadTemplate(format!("prompt {}: {template}", prompt.name)),
+            template @ RenderError::Template { .. } => {
+                Failure::BadTemplate(format!("prompt {}: {template}", prompt.name))
+            }
         })?;
         let merged = merge(form, body, &messages, compiled.defaults()).map_err(|error| {
             Failure::BadPrompt { field: error.field.to_owned(), message: error.to_string() }

@@ -199,12 +199,12 @@ fn require(head: &Head, method: &Method, path: &'static str, allowed: &'static s
 }
 
 /// Whether a socket may be opened: its key works.
-pub(crate) fn lets_in(app: &App, peer: IpAddr, head: &Head) -> Result<Arc<KeyPolicy>, Response<Body>> {
+pub(crate) fn lets_in(app: &App, peer: IpAddr, head: &Head) -> Result<Arc<KeyPolicy>, Box<Response<Body>>> {
     let identity = app.ids.identify(&head.headers, peer, app.clock.now());
     known(app, head, &identity).map(|(_, key)| key).map_err(|failure| {
         let (response, fault) = refused(app, &failure, socket::PATH, &identity);
         app.metrics.count_request(socket::PATH, response.status().as_u16(), fault);
-        response
+        Box::new(response)
     })
 }
 
@@ -223,13 +223,11 @@ fn known(app: &App, head: &Head, identity: &Identity) -> Result<(Arc<Snapshot>, 
 /// never held up by others behind the same address.
 fn unauthenticated(app: &App, peer: IpAddr, failure: Failure) -> Failure {
     let flood = &app.governor.flood;
-    match flood.check(peer) {
-        Err(wait) => Failure::Flooded { wait },
-        Ok(()) => {
-            flood.failed(peer);
-            failure
-        }
+    if let Err(wait) = flood.check(peer) {
+        return Failure::Flooded { wait };
     }
+    flood.failed(peer);
+    failure
 }
 
 /// Admission: from here on the call is recorded, whatever becomes of it.

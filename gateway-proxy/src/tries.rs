@@ -6,10 +6,11 @@ use crate::call::{CLOSED, CUT, Call, Ending, Facts, TIMED_OUT};
 use crate::errors::{Failure, class_of_status};
 use crate::metrics::GatewayMetrics;
 use crate::pools::ModelPool;
+use crate::request::Ask;
 use admission::queue::Ticket;
 use contracts::policy::Model;
 use http::{HeaderMap, header};
-use pool::{Ask, Fault, Kind, Outcome, Retry, Tried};
+use pool::{Ask as Question, Fault, Kind, Outcome, Retry, Tried};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
@@ -31,10 +32,9 @@ pub(crate) async fn ask(
         return try_once(app, call, model, headers, times).await;
     };
     wait(facts, &pool, times).await?;
-    let kind =
-        if facts.ask.as_ref().is_some_and(|ask| ask.asks_stream()) { Kind::Streamed } else { Kind::Whole };
+    let kind = if facts.ask.as_ref().is_some_and(Ask::asks_stream) { Kind::Streamed } else { Kind::Whole };
     let affinity = pool.affinity(beginning(facts));
-    let ask = Ask { affinity, may_panic: is_last, ..Ask::new(kind) };
+    let ask = Question { affinity, may_panic: is_last, ..Question::new(kind) };
     let mut tried = Tried::default();
     loop {
         let now = Instant::now();

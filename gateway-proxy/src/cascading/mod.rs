@@ -94,7 +94,7 @@ pub(crate) async fn climb(
             }
             Ok(Held::GivenUp) => {
                 note(call, "escalate:improbable", None, None);
-                spent = spent + go_on(app, call).await?;
+                spent += go_on(app, call).await?;
                 at = next.ok_or(Failure::Closed)?;
                 continue;
             }
@@ -103,7 +103,7 @@ pub(crate) async fn climb(
                 let Some(next) = next.filter(|_| fails(&answered)) else { return *answered };
                 note(call, "escalate:failed", None, None);
                 leave(app, call, &answered).await?;
-                spent = spent + spent_last(call);
+                spent += spent_last(call);
                 at = next;
                 continue;
             }
@@ -118,7 +118,7 @@ pub(crate) async fn climb(
             Verdict::Escalate(next) => {
                 note(call, name, decision.probability, Some(&signals));
                 match go_on(app, call).await {
-                    Ok(cost) => spent = spent + cost,
+                    Ok(cost) => spent += cost,
                     // Nothing is left for another tier: what there is stands.
                     Err(_no_budget) => {
                         note(call, "accept:budget", decision.probability, Some(&signals));
@@ -203,9 +203,9 @@ fn lead_to(call: &mut Call, tier: &Tier) -> Result<Arc<Model>, Failure> {
 async fn hold_back(
     call: &mut Call,
     cascade: &Cascade,
-    mut opening: Opening,
+    mut opening: Box<Opening>,
     times: Times,
-) -> Result<(Opening, Hold), Failure> {
+) -> Result<(Box<Opening>, Hold), Failure> {
     let since = Instant::now();
     let mut chunks = 1;
     loop {
@@ -286,14 +286,12 @@ async fn judge(
         })
     };
     // The detector keeps its deadline by itself; a queue before it must not cost more than as much again.
-    let (rejection, mut signals) = match timeout(patience * 2, checked(app, work)).await {
-        Ok(Some(examined)) => examined,
-        Ok(None) | Err(_) => {
-            let mut signals = Signals::default();
-            signals.set_late();
-            (None, signals)
-        }
-    };
+    let examined = timeout(patience * 2, checked(app, work)).await.ok().flatten();
+    let (rejection, mut signals) = examined.unwrap_or_else(|| {
+        let mut late = Signals::default();
+        late.set_late();
+        (None, late)
+    });
     if rejection.is_none() {
         for check in cascade.tiers.get(at).iter().flat_map(|tier| &tier.checks) {
             let Check::Verifier { url, timeout_ms } = check else { continue };

@@ -89,7 +89,7 @@ impl Governor {
     ) -> Result<(), Failure> {
         let key = facts.key.clone();
         let (of_tenant, of_key) = (readable(key.tenant.plan.as_ref())?, readable(key.plan.as_ref())?);
-        self.stand_in_line(facts, of_tenant, of_key, headers)?;
+        stand_in_line(facts, of_tenant, of_key, headers)?;
         let mut governed = Governed { tags: tags(headers)?, ..Governed::default() };
         let ask = facts.ask.as_ref().ok_or(Failure::BrokenBody)?;
         if of_tenant.is_some() || of_key.is_some() {
@@ -122,21 +122,6 @@ impl Governor {
         self.rates
             .admit(&planned, tokens, Instant::now())
             .map_err(|refusal| Failure::RateLimited(Box::new(refusal)))
-    }
-
-    /// How urgent the call is, and what share its tenant has.
-    fn stand_in_line(
-        &self,
-        facts: &mut Facts,
-        of_tenant: Option<&Arc<Named<Plan>>>,
-        of_key: Option<&Arc<Named<Plan>>>,
-        headers: &HeaderMap,
-    ) -> Result<(), Failure> {
-        let asked = headers.get(PRIORITY).map(band).transpose()?;
-        let (of_tenant, of_key) = (of_tenant.map(|plan| &plan.spec), of_key.map(|plan| &plan.spec));
-        facts.turn.band = plan::band(of_tenant, of_key, asked);
-        facts.turn.weight = of_tenant.map_or(facts.turn.weight, |plan| plan.weight);
-        Ok(())
     }
 }
 
@@ -204,6 +189,20 @@ impl Governed {
             })),
         }
     }
+}
+
+/// How urgent the call is, and what share its tenant has.
+fn stand_in_line(
+    facts: &mut Facts,
+    of_tenant: Option<&Arc<Named<Plan>>>,
+    of_key: Option<&Arc<Named<Plan>>>,
+    headers: &HeaderMap,
+) -> Result<(), Failure> {
+    let asked = headers.get(PRIORITY).map(band).transpose()?;
+    let (of_tenant, of_key) = (of_tenant.map(|plan| &plan.spec), of_key.map(|plan| &plan.spec));
+    facts.turn.band = plan::band(of_tenant, of_key, asked);
+    facts.turn.weight = of_tenant.map_or(facts.turn.weight, |plan| plan.weight);
+    Ok(())
 }
 
 /// Says once that a soft limit was passed.
@@ -293,7 +292,7 @@ fn accounts(
     if list.is_empty() {
         return Ok(None);
     }
-    let organisation = key.tenant.organisation.as_ref().map(|id| id.as_str());
+    let organisation = key.tenant.organisation.as_ref().map(contracts::OrganisationId::as_str);
     Ok(Some(Arc::new(Accounts::new(Accounts::group_of(organisation, &key.tenant.id), list))))
 }
 

@@ -49,6 +49,7 @@ struct InputDetails {
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
+#[expect(clippy::struct_field_names, reason = "the names are the protocol's")]
 struct OutputDetails {
     reasoning_tokens: Count,
     /// Anthropic's name for them.

@@ -18,6 +18,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+/// A model as each of its deployments serves it.
+type Deployments = HashMap<DeploymentId, Arc<Model>>;
+
 /// The pools of all models.
 #[derive(Debug)]
 pub(crate) struct Pools {
@@ -43,7 +46,7 @@ pub(crate) struct ModelPool {
     /// The policy that it was made from.
     pub(crate) policy: Arc<Named<Policy>>,
     /// The model as each deployment serves it.
-    deployments: HashMap<DeploymentId, Arc<Model>>,
+    deployments: Deployments,
     /// The policy with its deployments named.
     complete: Arc<Policy>,
 }
@@ -132,18 +135,15 @@ impl Pools {
         let (complete, deployments) = deployments(&policy, model, snapshot)?;
         let now = Instant::now();
         let refused = |error: contracts::policy::InvalidPolicy| unreadable(&policy, error.to_string());
-        let (queue, pool) = match before {
-            Some(before) => {
-                if before.complete != complete {
-                    before.pool.update(complete.clone(), now).map_err(refused)?;
-                    before.queue.update(&complete.queue);
-                }
-                (before.queue.clone(), before.pool.clone())
+        let (queue, pool) = if let Some(before) = before {
+            if before.complete != complete {
+                before.pool.update(complete.clone(), now).map_err(refused)?;
+                before.queue.update(&complete.queue);
             }
-            None => {
-                let pool = Pool::new(complete.clone(), self.seed, now).map_err(refused)?;
-                (Queue::new(&complete.queue), pool)
-            }
+            (before.queue.clone(), before.pool.clone())
+        } else {
+            let pool = Pool::new(complete.clone(), self.seed, now).map_err(refused)?;
+            (Queue::new(&complete.queue), pool)
         };
         Ok(Arc::new(ModelPool { queue, pool, policy, deployments, complete }))
     }
@@ -154,7 +154,7 @@ fn deployments(
     policy: &Arc<Named<Policy>>,
     model: &Arc<Model>,
     snapshot: &Snapshot,
-) -> Result<(Arc<Policy>, HashMap<DeploymentId, Arc<Model>>), Arc<Unreadable>> {
+) -> Result<(Arc<Policy>, Deployments), Arc<Unreadable>> {
     let mut complete = policy.spec.clone();
     if complete.deployments.is_empty() {
         let id = model.provider.id.as_str().parse();

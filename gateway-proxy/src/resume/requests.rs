@@ -71,7 +71,7 @@ fn is_id(text: &str) -> bool {
 
 fn query<'a>(head: &'a Head, name: &str) -> Option<&'a str> {
     let pairs = head.uri.query()?.split('&').filter_map(|pair| pair.split_once('='));
-    pairs.filter(|(key, _)| *key == name).map(|(_, value)| value).last()
+    pairs.filter(|(key, _)| *key == name).map(|(_, value)| value).next_back()
 }
 
 /// Answers for the tenant of `key`.

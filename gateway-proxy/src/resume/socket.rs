@@ -121,7 +121,7 @@ pub(crate) fn open(app: &Arc<App>, peer: IpAddr, mut request: Request<Incoming>)
     let (head, _) = request.into_parts();
     let key = match lets_in(app, peer, &head) {
         Ok(key) => key,
-        Err(refusal) => return refusal,
+        Err(refusal) => return *refusal,
     };
     let Some(accept) = accepts(&head) else {
         return text(

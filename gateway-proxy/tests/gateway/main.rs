@@ -6,6 +6,7 @@ mod bad_input;
 mod bounds;
 #[cfg(test)]
 mod cascades;
+#[cfg(test)]
 mod disconnects;
 #[cfg(test)]
 mod forwarding;
@@ -19,6 +20,7 @@ mod outcomes;
 mod pools;
 #[cfg(test)]
 mod prompts;
+#[cfg(test)]
 mod records;
 #[cfg(test)]
 mod resume;
@@ -32,4 +34,5 @@ mod support;
 mod timeouts;
 #[cfg(test)]
 mod tls;
+#[cfg(test)]
 mod translation;
