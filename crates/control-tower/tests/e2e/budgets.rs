@@ -295,6 +295,10 @@ async fn client(number: usize, caller: &Caller, urls: &[String], key: &str, coun
                 counts.answered.fetch_add(1, Ordering::Relaxed);
                 continue;
             }
+            Reply::Refused(503, code, why) if code == "budget_unavailable" => {
+                // Without the milliseconds that it names.
+                format!("503 {}", why.split(" in ").next().unwrap_or_default())
+            }
             Reply::Refused(status, code, _) => format!("{status} {code}"),
             Reply::Broken(why) => why,
         };

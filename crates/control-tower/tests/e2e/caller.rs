@@ -35,8 +35,7 @@ pub(crate) struct Answered {
     pub(crate) first: Duration,
     /// To the last.
     pub(crate) took: Duration,
-    /// Tokens as the answer tells them; 0 where it does not.
-    pub(crate) prompt: u64,
+    /// Tokens of it, as it tells them; 0 where it does not.
     pub(crate) completion: u64,
 }
 
@@ -88,9 +87,8 @@ impl Caller {
         }
         let is_stream = body["stream"] == true;
         let usage = if is_stream { of_stream(&text)? } else { of_whole(&text) };
-        let count = |name: &str| usage[name].as_u64().unwrap_or_default();
-        let (prompt, completion) = (count("prompt_tokens"), count("completion_tokens"));
-        Ok(Reply::Answered(Answered { first: first.unwrap_or(took), took, prompt, completion }))
+        let completion = usage["completion_tokens"].as_u64().unwrap_or_default();
+        Ok(Reply::Answered(Answered { first: first.unwrap_or(took), took, completion }))
     }
 }
 

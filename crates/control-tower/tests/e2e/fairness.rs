@@ -14,14 +14,19 @@ const MODEL: &str = "work";
 
 /// A deployment that works on so many calls at once, each of so long, and a gateway that lets through as many.
 async fn stand(slots: u32, first_token_ms: u32, tokens_per_second: u32) -> Stand {
-    let stand = Stand::start(&format!("[[sim.models]]\nname = \"{MODEL}\"\n")).await;
+    let model = format!("[[sim.models]]\nname = \"{MODEL}\"\nmin_tokens = 21\nmax_tokens = 61\n");
+    let stand = Stand::start(&model).await;
     stand.deployment("a").await;
     let conduct = json!({
         "deployment": "a", "slots": slots, "first_token_ms": first_token_ms, "tokens_per_second": tokens_per_second,
     });
     stand.behave(conduct).await;
     stand.model(MODEL, "a").await;
-    let queue = json!({"concurrency": slots, "max_waiting_per_tenant": 64, "max_wait_ms": 20_000});
+    let queue = json!({
+        "concurrency": slots, "max_waiting_per_tenant": 64, "max_wait_ms": 20_000,
+        // For the calls that the interactive tenant has under way at a time.
+        "bands": {"interactive": {"reserved_percent": 40}},
+    });
     stand.put(Kind::Pool, MODEL, &json!({"queue": queue})).await;
     stand
 }
@@ -36,6 +41,13 @@ fn body(tokens: u32, stream: bool) -> Value {
         body["stream"] = json!(true);
         body["stream_options"] = json!({"include_usage": true});
     }
+    body
+}
+
+/// A call that is answered with 41 tokens in the mean. Calls that were all of one length would end together as they began together.
+fn of_any_length(stream: bool) -> Value {
+    let mut body = body(0, stream);
+    body.as_object_mut().unwrap().remove("metadata");
     body
 }
 
@@ -83,14 +95,16 @@ async fn send(gateway: &Gateway, senders: Vec<Sender>, lasting: Duration) -> Vec
         tenants.spawn(async move {
             let mut rng = fastrand::Rng::with_seed(sender.tenant as u64);
             let (began, mut calls, mut due) = (Instant::now(), JoinSet::new(), Duration::ZERO);
-            loop {
+            for number in 0.. {
                 due += Duration::from_secs_f64(-(1.0 - rng.f64()).ln() / sender.per_second);
                 if due >= lasting {
                     break;
                 }
                 tokio::time::sleep_until((began + due).into()).await;
-                let (caller, url, key, body) =
+                let (caller, url, key, mut body) =
                     (caller.clone(), url.clone(), sender.key.clone(), sender.body.clone());
+                // The answer's length follows from the prompt, unless it was asked for.
+                body["messages"][0]["content"] = json!(format!("Work for a while, for the {number}th time."));
                 calls.spawn(async move { caller.call(&url, &key, &body).await });
             }
             (sender.tenant, calls.join_all().await)
@@ -126,15 +140,11 @@ async fn a_tenant_that_sends_fifty_times_as_much_moves_no_other() {
         keys.push(stand.tenant(&format!("tenant-{tenant}"), None).await);
     }
     let gateway = stand.gateway("gateway", &[], &keys[0]).await;
-    let sender = |tenant: usize, per_second| Sender {
-        tenant,
-        key: keys[tenant].clone(),
-        per_second,
-        body: body(41, false),
-    };
-    let quiet = || (0..QUIET).map(|tenant| sender(tenant, PER_SECOND));
+    let sender =
+        |tenant: usize, per_second, body| Sender { tenant, key: keys[tenant].clone(), per_second, body };
+    let quiet = || (0..QUIET).map(|tenant| sender(tenant, PER_SECOND, body(41, false)));
     let alone = send(&gateway, quiet().collect(), LASTING).await;
-    let noisy = sender(QUIET, PER_SECOND * 50.0);
+    let noisy = sender(QUIET, PER_SECOND * 50.0, of_any_length(false));
     let beside = send(&gateway, quiet().chain([noisy]).collect(), LASTING).await;
 
     println!("| tenants | calls/s each | | answered | refused | p50 | p99 |\n|---|---|---|---|---|---|---|");
@@ -181,17 +191,18 @@ async fn tenants_that_wait_share_by_tokens_as_their_weights_say() {
     let began = Instant::now();
     let mut clients = JoinSet::new();
     for (tenant, key) in keys.iter().enumerate() {
-        for _ in 0..8 {
+        for _ in 0..16 {
             let (caller, url, key) = (Caller::new(), gateway.url.clone(), key.clone());
             let body = body(if tenant % 2 == 0 { 20 } else { 60 }, false);
             clients.spawn(async move {
+                // As the queue counts: input by its length, and one token of output is worth two of input.
+                let input = body.to_string().len().div_ceil(4) as u64;
                 let mut tokens = 0;
                 while began.elapsed() < LASTING {
                     let reply = caller.call(&url, &key, &body).await;
                     let Reply::Answered(answered) = reply else { panic!("{reply:?}") };
-                    // As the queue counts them: one of output is worth two of input.
                     if (WARM..LASTING).contains(&began.elapsed()) {
-                        tokens += answered.prompt + 2 * answered.completion;
+                        tokens += input + 2 * answered.completion;
                     }
                 }
                 (tenant, tokens)
@@ -225,7 +236,7 @@ async fn tenants_that_wait_share_by_tokens_as_their_weights_say() {
 async fn who_waits_for_the_first_token_has_it_soon_at_three_times_the_load() {
     const LASTING: Duration = Duration::from_secs(20);
     // 16 calls a second at most; 48 come.
-    let stand = stand(16, 200, 100).await;
+    let stand = stand(16, 200, 50).await;
     let bands = [("interactive", 5.0), ("standard", 30.0), ("batch", 13.0)];
     let mut keys = Vec::new();
     for (band, _) in bands {
@@ -237,7 +248,7 @@ async fn who_waits_for_the_first_token_has_it_soon_at_three_times_the_load() {
         tenant,
         key: keys[tenant].clone(),
         per_second: bands[tenant].1,
-        body: body(81, true),
+        body: if tenant == 0 { body(41, true) } else { of_any_length(true) },
     };
     let alone = send(&gateway, vec![sender(0)], LASTING / 2).await;
     let beside = send(&gateway, (0..3).map(sender).collect(), LASTING).await;
