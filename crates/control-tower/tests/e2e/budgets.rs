@@ -145,7 +145,10 @@ impl Place {
         let pool =
             json!({"deployments": [deployment("a"), deployment("b")], "breaker": {"fault_percent": 90}});
         stand.put(Kind::Pool, "paced", &pool).await;
-        let key = stand.tenant("acme", None).await;
+        // What a gateway has under way is charged when it is killed: something must be left after that.
+        let concurrent = 200 / case.rounds;
+        stand.put(Kind::Plan, "bounded", &json!({"concurrent_requests": concurrent})).await;
+        let key = stand.tenant("acme", Some("bounded")).await;
         let scope = json!({"kind": "tenant", "tenant": "acme"});
         stand.put(Kind::Budget, "acme", &json!({"scope": scope, "limit": "1", "window": "total"})).await;
         let redis = case.redis.map(Redis::start);
