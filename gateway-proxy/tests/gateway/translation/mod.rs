@@ -277,7 +277,7 @@ fn spoil(request: &mut Value) -> bool {
     match request {
         Value::Object(fields) => fields.iter_mut().any(|(name, value)| match value {
             Value::String(text)
-                if !text.ends_with(".none")
+                if text.strip_suffix(".none").is_none()
                     && matches!(name.as_str(), "signature" | "encrypted_content" | "thought_signature") =>
             {
                 let at = text.len() - 6;
