@@ -111,7 +111,9 @@ async fn send(gateway: &Gateway, senders: Vec<Sender>, lasting: Duration) -> Vec
         });
     }
     for (tenant, replies) in tenants.join_all().await {
-        replies.into_iter().for_each(|reply| got[tenant].add(reply));
+        for reply in replies {
+            got[tenant].add(reply);
+        }
     }
     for (tenant, got) in got.iter().enumerate() {
         assert!(got.broken.is_empty(), "tenant {tenant}: {:?}", got.broken);
