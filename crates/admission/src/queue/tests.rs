@@ -197,7 +197,7 @@ async fn what_many_calls_give_back_together_puts_nobody_far_behind() {
         ends.charge(10);
         drop(ends);
         if noise.first_mut().and_then(slot).map(|slot| running.push(slot)).is_some() {
-            noise.remove(0);
+            drop(noise.remove(0));
         }
         slot(&mut quiet).is_some()
     });
