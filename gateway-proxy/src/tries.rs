@@ -63,7 +63,10 @@ pub(crate) async fn ask(
         match pool.pool.after(outcome, &tried, false, Some(times.deadline.into_std()), now) {
             Retry::GiveUp(_) => return answered,
             Retry::After(delay) => {
-                leave(app, call, &answered).await?;
+                // Without money for another try, what went wrong with this one is what there is to say.
+                if leave(app, call, &answered).await.is_err() {
+                    return answered;
+                }
                 sleep(delay).await;
             }
         }

@@ -102,7 +102,9 @@ pub(crate) async fn climb(
                 // Nothing of an answer: the next tier, or what the last one said went wrong.
                 let Some(next) = next.filter(|_| fails(&answered)) else { return *answered };
                 note(call, "escalate:failed", None, None);
-                leave(app, call, &answered).await?;
+                if leave(app, call, &answered).await.is_err() {
+                    return *answered;
+                }
                 spent += spent_last(call);
                 at = next;
                 continue;
