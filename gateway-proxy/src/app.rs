@@ -25,7 +25,7 @@ use tokio_util::task::TaskTracker;
 pub(crate) struct App {
     pub(crate) policy: Policy,
     pub(crate) governor: Governor,
-    pub(crate) checks: Checks,
+    pub(crate) checks: Arc<Checks>,
     pub(crate) answers: Answers,
     pub(crate) prompter: Prompter,
     pub(crate) pools: Pools,

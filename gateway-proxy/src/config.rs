@@ -22,8 +22,9 @@ pub struct Config {
     pub collector_key: String,
     /// PEM file of authorities that providers' and the collector's certificates may come from, besides the public ones.
     pub ca_file: Option<PathBuf>,
-    /// Directory of the sentence embedder, by which cascades and caches compare meanings. Without it cascades go by words alone, and
-    /// caches by exact requests.
+    /// Directory of the sentence embedder (`inference.model_dir`, or where it is found), by which cascades and caches compare meanings.
+    /// Without it cascades go by words alone, and caches by exact requests.
+    #[serde(skip)]
     pub embedder: Option<PathBuf>,
     /// `service.instance.id` of the spans.
     pub instance: String,

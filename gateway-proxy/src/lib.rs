@@ -24,6 +24,7 @@ mod gather;
 mod govern;
 mod identity;
 mod intake;
+mod meaning;
 mod meter;
 mod metrics;
 mod outcomes;

@@ -7,6 +7,7 @@ use crate::config::{Config, WhenFull, WhenGatewayDies};
 use crate::emit::{Recorder, Shipper, ShipperOptions};
 use crate::govern::Governor;
 use crate::identity::Ids;
+use crate::meaning::Meaning;
 use crate::meter::Estimator;
 use crate::metrics::GatewayMetrics;
 use crate::policy::{Policy, Source};
@@ -19,7 +20,6 @@ use crate::upstream::Upstreams;
 use admission::flood::Flood;
 use budget::{JournalOptions, Ledger, RedisOptions, WhenRedisIsAway};
 use control::SnapshotHandle;
-use inference::{Embedder, EmbedderOptions};
 use runtime::{Clock, Health, HealthHandle, InFlight, Metrics, ServeOptions, Shutdown};
 use spool::{FullPolicy, Spool};
 use std::net::SocketAddr;
@@ -92,9 +92,9 @@ impl Server {
         let shipper =
             Shipper::new(&options, tls.clone(), reader, metrics.clone(), health.component("shipper"))?;
         let governor = governor(&config, &clock).await?;
-        let embedder = embedder(&config).await?;
-        let checks = Checks::new(&config.cascade, embedder.clone(), tls.clone());
-        let (answers, keeper) = Answers::new(&config.cache, embedder)?;
+        let meaning = Arc::new(Meaning::new(config.embedder.clone()));
+        let checks = Arc::new(Checks::new(&config.cascade, meaning.clone(), tls.clone()));
+        let (answers, keeper) = Answers::new(&config.cache, meaning)?;
         let deciders = Deciders { governor, checks, answers };
         let app = app(&config, tls.clone(), policy.clone(), writer.clone(), metrics, clock, deciders);
         let app = Arc::new(app);
@@ -150,7 +150,7 @@ impl Server {
 /// What decides about calls.
 struct Deciders {
     governor: Governor,
-    checks: Checks,
+    checks: Arc<Checks>,
     answers: Answers,
 }
 
@@ -189,13 +189,6 @@ fn app(
         hurry: AtomicBool::new(false),
         bodies: InFlight::new(config.limits.bodies_in_work_bytes as u64),
     }
-}
-
-/// Loads the sentence embedder.
-async fn embedder(config: &Config) -> anyhow::Result<Option<Arc<Embedder>>> {
-    let Some(dir) = config.embedder.clone() else { return Ok(None) };
-    let load = move || Embedder::load(&dir, &EmbedderOptions::default());
-    Ok(Some(Arc::new(tokio::task::spawn_blocking(load).await??)))
 }
 
 /// Opens the books of budgets.

@@ -1,5 +1,6 @@
 //! `control-tower.toml`: a section for each role, every key with a default, unknown keys refused.
 
+use anyhow::Context as _;
 use evaluator::hub::{self, HubId};
 use runtime::config::ByteSize;
 use runtime::telemetry::LogConfig;
@@ -187,6 +188,17 @@ fn set(name: &str) -> Option<OsString> {
 }
 
 impl TowerConfig {
+    /// The gateway's part, with what it takes from other sections. Weights that are configured must be there, others need not.
+    pub(crate) fn gateway(self) -> anyhow::Result<gateway_proxy::Config> {
+        let data_dir = self.store.dir.parent().map(Path::to_owned);
+        let configured = self.inference.model_dir.as_deref();
+        let embedder = match inference::models::find(configured, data_dir.as_deref()) {
+            Err(error) if configured.is_some() => return Err(error).context("inference.model_dir"),
+            found => found.ok(),
+        };
+        Ok(gateway_proxy::Config { embedder, ..self.gateway })
+    }
+
     /// The evaluator's part, with what it takes from other sections.
     pub(crate) fn evaluator(self) -> evaluator::Config {
         let InferenceConfig { model_dir, hub_model } = self.inference;

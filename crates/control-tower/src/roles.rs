@@ -13,7 +13,9 @@ pub(crate) fn run(role: Role, file: Option<&Path>) -> anyhow::Result<()> {
     match role {
         Role::Gateway(args) => {
             runtime::telemetry::init_with("gateway", &config.log)?;
-            block_on(async { gateway_proxy::run(config.gateway, config.control.url(), shutdown(args)).await })
+            let control = config.control.url().to_owned();
+            let gateway = config.gateway()?;
+            block_on(async { gateway_proxy::run(gateway, &control, shutdown(args)).await })
         }
         Role::Collector(args) => {
             runtime::telemetry::init_with("collector", &config.log)?;

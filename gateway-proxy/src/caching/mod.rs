@@ -9,6 +9,7 @@ use crate::call::{Call, Ending, Facts};
 use crate::config::CacheConfig;
 use crate::emit::Unrecorded;
 use crate::errors::Failure;
+use crate::meaning::Meaning;
 use crate::respond::{self, Body, CACHE, COST};
 use cache::{
     Answer, AnswerCache, Asked, CacheOptions, Control, Hit, Lead, Place, Protocol, Question, SharedOptions,
@@ -19,7 +20,6 @@ use contracts::policy::Named;
 use contracts::policy::cache::Cache as Policy;
 use embed::Sentences;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
-use inference::{Embedder, models};
 use protocols::Dialect;
 use std::sync::Arc;
 
@@ -27,6 +27,7 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(crate) struct Answers {
     cache: AnswerCache,
+    meaning: Arc<Meaning>,
 }
 
 /// What the cache said to a call, for its trace.
@@ -48,15 +49,12 @@ pub(crate) enum Known {
 
 impl Answers {
     /// The cache, and what must run beside it.
-    pub(crate) fn new(
-        config: &CacheConfig,
-        embedder: Option<Arc<Embedder>>,
-    ) -> anyhow::Result<(Self, Worker)> {
+    pub(crate) fn new(config: &CacheConfig, meaning: Arc<Meaning>) -> anyhow::Result<(Self, Worker)> {
         let options = CacheOptions { max_bytes: config.max_bytes, ..CacheOptions::default() };
-        let embed = embedder.map(|embedder| Arc::new(Sentences(embedder)) as Arc<dyn cache::Embed>);
+        let embed = meaning.is_there().then(|| Arc::new(Sentences(meaning.clone())) as Arc<dyn cache::Embed>);
         let shared = (!config.redis.is_empty()).then(|| SharedOptions::new(&config.redis));
         let (cache, worker) = AnswerCache::new(options, embed, shared.as_ref())?;
-        Ok((Self { cache }, worker))
+        Ok((Self { cache, meaning }, worker))
     }
 }
 
@@ -74,7 +72,7 @@ pub(crate) async fn ask(
         facts.found = Some(Found { status: "bypass", similarity: None, saved: None });
         return Ok(Known::Not);
     }
-    let Some(question) = question(facts, policy, headers) else {
+    let Some(question) = question(app, facts, policy, headers) else {
         facts.found = Some(Found { status: "bypass", similarity: None, saved: None });
         return if control.only_if_cached { Err(Failure::NotCached) } else { Ok(Known::Not) };
     };
@@ -91,7 +89,7 @@ pub(crate) async fn ask(
 }
 
 /// What the cache is asked; `None` where there is nothing that it could know.
-fn question(facts: &Facts, policy: &Policy, headers: &HeaderMap) -> Option<Question> {
+fn question(app: &App, facts: &Facts, policy: &Policy, headers: &HeaderMap) -> Option<Question> {
     let ask = facts.ask.as_ref().filter(|ask| !ask.is_background())?;
     let protocol = protocol(facts)?;
     let resolved = facts.resolved.as_ref()?;
@@ -107,7 +105,7 @@ fn question(facts: &Facts, policy: &Policy, headers: &HeaderMap) -> Option<Quest
         route: &ask.model,
         protocol,
         variant: &variant,
-        embedder: models::EMBEDDER,
+        embedder: app.answers.meaning.name(),
     };
     Question::read(&place, &ask.body, policy).ok()
 }

@@ -13,6 +13,7 @@ use crate::attempt::{Answered, Times};
 use crate::call::{Call, Ending, Facts};
 use crate::config::CascadeConfig;
 use crate::errors::Failure;
+use crate::meaning::Meaning;
 use crate::relay::Opening;
 use crate::tries::{ask, fails, leave};
 use cascade::{Decision, Hold, Instruments, Purse, RequestView, Signals, Verdict, hold, next_tier, reject};
@@ -20,11 +21,10 @@ use contracts::Usd;
 use contracts::policy::cascade::{Cascade, Check, Signal, Tier};
 use contracts::policy::{Model, Named};
 use http::HeaderMap;
-use inference::Embedder;
 use inference::grounding::Detector;
 use said::{Asked, Said};
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
@@ -33,30 +33,42 @@ use verifier::Verifiers;
 /// What checks are made with.
 #[derive(Debug)]
 pub(crate) struct Checks {
-    detector: Arc<Detector>,
-    embedder: Option<Arc<Embedder>>,
+    /// With the embedder it goes by meaning, without by words alone.
+    detector: OnceLock<Detector>,
+    meaning: Arc<Meaning>,
     /// So many are made at a time.
     at_a_time: Arc<Semaphore>,
     verifiers: Verifiers,
 }
 
 impl Checks {
-    /// With `embedder` the detector goes by meaning, without by words alone.
-    pub(crate) fn new(
-        config: &CascadeConfig,
-        embedder: Option<Arc<Embedder>>,
-        tls: rustls::ClientConfig,
-    ) -> Self {
-        let detector = match &embedder {
-            Some(embedder) => Detector::default().with_embedder(embedder.clone()),
-            None => Detector::default(),
-        };
+    pub(crate) fn new(config: &CascadeConfig, meaning: Arc<Meaning>, tls: rustls::ClientConfig) -> Self {
         Self {
-            detector: Arc::new(detector),
-            embedder,
+            detector: OnceLock::new(),
+            meaning,
             at_a_time: Arc::new(Semaphore::new(config.checks_at_a_time)),
             verifiers: Verifiers::new(tls),
         }
+    }
+
+    /// Reads from disk what answers are examined with, while the first model is asked.
+    fn get_ready(self: &Arc<Self>) {
+        if self.detector.get().is_none() {
+            let checks = self.clone();
+            drop(tokio::task::spawn_blocking(move || {
+                checks.instruments();
+            }));
+        }
+    }
+
+    /// What an answer is examined with. Blocks the first time, while it is read from disk.
+    fn instruments(&self) -> Instruments<'_> {
+        let embedder = self.meaning.embedder();
+        let detector = self.detector.get_or_init(|| match embedder {
+            Some(embedder) => Detector::default().with_embedder(embedder.clone()),
+            None => Detector::default(),
+        });
+        Instruments { detector: Some(detector), embedder: embedder.map(|embedder| &**embedder) }
     }
 }
 
@@ -75,6 +87,7 @@ pub(crate) async fn climb(
     times: Times,
 ) -> Result<Answered, Failure> {
     let facts = call.facts().ok_or(Failure::Closed)?;
+    app.checks.get_ready();
     let asked = Arc::new(Asked::read(facts.ask.as_ref().ok_or(Failure::BrokenBody)?));
     let most = most_of_tiers(app, facts, cascade)?;
     let request = of_request(app, &asked).await;
@@ -264,7 +277,7 @@ async fn judge(
 ) -> (Decision, Signals) {
     let patience = Duration::from_millis(u64::from(cascade.detector_deadline_ms));
     let deadline = Instant::now() + patience;
-    let (detector, embedder) = (app.checks.detector.clone(), app.checks.embedder.clone());
+    let checks = app.checks.clone();
     let (policy, view, answer, earlier) = (cascade.clone(), asked.clone(), said.clone(), before.cloned());
     let work = move || {
         let Some(tier) = policy.tiers.get(at) else { return (None, Signals::default()) };
@@ -275,7 +288,7 @@ async fn judge(
                 if rejection.is_some() {
                     return (rejection, *view.signals());
                 }
-                let instruments = Instruments { detector: Some(&detector), embedder: embedder.as_deref() };
+                let instruments = checks.instruments();
                 let by = Some(deadline.into_std());
                 let signals = match &earlier {
                     Some(earlier) => {

@@ -68,8 +68,9 @@ async fn calls_that_cannot_be_counted_in_time_are_estimated_by_their_length_and_
     let mut config = Config::default();
     config.budgets.dir = dir.path().join("budgets");
     let governor = governor(&config, &Clock::system()).await.unwrap();
-    let checks = Checks::new(&config.cascade, None, tls.clone());
-    let (answers, _keeper) = Answers::new(&config.cache, None).unwrap();
+    let meaning = Arc::new(Meaning::new(None));
+    let checks = Arc::new(Checks::new(&config.cascade, meaning.clone(), tls.clone()));
+    let (answers, _keeper) = Answers::new(&config.cache, meaning).unwrap();
     let app = app(
         &config,
         tls,

@@ -1,6 +1,6 @@
 //! Routes over several models, and answers that are given again.
 
-use crate::support::{Collector, Gateway, Step, Upstream, config, json, snapshot, sse};
+use crate::support::{Collector, Gateway, KEY, Step, Upstream, config, json, snapshot, sse};
 use contracts::policy::cache::Cache;
 use contracts::policy::cascade::Cascade;
 use contracts::policy::{Named, Provider, Route, RoutePolicy, Snapshot};
@@ -227,4 +227,40 @@ async fn a_streamed_answer_is_kept_whole() {
     assert_eq!(again.header("x-control-tower-cache"), "hit_exact");
     assert_eq!(again.json()["choices"][0]["message"]["content"], "Rome");
     assert_eq!(again.json()["usage"]["prompt_tokens"], 3);
+}
+
+#[tokio::test]
+async fn a_question_that_means_the_same_has_its_answer_again_and_no_other_tenant_ever() {
+    let small = Upstream::always(json(200, &answer("gpt-4o-mini", "By the link under the form."))).await;
+    let large = Upstream::always(json(200, "{}")).await;
+    let cache = serde_json::json!({"semantic": {"threshold": 0.8}, "ttl_seconds": 60});
+    let mut config = config(None);
+    config.embedder = Some(inference::models::find(None, None).unwrap());
+    let gateway = Gateway::start(config, routed(&small, &large, None, Some(cache)));
+    let request = |question: &str, key: &str| {
+        let body = format!(
+            r#"{{"model":"route","temperature":0,"messages":[{{"role":"user","content":"{question}"}}]}}"#
+        );
+        let mut request = gateway.request("/v1/chat/completions", body);
+        request.headers_mut().insert("authorization", format!("Bearer {key}").parse().unwrap());
+        gateway.call(request)
+    };
+    let first = request("How do I reset my password?", KEY).await;
+    assert_eq!(first.header("x-control-tower-cache"), "miss");
+    let again = request("How can I reset my password?", KEY).await;
+    assert_eq!(
+        (again.header("x-control-tower-cache"), again.header("x-control-tower-cost-usd")),
+        ("hit_semantic", "0")
+    );
+    assert_eq!(again.body, first.body);
+    for (question, key) in [
+        ("How can I reset my username?", KEY),
+        ("How do I reset my password?", "ct-other-tenant-0123456789"),
+        ("How can I reset my password?", "ct-other-tenant-0123456789"),
+    ] {
+        // The other tenant's second question means the same as its own first.
+        let expected = if question.contains("can") && key != KEY { "hit_semantic" } else { "miss" };
+        assert_eq!(request(question, key).await.header("x-control-tower-cache"), expected, "{question}");
+    }
+    assert_eq!(small.received().len(), 3);
 }
