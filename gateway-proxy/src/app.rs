@@ -30,7 +30,7 @@ pub(crate) struct App {
     pub(crate) prompter: Prompter,
     pub(crate) pools: Pools,
     pub(crate) upstreams: Upstreams,
-    pub(crate) recorder: Recorder,
+    pub(crate) recorder: Arc<Recorder>,
     pub(crate) estimator: Estimator,
     pub(crate) watchman: Watchman,
     pub(crate) streams: Streams,

@@ -174,7 +174,11 @@ fn app(
         prompter: Prompter::default(),
         pools: Pools::new(fastrand::u64(..)),
         upstreams: Upstreams::new(&config.upstream, &config.timeouts, tls),
-        recorder: Recorder::new(spool, &config.instance, config.spool.when_full == WhenFull::Refuse),
+        recorder: Arc::new(Recorder::new(
+            spool,
+            &config.instance,
+            config.spool.when_full == WhenFull::Refuse,
+        )),
         estimator: Estimator::default(),
         watchman: Watchman::default(),
         streams: Streams::new(config.resume.clone()),

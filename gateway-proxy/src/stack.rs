@@ -315,7 +315,7 @@ async fn understood(
     let facts = call.facts().ok_or(Failure::BrokenBody)?;
     if facts.is_governed() {
         let models = reach(app, &facts.snapshot, &resolved)?;
-        app.governor.admit(facts, &models, headers).await?;
+        app.governor.admit(app, facts, &models, headers).await?;
     }
     Ok(resolved)
 }

@@ -36,7 +36,7 @@ pub enum Subject {
 }
 
 /// Which limit of a plan.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum LimitKind {
     /// `requests_per_second`
     RequestsPerSecond,

@@ -48,6 +48,11 @@ impl Hold {
         self.live.as_ref().map_or(Usd::ZERO, |live| live.stake.amount)
     }
 
+    /// Whether any account is charged.
+    pub fn is_charged(&self) -> bool {
+        self.live.is_some()
+    }
+
     /// Whether it may have been billed.
     pub fn is_dispatched(&self) -> bool {
         self.live.as_ref().is_some_and(|live| live.stake.is_dispatched)

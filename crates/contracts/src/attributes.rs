@@ -139,6 +139,20 @@ pub mod control_tower {
     pub const CACHE_SAVED: &str = "control_tower.cache.saved";
     /// Seconds spent waiting for admission.
     pub const QUEUE_DURATION: &str = "control_tower.queue.duration";
+    /// Soft limits that the call was beyond, a list of `SUBJECT LIMIT SIZE`.
+    pub const SOFT_LIMITS: &str = "control_tower.soft_limits";
+    /// Name of the event of a soft limit that was passed.
+    pub const EVENT_SOFT_LIMIT: &str = "control_tower.soft_limit";
+    /// Whose limit: a tenant, a key, or a budget's account.
+    pub const LIMIT_SUBJECT: &str = "control_tower.limit.subject";
+    /// Which limit: `budget`, or the name of a plan's.
+    pub const LIMIT_NAME: &str = "control_tower.limit.name";
+    /// The soft limit: decimal USD of budgets, else what the plan counts.
+    pub const LIMIT_SOFT: &str = "control_tower.limit.soft";
+    /// Where calls are refused, decimal USD.
+    pub const LIMIT_HARD: &str = "control_tower.limit.hard";
+    /// What is settled in the budget's window, decimal USD.
+    pub const LIMIT_USED: &str = "control_tower.limit.used";
     /// Experiment that the request took part in.
     pub const EXPERIMENT_NAME: &str = "control_tower.experiment.name";
     /// Arm of the experiment.

@@ -59,9 +59,9 @@ fn prepare(app: &App, mut facts: Box<Facts>, ending: Ending, used: Used) -> (Set
         caching::keep(app, &mut facts, lead, spent.cost.map(|cost| cost.total));
     }
     let cost = spent.cost.map_or(Usd::ZERO, |cost| cost.total);
-    std::mem::take(&mut facts.governed).settle(app, spent.used, cost);
     let mut record = app.recorder.begin();
     spans::write(&mut record, &facts, ending, &spent, app.limits.capture_bytes, &app.metrics);
+    std::mem::take(&mut facts.governed).settle(app, &facts, spent.used, cost);
     (Settled { cost: spent.cost }, record)
 }
 

@@ -175,6 +175,10 @@ fn call(put: &mut impl Attributes, facts: &Facts, names: &Names<'_>, ending: End
             put.text(ct::CACHE_SAVED, saved.decimal().as_str());
         }
     }
+    let soft = facts.governed.soft_limits();
+    if !soft.is_empty() {
+        put.texts(ct::SOFT_LIMITS, &soft.iter().map(String::as_str).collect::<Vec<_>>());
+    }
     if !facts.queued.is_zero() {
         put.double(ct::QUEUE_DURATION, facts.queued.as_secs_f64());
     }

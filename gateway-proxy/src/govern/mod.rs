@@ -4,6 +4,7 @@
 //! which neither plan nor budget applies costs nothing here.
 
 mod most;
+mod soft;
 
 pub(crate) use most::most;
 
@@ -13,8 +14,8 @@ use crate::config::BudgetsConfig;
 use crate::errors::Failure;
 use crate::request::Ask;
 use admission::flood::Flood;
-use admission::rates::{Permit, Rates, SoftLimit, Subject};
-use budget::{Account, Accounts, Hold, Ledger, Settled};
+use admission::rates::{Permit, Rates, Subject};
+use budget::{Account, Accounts, Hold, Ledger};
 use contracts::policy::budget::Window;
 use contracts::policy::plan::{self, Limit, Plan};
 use contracts::policy::queue::Band;
@@ -23,6 +24,7 @@ use contracts::price::Cost;
 use contracts::{UsageSource, Usd};
 use futures_util::FutureExt;
 use http::{HeaderMap, HeaderName, HeaderValue};
+use soft::{Teller, Told};
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -41,6 +43,7 @@ const BYTES_A_TOKEN: u64 = 4;
 #[derive(Debug)]
 pub(crate) struct Governor {
     rates: Rates,
+    told: Told,
     ledger: Ledger,
     /// Addresses that keep failing to authenticate.
     pub(crate) flood: Flood,
@@ -62,12 +65,19 @@ pub(crate) struct Governed {
 
 impl Governor {
     pub(crate) fn new(ledger: Ledger, config: &BudgetsConfig, flood: Flood, now: Instant) -> Self {
-        Self { rates: Rates::new(now), ledger, flood, default_max_tokens: config.default_max_tokens }
+        Self {
+            rates: Rates::new(now),
+            told: Told::default(),
+            ledger,
+            flood,
+            default_max_tokens: config.default_max_tokens,
+        }
     }
 
     /// Forgets who has nothing to answer for. Call it now and then.
     pub(crate) fn sweep(&self) {
         self.rates.sweep(Instant::now());
+        self.told.sweep();
     }
 
     /// Most tokens of an answer to a request that does not say, where a provider insists on a number.
@@ -83,6 +93,7 @@ impl Governor {
     /// Takes what the call needs under all plans and budgets, or nothing. `models` are those that it may be led to.
     pub(crate) async fn admit(
         &self,
+        app: &App,
         facts: &mut Facts,
         models: &[Arc<Model>],
         headers: &HeaderMap,
@@ -94,7 +105,9 @@ impl Governor {
         let ask = facts.ask.as_ref().ok_or(Failure::BrokenBody)?;
         if of_tenant.is_some() || of_key.is_some() {
             let tokens = (ask.body.len() as u64).div_ceil(BYTES_A_TOKEN);
-            governed.permit = Some(self.permit(facts, of_tenant, of_key, tokens)?);
+            let permit = self.permit(facts, of_tenant, of_key, tokens)?;
+            self.told.tell(app, facts, permit.over_soft());
+            governed.permit = Some(permit);
         }
         let now = facts.identity.started;
         if let Some(accounts) = accounts(facts, &governed.tags, of_tenant, of_key)? {
@@ -143,31 +156,25 @@ impl Governed {
 
     /// What the client is told with its answer: where it stands, and which soft limits it is beyond.
     pub(crate) fn tell(&self, headers: &mut HeaderMap) {
-        let Some(permit) = &self.permit else { return self.tell_soft(headers, &[]) };
-        for (name, value) in permit.headers() {
+        for (name, value) in self.permit.iter().flat_map(Permit::headers) {
             if let Ok(value) = HeaderValue::try_from(value) {
                 headers.insert(name, value);
             }
         }
-        self.tell_soft(headers, permit.over_soft());
-    }
-
-    fn tell_soft(&self, headers: &mut HeaderMap, rates: &[SoftLimit]) {
-        let rates = rates.iter().map(|soft| format!("{} {} {}", soft.subject, soft.limit, soft.size));
-        let budgets = self
-            .hold
-            .passed()
-            .iter()
-            .map(|soft| format!("budget {} {}", soft.account.id, soft.account.soft.unwrap_or_default()));
-        for text in rates.chain(budgets) {
+        for text in self.soft_limits() {
             if let Ok(value) = HeaderValue::try_from(text) {
                 headers.append(SOFT_LIMIT, value);
             }
         }
     }
 
-    /// The call has ended: it used `tokens` and cost `cost`; nothing when nothing of it may have been billed.
-    pub(crate) fn settle(self, app: &App, used: Used, cost: Usd) {
+    /// The soft limits that the call is beyond.
+    pub(crate) fn soft_limits(&self) -> Vec<String> {
+        soft::texts(self.permit.as_ref().map_or(&[], Permit::over_soft), self.hold.passed())
+    }
+
+    /// The call of `facts` has ended: it used `used` and cost `cost`; nothing when nothing of it may have been billed.
+    pub(crate) fn settle(self, app: &App, facts: &Facts, used: Used, cost: Usd) {
         let Self { permit, hold, .. } = self;
         if let Some(mut permit) = permit {
             permit.settle(used.usage.total());
@@ -176,16 +183,19 @@ impl Governed {
             hold.release();
             return;
         }
+        if !hold.is_charged() {
+            return;
+        }
+        let teller = Teller::of(app, facts);
         // A ledger of this machine answers at once. One that others share goes on by itself, and is waited for only to learn whether a
         // soft limit was passed.
-        let settling = Box::pin(hold.settle(cost));
+        let mut settling = Box::pin(hold.settle(cost));
         let waiting = app.background.token();
-        let mut settling = settling;
         match settling.as_mut().now_or_never() {
-            Some(settled) => note(&settled),
+            Some(settled) => teller.crossed(&settled),
             None => drop(app.background.spawn(async move {
                 let _waiting = waiting;
-                note(&settling.await);
+                teller.crossed(&settling.await);
             })),
         }
     }
@@ -203,18 +213,6 @@ fn stand_in_line(
     facts.turn.band = plan::band(of_tenant, of_key, asked);
     facts.turn.weight = of_tenant.map_or(facts.turn.weight, |plan| plan.weight);
     Ok(())
-}
-
-/// Says once that a soft limit was passed.
-fn note(settled: &Settled) {
-    for soft in settled.passed.iter().filter(|soft| soft.crossed) {
-        tracing::warn!(
-            budget.account = &*soft.account.id,
-            budget.soft = %soft.account.soft.unwrap_or_default(),
-            budget.spent = %soft.spent,
-            "a budget has passed its soft limit"
-        );
-    }
 }
 
 /// A plan that applies and cannot be read closes what it applies to.

@@ -4,8 +4,8 @@
 //! trace is its id, or `{"id", "weight"}`: the share of its cost, above 0 and at most 1, that the weighted rule gives to this action.
 //! A response's id is the answer's `id`, or the gateway's `x-request-id`.
 
-use super::event::Event;
 use super::fields::{self, Fields, text_of, trace_of, unexpected};
+use crate::emit::Event;
 use crate::request::missing;
 use contracts::attributes::control_tower as ct;
 use contracts::{ApiError, Usd};

@@ -3,8 +3,8 @@
 //! `{"response_id" | "trace_id" (and "span_id"), "score", "label", "comment", "idempotency_key", "time"}`: what it is about, and at
 //! least one of score, label and comment.
 
-use super::event::Event;
 use super::fields::{self, Fields, hex_of, trace_of};
+use crate::emit::Event;
 use contracts::ApiError;
 use contracts::attributes::{control_tower as ct, gen_ai};
 

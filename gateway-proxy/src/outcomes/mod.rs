@@ -5,11 +5,11 @@
 //! unknown` says. So outcomes may come before the calls that they are about, or long after.
 
 mod actions;
-mod event;
 mod feedback;
 mod fields;
 
 use crate::app::App;
+use crate::emit::Event;
 use crate::errors::Failure;
 use crate::identity::Identity;
 use crate::intake::{ClientBody, Intake, read_json_body};
@@ -17,7 +17,6 @@ use crate::request::BodyError;
 use crate::respond::{self, Body};
 use bytes::Bytes;
 use contracts::policy::KeyPolicy;
-use event::Event;
 use fields::Fields;
 use http::request::Parts as Head;
 use http::{Response, StatusCode};
@@ -81,7 +80,7 @@ fn read(
 ) -> Result<Event, BodyError> {
     let mut fields = Fields::read(body, app.limits.json_depth)?;
     fields.take_header(&head.headers)?;
-    let mut event = Event::new(identity, key, app.unknown_outcomes);
+    let mut event = Event::outcome(identity, key, app.unknown_outcomes);
     event.time = fields.time(identity.started, key.tenant.retention_days)?;
     event.idempotency_key = fields.text("idempotency_key", fields::ID)?;
     let expected = match outcome {

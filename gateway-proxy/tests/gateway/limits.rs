@@ -56,7 +56,8 @@ async fn plans_of_tenant_and_key_both_hold_and_are_told_as_openai_tells_them() {
         serde_json::json!({"requests_per_minute": 100, "tokens_per_minute": {"soft": 10}}),
         serde_json::json!({"requests_per_minute": 3}),
     );
-    let gateway = Gateway::start(config(None), plan);
+    let collector = Collector::start().await;
+    let gateway = Gateway::start(config(Some(&collector)), plan);
     for left in ["2", "1", "0"] {
         let answer = gateway.post("/v1/chat/completions", chat(false)).await;
         assert_eq!(answer.status, StatusCode::OK);
@@ -75,6 +76,22 @@ async fn plans_of_tenant_and_key_both_hold_and_are_told_as_openai_tells_them() {
     assert!((1..=20).contains(&wait), "{wait}");
     assert!(refused.header("retry-after-ms").parse::<u64>().unwrap() <= wait * 1_000);
     assert_eq!(upstream.received().len(), 3);
+
+    let calls = collector.calls(4).await;
+    let beyond =
+        calls.iter().filter(|call| call.get("control_tower.soft_limits").contains("tokens_per_minute"));
+    assert_eq!(beyond.count(), 3);
+    let events = collector.events(1).await;
+    let [event] = &events[..] else { panic!("told of more than once in a minute: {events:?}") };
+    assert_eq!(
+        (event.name.as_str(), event.get("control_tower.tenant.id")),
+        ("control_tower.soft_limit", "acme")
+    );
+    assert_eq!(event.get("control_tower.limit.subject"), "tenant acme");
+    assert_eq!(
+        (event.get("control_tower.limit.name"), event.get("control_tower.limit.soft")),
+        ("tokens_per_minute", "10")
+    );
 }
 
 #[tokio::test]
@@ -115,6 +132,20 @@ async fn a_budget_is_reserved_settled_and_not_overshot() {
     // What is left is less than one call must be able to cost.
     assert!(limit - spent < "0.0003".parse().unwrap(), "{spent}");
     assert_eq!(upstream.received().len() as u64, good, "what is refused is not sent");
+
+    let events = collector.events(1).await;
+    let [event] = &events[..] else { panic!("passed more than once: {events:?}") };
+    assert_eq!(
+        (event.name.as_str(), event.get("control_tower.limit.name")),
+        ("control_tower.soft_limit", "budget")
+    );
+    let of = |name| event.get(name).parse::<Usd>().unwrap();
+    assert_eq!(
+        (of("control_tower.limit.soft"), of("control_tower.limit.hard")),
+        ("0.00002".parse().unwrap(), limit)
+    );
+    assert_eq!(of("control_tower.limit.used"), Usd::from_picos(21_000_000));
+    assert_eq!(event.trace_id.len(), 32);
 }
 
 #[tokio::test]

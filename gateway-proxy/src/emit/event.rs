@@ -1,4 +1,4 @@
-//! An outcome as an OTLP log record: one `ExportLogsServiceRequest`, as the shipper sends it.
+//! What happened, other than a call, as an OTLP log record: one `ExportLogsServiceRequest`, as the shipper sends it.
 
 use crate::config::Unknown;
 use crate::identity::Identity;
@@ -18,29 +18,35 @@ const INFO: i32 = 9;
 
 /// What is to be recorded.
 #[derive(Debug)]
-pub(super) struct Event {
+pub(crate) struct Event {
     /// Name of the event.
-    pub(super) name: &'static str,
+    pub(crate) name: &'static str,
     /// When it happened.
-    pub(super) time: Timestamp,
+    pub(crate) time: Timestamp,
     /// What makes several events one outcome.
-    pub(super) idempotency_key: Option<String>,
+    pub(crate) idempotency_key: Option<String>,
     /// 32 hex digits, or empty.
-    pub(super) trace: String,
+    pub(crate) trace: String,
     /// 16 hex digits, or empty.
-    pub(super) span: String,
+    pub(crate) span: String,
     id: String,
     received: Timestamp,
     attributes: Vec<KeyValue>,
 }
 
 impl Event {
-    /// Of the key's tenant, as this request said it. Every request is an event of its own; idempotency keys are told apart
-    /// where outcomes are read.
-    pub(super) fn new(identity: &Identity, key: &KeyPolicy, unknown: Unknown) -> Self {
-        let id = identity.request_id.replacen("req_", "out_", 1);
+    /// An outcome, of the key's tenant, as this request said it. Every request is an event of its own; idempotency keys are told
+    /// apart where outcomes are read.
+    pub(crate) fn outcome(identity: &Identity, key: &KeyPolicy, unknown: Unknown) -> Self {
+        let mut event = Self::new("", identity, key, identity.request_id.replacen("req_", "out_", 1));
+        event.text(ct::OUTCOME_UNKNOWN, unknown.as_str().to_owned());
+        event
+    }
+
+    /// Something that happened to a call of the key's tenant. `id` names it among all events of the tenant.
+    pub(crate) fn new(name: &'static str, identity: &Identity, key: &KeyPolicy, id: String) -> Self {
         let mut event = Self {
-            name: "",
+            name,
             time: identity.started,
             idempotency_key: None,
             trace: String::new(),
@@ -53,15 +59,14 @@ impl Event {
         event.text(ct::KEY_ID, key.id.as_str().to_owned());
         event.put(ct::RETENTION_DAYS, Value::IntValue(i64::from(key.tenant.retention_days)));
         event.text(ct::EVENT_ID, id);
-        event.text(ct::OUTCOME_UNKNOWN, unknown.as_str().to_owned());
         event
     }
 
-    pub(super) fn text(&mut self, name: &str, value: String) {
+    pub(crate) fn text(&mut self, name: &str, value: String) {
         self.put(name, Value::StringValue(value));
     }
 
-    pub(super) fn double(&mut self, name: &str, value: f64) {
+    pub(crate) fn double(&mut self, name: &str, value: f64) {
         self.put(name, Value::DoubleValue(value));
     }
 
@@ -70,7 +75,7 @@ impl Event {
     }
 
     /// What the client is told.
-    pub(super) fn answer(&self) -> String {
+    pub(crate) fn answer(&self) -> String {
         let object = if self.name == ct::EVENT_ACTION { "action" } else { "feedback" };
         let answer = serde_json::json!({
             "id": self.id,
@@ -83,7 +88,7 @@ impl Event {
     }
 
     /// As a record of the spool.
-    pub(super) fn encode(mut self) -> Bytes {
+    pub(crate) fn encode(mut self) -> Bytes {
         if let Some(key) = self.idempotency_key.take() {
             self.text(ct::IDEMPOTENCY_KEY, key);
         }
