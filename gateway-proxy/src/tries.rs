@@ -145,16 +145,24 @@ pub(crate) async fn leave(
     call: &mut Call,
     answered: &Result<Answered, Failure>,
 ) -> Result<(), Failure> {
-    let (status, class) = match answered {
-        Ok(answered) => (answered.status().as_u16(), class_of_status(answered.status().as_u16())),
+    let ending = ending(answered);
+    GatewayMetrics::count(&app.metrics.upstream_errors, ending.error.unwrap_or_default());
+    app.metrics.retries.inc();
+    call.leave_attempt(ending).await
+}
+
+/// How a try ended that brought no answer.
+pub(crate) fn ending(answered: &Result<Answered, Failure>) -> Ending {
+    match answered {
+        Ok(answered) => {
+            let status = answered.status().as_u16();
+            Ending::failed(status, class_of_status(status))
+        }
         Err(failure) => {
             let error = failure.to_api();
-            (error.status, error.code.unwrap_or(error.kind))
+            Ending::failed(error.status, error.code.unwrap_or(error.kind))
         }
-    };
-    GatewayMetrics::count(&app.metrics.upstream_errors, class);
-    app.metrics.retries.inc();
-    call.leave_attempt(Ending::failed(status, class)).await
+    }
 }
 
 /// How a deployment did whose call ended with `error`, once its answer had begun.

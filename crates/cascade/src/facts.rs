@@ -35,8 +35,10 @@ pub struct Answer<'a> {
     pub tool_calls: &'a [ToolCall<'a>],
     /// What the model itself refused with, where the protocol has a place for that.
     pub refusal: Option<&'a str>,
-    /// It was cut off: by the limit of tokens, or by a filter.
+    /// It was cut off by the limit of tokens.
     pub is_cut_off: bool,
+    /// The provider's filter ended it, or the model declined by its reason to stop.
+    pub is_filtered: bool,
     /// The natural logarithms of its tokens' probabilities; empty where the upstream gave none.
     pub logprobs: &'a [f32],
 }

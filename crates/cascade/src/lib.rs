@@ -20,4 +20,4 @@ pub use facts::{Answer, Request, Tool, ToolCall};
 pub use inline::{Inline, inline_context};
 pub use reject::{Rejection, reject};
 pub use signals::{Instruments, RequestView, Signals, meaning_agreement};
-pub use stream::{Held, Hold, hold};
+pub use stream::{Held, Hold, hold, longest};

@@ -4,6 +4,7 @@
 use crate::facts::{Answer, Request};
 use crate::words::cut;
 use contracts::policy::cascade::Check;
+use jsonschema::PatternOptions;
 use serde_json::Value;
 
 /// Bytes of JSON that are checked; more is rejected, since nobody can say whether it is valid.
@@ -65,7 +66,7 @@ pub fn reject(checks: &[Check], request: &Request<'_>, answer: &Answer<'_>) -> O
 }
 
 fn refusal_or_empty(answer: &Answer<'_>) -> Option<Rejection> {
-    if answer.refusal.is_some_and(|text| !text.trim().is_empty()) {
+    if answer.is_filtered || answer.refusal.is_some_and(|text| !text.trim().is_empty()) {
         return Some(Rejection::Refusal);
     }
     if !answer.tool_calls.is_empty() {
@@ -124,7 +125,7 @@ fn json(request: &Request<'_>, answer: &Answer<'_>) -> Option<Rejection> {
     if !request.json && request.schema.is_none() || !answer.tool_calls.is_empty() {
         return None;
     }
-    if answer.is_cut_off {
+    if answer.is_cut_off || answer.is_filtered {
         return Some(Rejection::CutOff);
     }
     let value = match parse(answer.text) {
@@ -159,7 +160,9 @@ fn parse(text: &str) -> Result<Value, String> {
 
 /// What the schema says against the value. A schema that cannot be used says nothing: that is the request's fault.
 fn mismatch(schema: &Value, value: &Value) -> Option<String> {
-    let validator = jsonschema::validator_for(schema).ok()?;
+    // It is the client's: nothing is fetched for it, and its patterns take linear time.
+    let options = jsonschema::options().offline().with_pattern_options(PatternOptions::regex());
+    let validator = options.build(schema).ok()?;
     let error = validator.iter_errors(value).next()?;
     let text = format!("{}: {error}", error.instance_path());
     Some(cut(&text, 300).to_owned())
@@ -197,6 +200,20 @@ mod tests {
         let called = Answer { tool_calls: &[ToolCall { name: "f", arguments: "" }], ..Answer::default() };
         assert_eq!(reject(&check, &Request::default(), &called), None);
         assert_eq!(reject(&[], &Request::default(), &says("")), None);
+        let filtered = Answer { text: "To do that, first", is_filtered: true, ..Answer::default() };
+        assert_eq!(reject(&check, &Request::default(), &filtered), Some(Rejection::Refusal));
+    }
+
+    #[test]
+    fn a_clients_pattern_takes_no_longer_than_linear_time() {
+        // With backtracking this would go on for longer than anybody waits; a pattern that needs it says nothing.
+        let evil = json!({"type": "object", "properties": {"a": {"type": "string", "pattern": "^(a+)+$"}}});
+        let request = Request { schema: Some(&evil), json: true, ..Request::default() };
+        let text = format!("{{\"a\": \"{}b\"}}", "a".repeat(5_000));
+        assert!(matches!(reject(&[Check::JsonSchema], &request, &says(&text)), Some(Rejection::Schema(_))));
+        let ahead = json!({"type": "string", "pattern": "^(?=a)a$"});
+        let request = Request { schema: Some(&ahead), json: true, ..Request::default() };
+        assert_eq!(reject(&[Check::JsonSchema], &request, &says("\"b\"")), None);
     }
 
     #[test]

@@ -3,6 +3,10 @@
 use contracts::policy::cascade::Streaming;
 use std::time::Duration;
 
+/// What an optimistic stream may take before it is released undecided: bytes, and time since its first.
+const UNDECIDED_BYTES: usize = 256 << 10;
+const UNDECIDED: Duration = Duration::from_secs(30);
+
 /// What to do with what has come of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hold {
@@ -27,6 +31,14 @@ pub struct Held<'a> {
     pub logprobs: &'a [f32],
 }
 
+/// How long a stream may be held at most.
+pub fn longest(streaming: &Streaming) -> Duration {
+    match *streaming {
+        Streaming::Buffered { max_ms, .. } => Duration::from_millis(max_ms.into()),
+        Streaming::Optimistic { .. } => UNDECIDED,
+    }
+}
+
 /// Decides over a stream that has not ended.
 pub fn hold(streaming: &Streaming, held: &Held<'_>) -> Hold {
     match *streaming {
@@ -45,8 +57,10 @@ pub fn hold(streaming: &Streaming, held: &Held<'_>) -> Hold {
                     Hold::GiveUp
                 };
             }
-            // An upstream without log-probabilities must not hold a stream for ever.
-            if held.chunks >= tokens && held.logprobs.is_empty() { Hold::Release } else { Hold::Hold }
+            // An upstream without log-probabilities must not hold a stream for ever, nor one that gives few.
+            let is_blind = held.chunks >= tokens && held.logprobs.is_empty();
+            let is_full = held.bytes >= UNDECIDED_BYTES || held.time >= UNDECIDED;
+            if is_blind || is_full { Hold::Release } else { Hold::Hold }
         }
     }
 }
@@ -75,5 +89,9 @@ mod tests {
         assert_eq!(with(3, &[-0.1, -2.0, -0.1]), Hold::GiveUp);
         assert_eq!(with(9, &[-0.1, -0.1, -0.1, -9.0]), Hold::Release, "only the first tokens count");
         assert_eq!(with(3, &[]), Hold::Release);
+        let late = Held { chunks: 2, logprobs: &[-0.1], time: UNDECIDED, ..Held::default() };
+        assert_eq!(hold(&policy, &late), Hold::Release);
+        let long = Held { chunks: 2, logprobs: &[-0.1], bytes: UNDECIDED_BYTES, ..Held::default() };
+        assert_eq!(hold(&policy, &long), Hold::Release);
     }
 }

@@ -15,8 +15,11 @@ use crate::config::CascadeConfig;
 use crate::errors::Failure;
 use crate::meaning::Meaning;
 use crate::relay::Opening;
-use crate::tries::{ask, fails, leave};
-use cascade::{Decision, Hold, Instruments, Purse, RequestView, Signals, Verdict, hold, next_tier, reject};
+use crate::tries::{ask, ending, fails, leave};
+use cascade::{
+    Decision, Hold, Instruments, Purse, Reason, Rejection, RequestView, Signals, Verdict, hold, longest,
+    next_tier, reject,
+};
 use contracts::Usd;
 use contracts::policy::cascade::{Cascade, Check, Signal, Tier};
 use contracts::policy::{Model, Named};
@@ -52,8 +55,8 @@ impl Checks {
     }
 
     /// Reads from disk what answers are examined with, while the first model is asked.
-    fn get_ready(self: &Arc<Self>) {
-        if self.detector.get().is_none() {
+    fn get_ready(self: &Arc<Self>, cascade: &Cascade) {
+        if self.detector.get().is_none() && cascade.tiers.iter().any(is_examined) {
             let checks = self.clone();
             drop(tokio::task::spawn_blocking(move || {
                 checks.instruments();
@@ -87,61 +90,71 @@ pub(crate) async fn climb(
     times: Times,
 ) -> Result<Answered, Failure> {
     let facts = call.facts().ok_or(Failure::Closed)?;
-    app.checks.get_ready();
+    app.checks.get_ready(cascade);
     let asked = Arc::new(Asked::read(facts.ask.as_ref().ok_or(Failure::BrokenBody)?));
     let most = most_of_tiers(app, facts, cascade)?;
-    let request = of_request(app, &asked).await;
+    let request = of_request(app, cascade, &asked).await;
     let mut spent = Usd::ZERO;
     let mut before: Option<Said> = None;
     let purse = |spent| Purse { spent, most: &most, left: None };
     let mut at = next_tier(cascade, 0, &request, &purse(spent)).ok_or(Failure::PriceCeiling)?;
     loop {
         let Some(tier) = cascade.tiers.get(at) else { return Err(Failure::Closed) };
-        let next = next_tier(cascade, at + 1, &request, &purse(spent));
-        let answered = ask_tier(app, call, cascade, tier, headers, times, next.is_none()).await;
-        let Tiered { answered, said } = match answered {
-            Ok(Held::Judgeable(tiered)) => tiered,
+        let is_last = next_tier(cascade, at + 1, &request, &purse(spent)).is_none();
+        let answered = ask_tier(app, call, cascade, tier, headers, times, is_last).await;
+        // Whatever comes next is paid besides what was asked so far.
+        let ending = answered.as_ref().map_or_else(|answered| ending(answered), |_| Ending::ok(200));
+        spent = spent_so_far(call, ending, most.get(at).copied());
+        match answered {
+            Ok(Held::Judgeable(Tiered { answered, said })) => {
+                let (decision, signals) =
+                    judge(app, cascade, at, &request, &asked, &said, before.as_ref(), purse(spent)).await;
+                let name = format!("{}:{}", verdict_name(&decision), decision.reason.as_str());
+                note(call, name, decision.probability, Some(&signals));
+                let Verdict::Escalate(next) = decision.verdict else {
+                    if !matches!(decision.reason, Reason::GoodEnough | Reason::LastTier) {
+                        keep_not(call);
+                    }
+                    return Ok(answered);
+                };
+                if go_on(app, call).await.is_err() {
+                    // Nothing is left for another tier: what there is stands.
+                    note(call, "accept:budget", decision.probability, Some(&signals));
+                    keep_not(call);
+                    return Ok(answered);
+                }
+                drop(answered);
+                (before, at) = (Some(said), next);
+            }
             Ok(Held::Released(answered)) => {
                 note(call, "accept:released", None, None);
+                keep_not(call);
                 return Ok(answered);
             }
-            Ok(Held::GivenUp) => {
+            Ok(Held::GivenUp(answered)) => {
+                let next = next_tier(cascade, at + 1, &request, &purse(spent));
+                let Some(next) = next else {
+                    note(call, "accept:price_ceiling", None, None);
+                    keep_not(call);
+                    return Ok(answered);
+                };
                 note(call, "escalate:improbable", None, None);
-                spent += go_on(app, call).await?;
-                at = next.ok_or(Failure::Closed)?;
-                continue;
+                if go_on(app, call).await.is_err() {
+                    note(call, "accept:budget", None, None);
+                    keep_not(call);
+                    return Ok(answered);
+                }
+                at = next;
             }
             Err(answered) => {
-                // Nothing of an answer: the next tier, or what the last one said went wrong.
+                // Nothing of an answer: the next tier, or what this one said went wrong.
+                let next = next_tier(cascade, at + 1, &request, &purse(spent));
                 let Some(next) = next.filter(|_| fails(&answered)) else { return *answered };
                 note(call, "escalate:failed", None, None);
                 if leave(app, call, &answered).await.is_err() {
                     return *answered;
                 }
-                spent += spent_last(call);
                 at = next;
-                continue;
-            }
-        };
-        let (decision, signals) = judge(app, cascade, at, &asked, &said, before.as_ref(), purse(spent)).await;
-        let name = format!("{}:{}", verdict_name(&decision), decision.reason.as_str());
-        match decision.verdict {
-            Verdict::Accept | Verdict::Fail => {
-                note(call, name, decision.probability, Some(&signals));
-                return Ok(answered);
-            }
-            Verdict::Escalate(next) => {
-                note(call, name, decision.probability, Some(&signals));
-                match go_on(app, call).await {
-                    Ok(cost) => spent += cost,
-                    // Nothing is left for another tier: what there is stands.
-                    Err(_no_budget) => {
-                        note(call, "accept:budget", decision.probability, Some(&signals));
-                        return Ok(answered);
-                    }
-                }
-                drop(answered);
-                (before, at) = (Some(said), next);
             }
         }
     }
@@ -151,10 +164,10 @@ pub(crate) async fn climb(
 enum Held {
     /// All of it, and nothing of it was released.
     Judgeable(Tiered),
-    /// It was held for as long as it may be, and goes to the client as it is.
+    /// It was held for as long as it may be, or it is the last tier's, and goes to the client as it is.
     Released(Answered),
     /// Its beginning is too improbable for the rest to be worth waiting for.
-    GivenUp,
+    GivenUp(Answered),
 }
 
 /// Asks one tier. What is no answer at all comes back as an error.
@@ -195,7 +208,7 @@ async fn ask_tier(
                     Ok(Held::Judgeable(Tiered { answered: Answered::Stream { head, opening }, said }))
                 }
                 Ok((opening, Hold::Release)) => Ok(Held::Released(Answered::Stream { head, opening })),
-                Ok((_, Hold::GiveUp)) => Ok(Held::GivenUp),
+                Ok((opening, Hold::GiveUp)) => Ok(Held::GivenUp(Answered::Stream { head, opening })),
             }
         }
         other => Err(Box::new(other)),
@@ -238,22 +251,32 @@ async fn hold_back(
             Hold::Hold => {}
             done => return Ok((opening, done)),
         }
-        let by = match cascade.streaming {
-            contracts::policy::cascade::Streaming::Buffered { max_ms, .. } => {
-                since + Duration::from_millis(u64::from(max_ms))
-            }
-            contracts::policy::cascade::Streaming::Optimistic { .. } => times.deadline,
-        };
-        opening.more(call, by.min(times.deadline)).await?;
+        opening.more(call, since + longest(&cascade.streaming), times.deadline).await?;
         chunks += 1;
     }
 }
 
-/// The signals of the request alone.
-async fn of_request(app: &App, asked: &Arc<Asked>) -> Signals {
+/// Whether anything but its outright rejections depends on what a tier's answer is like.
+fn is_examined(tier: &Tier) -> bool {
+    let is_scored =
+        |check: &Check| !matches!(check, Check::RefusalOrEmpty | Check::JsonSchema | Check::ToolCalls);
+    tier.threshold.is_some() || tier.combine.is_some() || tier.checks.iter().any(is_scored)
+}
+
+/// The signals of the request alone, where anything depends on them.
+async fn of_request(app: &App, cascade: &Cascade, asked: &Arc<Asked>) -> Signals {
+    if !cascade.tiers.iter().any(|tier| tier.entry.is_some() || tier.prospect.is_some()) {
+        return Signals::default();
+    }
     let asked = asked.clone();
     let work = move || asked.with(|request| *RequestView::new(request).signals());
-    checked(app, work).await.unwrap_or_default()
+    // Without them each has the value that stands in for it.
+    timeout(patience(cascade), checked(app, work)).await.ok().flatten().unwrap_or_default()
+}
+
+/// How long the detector may take, and as long again the wait for its turn.
+fn patience(cascade: &Cascade) -> Duration {
+    Duration::from_millis(u64::from(cascade.detector_deadline_ms))
 }
 
 /// Runs a check off the async threads, when it is its turn.
@@ -266,48 +289,43 @@ async fn checked<T: Send + 'static>(app: &App, work: impl FnOnce() -> T + Send +
     tokio::task::spawn_blocking(work).await.ok()
 }
 
+/// Answers up to so many bytes are held to their schemas at once, which takes less time than to hand them to another thread.
+const SMALL: usize = 16 << 10;
+
+/// What is wrong with the answer outright. It waits for no turn: whatever else is late, this was looked at.
+async fn rejected(
+    cascade: &Arc<Named<Cascade>>,
+    at: usize,
+    asked: &Arc<Asked>,
+    said: &Said,
+) -> Option<Rejection> {
+    let tier = cascade.tiers.get(at)?;
+    if said.len() <= SMALL {
+        return asked.with(|request| said.with(|answer| reject(&tier.checks, request, answer)));
+    }
+    let (policy, view, answer) = (cascade.clone(), asked.clone(), said.clone());
+    let work = move || {
+        let tier = policy.tiers.get(at)?;
+        view.with(|request| answer.with(|answer| reject(&tier.checks, request, answer)))
+    };
+    tokio::task::spawn_blocking(work).await.ok().flatten()
+}
+
+#[expect(clippy::too_many_arguments, reason = "what an answer is judged by")]
 async fn judge(
     app: &App,
     cascade: &Arc<Named<Cascade>>,
     at: usize,
+    of_request: &Signals,
     asked: &Arc<Asked>,
     said: &Said,
     before: Option<&Said>,
     purse: Purse<'_>,
 ) -> (Decision, Signals) {
-    let patience = Duration::from_millis(u64::from(cascade.detector_deadline_ms));
-    let deadline = Instant::now() + patience;
-    let checks = app.checks.clone();
-    let (policy, view, answer, earlier) = (cascade.clone(), asked.clone(), said.clone(), before.cloned());
-    let work = move || {
-        let Some(tier) = policy.tiers.get(at) else { return (None, Signals::default()) };
-        view.with(|request| {
-            answer.with(|answer| {
-                let rejection = reject(&tier.checks, request, answer);
-                let view = RequestView::new(request);
-                if rejection.is_some() {
-                    return (rejection, *view.signals());
-                }
-                let instruments = checks.instruments();
-                let by = Some(deadline.into_std());
-                let signals = match &earlier {
-                    Some(earlier) => {
-                        earlier.with(|earlier| view.examine(tier, answer, Some(earlier), &instruments, by))
-                    }
-                    None => view.examine(tier, answer, None, &instruments, by),
-                };
-                (None, signals)
-            })
-        })
-    };
-    // The detector keeps its deadline by itself; a queue before it must not cost more than as much again.
-    let examined = timeout(patience * 2, checked(app, work)).await.ok().flatten();
-    let (rejection, mut signals) = examined.unwrap_or_else(|| {
-        let mut late = Signals::default();
-        late.set_late();
-        (None, late)
-    });
-    if rejection.is_none() {
+    let rejection = rejected(cascade, at, asked, said).await;
+    let mut signals = *of_request;
+    if rejection.is_none() && cascade.tiers.get(at).is_some_and(is_examined) {
+        signals = examined(app, cascade, at, of_request, asked, said, before).await;
         for check in cascade.tiers.get(at).iter().flat_map(|tier| &tier.checks) {
             let Check::Verifier { url, timeout_ms } = check else { continue };
             let patience = Duration::from_millis(u64::from(*timeout_ms));
@@ -318,6 +336,43 @@ async fn judge(
         }
     }
     (cascade::decide(cascade, at, &signals, rejection, &purse), signals)
+}
+
+/// What the answer of tier `at` is like.
+async fn examined(
+    app: &App,
+    cascade: &Arc<Named<Cascade>>,
+    at: usize,
+    of_request: &Signals,
+    asked: &Arc<Asked>,
+    said: &Said,
+    before: Option<&Said>,
+) -> Signals {
+    let patience = patience(cascade);
+    let deadline = Instant::now() + patience;
+    let checks = app.checks.clone();
+    let (policy, view, answer, earlier) = (cascade.clone(), asked.clone(), said.clone(), before.cloned());
+    let work = move || {
+        let tier = policy.tiers.get(at)?;
+        let signals = view.with(|request| {
+            let (view, instruments, by) =
+                (RequestView::new(request), checks.instruments(), Some(deadline.into_std()));
+            answer.with(|answer| match &earlier {
+                Some(earlier) => {
+                    earlier.with(|earlier| view.examine(tier, answer, Some(earlier), &instruments, by))
+                }
+                None => view.examine(tier, answer, None, &instruments, by),
+            })
+        });
+        Some(signals)
+    };
+    // The detector keeps its deadline by itself; a queue before it must not cost more than as much again.
+    let examined = timeout(patience * 2, checked(app, work)).await.ok().flatten().flatten();
+    examined.unwrap_or_else(|| {
+        let mut late = *of_request;
+        late.set_late();
+        late
+    })
 }
 
 /// What one try of each tier costs at most.
@@ -333,16 +388,30 @@ fn most_of_tiers(app: &App, facts: &Facts, cascade: &Cascade) -> Result<Vec<Usd>
     cascade.tiers.iter().map(of_tier).collect()
 }
 
-/// Leaves the answer that is not good enough. Returns what it cost; an error when there is no money for another.
-async fn go_on(app: &App, call: &mut Call) -> Result<Usd, Failure> {
+/// Leaves the answer that is not good enough; an error when there is no money for another.
+async fn go_on(app: &App, call: &mut Call) -> Result<(), Failure> {
     app.metrics.escalations.inc();
-    call.leave_attempt(Ending::ok(200)).await?;
-    Ok(spent_last(call))
+    call.leave_attempt(Ending::ok(200)).await
 }
 
-fn spent_last(call: &mut Call) -> Usd {
-    let last = call.facts().and_then(|facts| facts.attempts.last().and_then(|attempt| attempt.cost));
-    last.map_or(Usd::ZERO, |cost| cost.total)
+/// What all attempts have cost, the last of which comes to this end; `most` for that one where its upstream does not say what it used.
+fn spent_so_far(call: &mut Call, ending: Ending, most: Option<Usd>) -> Usd {
+    let used = call.usage(ending);
+    let Some(facts) = call.facts() else { return Usd::ZERO };
+    let left = facts.attempts.iter().filter(|attempt| attempt.answer.is_some());
+    let before: Usd = left.filter_map(|attempt| attempt.cost).map(|cost| cost.total).sum();
+    let last = match used {
+        Some(used) => facts.cost_of_attempt(used).map_or(Usd::ZERO, |cost| cost.total),
+        None => most.unwrap_or_default(),
+    };
+    before + last
+}
+
+/// Nobody accepted this answer for being good: it is not one to give again.
+fn keep_not(call: &mut Call) {
+    if let Some(lead) = call.facts().and_then(|facts| facts.lead.take()) {
+        lead.release();
+    }
 }
 
 const fn verdict_name(decision: &Decision) -> &'static str {

@@ -22,6 +22,7 @@ pub(super) struct Said {
     calls: Vec<(String, String)>,
     refusal: Option<String>,
     is_cut_off: bool,
+    is_filtered: bool,
     logprobs: Vec<f32>,
 }
 
@@ -111,10 +112,10 @@ impl Said {
     pub(super) fn of(facts: &Facts) -> Self {
         let answer = &facts.answer;
         let output = serde_json::from_str::<Value>(&answer.output.to_json()).unwrap_or_default();
+        let ended_by = |reasons: &[&str]| answer.finish_reasons.iter().any(|r| reasons.contains(&r.as_str()));
         let mut said = Self {
-            is_cut_off: answer.finish_reasons.iter().any(|reason| {
-                matches!(reason.as_str(), "length" | "max_tokens" | "max_output_tokens" | "content_filter")
-            }),
+            is_cut_off: ended_by(&["length", "max_tokens", "max_output_tokens"]),
+            is_filtered: ended_by(&["content_filter", "refusal"]),
             logprobs: answer.logprobs.as_slice().to_vec(),
             ..Self::default()
         };
@@ -126,6 +127,12 @@ impl Said {
             said.take(item);
         }
         said
+    }
+
+    /// Bytes of it.
+    pub(super) fn len(&self) -> usize {
+        let calls: usize = self.calls.iter().map(|(name, arguments)| name.len() + arguments.len()).sum();
+        self.text.len() + calls
     }
 
     fn take(&mut self, item: &Value) {
@@ -169,6 +176,7 @@ impl Said {
             tool_calls: &calls,
             refusal: self.refusal.as_deref(),
             is_cut_off: self.is_cut_off,
+            is_filtered: self.is_filtered,
             logprobs: &self.logprobs,
         };
         read(&answer)

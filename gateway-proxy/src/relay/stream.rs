@@ -147,11 +147,24 @@ impl Opening {
         self.is_closed || self.first.end.is_some()
     }
 
-    /// Holds back the next piece as well, if it comes by then.
-    pub(crate) async fn more(&mut self, call: &mut Call, by: Instant) -> Result<(), Failure> {
+    /// Holds back the next piece as well, if it comes before it has been held for long enough. One that does not come until `deadline`,
+    /// or for longer than an upstream may say nothing, is a failure.
+    pub(crate) async fn more(
+        &mut self,
+        call: &mut Call,
+        held_until: Instant,
+        deadline: Instant,
+    ) -> Result<(), Failure> {
         let app = call.app().clone();
-        let by = by.min(Instant::now() + app.timeouts.idle());
-        let Ok(frame) = self.upstream.frame_by(by).await else { return Ok(()) };
+        let idle = Instant::now() + app.timeouts.idle();
+        let frame = match self.upstream.frame_by(held_until.min(deadline).min(idle)).await {
+            Ok(frame) => frame,
+            Err(Late) if held_until <= deadline.min(idle) => return Ok(()),
+            Err(Late) => {
+                let after = app.timeouts.idle();
+                return Err(Failure::Timeout { what: "further piece of its answer", after });
+            }
+        };
         let Some(facts) = call.facts() else { return Err(Failure::Closed) };
         match frame {
             None => self.is_closed = true,

@@ -167,6 +167,72 @@ async fn a_verifier_is_asked_and_its_score_counts() {
 }
 
 #[tokio::test]
+async fn a_tier_that_stalls_while_it_is_held_back_is_passed_over() {
+    for streaming in [
+        serde_json::json!({"mode": "optimistic", "tokens": 50, "min_logprob": -0.1}),
+        serde_json::json!({"mode": "buffered", "max_bytes": 100_000, "max_ms": 60_000}),
+    ] {
+        let mut steps = streamed("gpt-4o-mini", "no");
+        steps.truncate(2);
+        steps.push(Step::Hang);
+        let mut small = Upstream::always(steps).await;
+        let large = Upstream::always(streamed("pro-2025", r#"{"city":"Rome"}"#)).await;
+        let mut cascade = two_tiers();
+        cascade["streaming"] = streaming.clone();
+        cascade["tiers"][0]["timeout_ms"] = 300.into();
+        cascade["tiers"][0]["checks"] = serde_json::json!(["logprob_confidence"]);
+        let gateway = Gateway::start(config(None), routed(&small, &large, Some(cascade), None));
+        let answer = gateway.post("/v1/chat/completions", ask(true)).await;
+        assert!(
+            answer.text().contains("pro-2025") && answer.text().ends_with("data: [DONE]\n\n"),
+            "{streaming}"
+        );
+        small.closed().await;
+    }
+}
+
+#[tokio::test]
+async fn what_the_first_tier_took_counts_towards_the_price_ceiling() {
+    let dear =
+        answer("gpt-4o-mini", "no json").replace(r#""completion_tokens":2"#, r#""completion_tokens":200"#);
+    let small = Upstream::always(json(200, &dear)).await;
+    let large = Upstream::always(json(200, &answer("pro-2025", r#"{"city":"Rome"}"#))).await;
+    let body = ask(false).replacen('{', r#"{"max_tokens":20,"#, 1);
+    // The first tier takes $0.000403; the second may take a microdollar for each byte of the prompt, and 40 more.
+    let most = body.len() + 40;
+    for (ceiling, model) in [(most + 450, "pro-2025"), (most + 350, "gpt-4o-mini")] {
+        let mut cascade = two_tiers();
+        cascade["price_ceiling"] = format!("0.{ceiling:06}").into();
+        let gateway = Gateway::start(config(None), routed(&small, &large, Some(cascade), None));
+        let answer = gateway.post("/v1/chat/completions", body.clone()).await;
+        assert_eq!(answer.header("x-control-tower-model"), model, "{ceiling}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_the_providers_filter_cut_is_none() {
+    let filtered = answer("gpt-4o-mini", "To do that, first").replace(r#""stop""#, r#""content_filter""#);
+    let small = Upstream::always(json(200, &filtered)).await;
+    let large = Upstream::always(json(200, &answer("pro-2025", "Ask a chemist."))).await;
+    let gateway = Gateway::start(config(None), routed(&small, &large, Some(two_tiers()), None));
+    let body = r#"{"model":"route","messages":[{"role":"user","content":"How?"}]}"#;
+    assert_eq!(gateway.post("/v1/chat/completions", body).await.header("x-control-tower-model"), "pro-2025");
+}
+
+#[tokio::test]
+async fn what_no_tier_got_right_is_not_given_again() {
+    let small = Upstream::always(json(200, &answer("gpt-4o-mini", "I think it is Rome."))).await;
+    let large = Upstream::always(json(200, &answer("pro-2025", "It is Rome."))).await;
+    let cache = serde_json::json!({"exact": true, "ttl_seconds": 60});
+    let gateway = Gateway::start(config(None), routed(&small, &large, Some(two_tiers()), Some(cache)));
+    for asked in 1..=2 {
+        let answer = gateway.post("/v1/chat/completions", ask(false)).await;
+        assert_eq!((answer.status, answer.header("x-control-tower-cache")), (StatusCode::OK, "miss"));
+        assert_eq!(large.received().len(), asked);
+    }
+}
+
+#[tokio::test]
 async fn an_answer_is_given_again_whole_and_streamed_to_its_own_tenant_only() {
     let collector = Collector::start().await;
     let small = Upstream::always(json(200, &answer("gpt-4o-mini", "Rome"))).await;
