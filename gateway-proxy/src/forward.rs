@@ -73,7 +73,7 @@ async fn ask_in_turn(
     let fallbacks: Vec<Arc<Model>> = names.filter_map(|name| snapshot.models.get(name).cloned()).collect();
     let mut answered = ask(app, call, model, headers, times, fallbacks.is_empty()).await;
     for (at, next) in fallbacks.iter().enumerate() {
-        if !fails(&answered) || leave(app, call, &answered).await.is_err() {
+        if !fails(call, &answered, times) || leave(app, call, &answered).await.is_err() {
             break;
         }
         answered = ask(app, call, next, headers, times, at + 1 == fallbacks.len()).await;

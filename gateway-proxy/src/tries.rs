@@ -4,19 +4,20 @@ use crate::app::App;
 use crate::attempt::{Answered, Times, try_once};
 use crate::call::{CLOSED, CUT, Call, Ending, Facts, TIMED_OUT};
 use crate::errors::{Failure, class_of_status};
+use crate::govern::estimate;
 use crate::metrics::GatewayMetrics;
 use crate::pools::ModelPool;
 use crate::request::Ask;
 use admission::queue::Ticket;
 use contracts::policy::Model;
 use http::{HeaderMap, header};
-use pool::{Ask as Question, Fault, Kind, Outcome, Retry, Tried};
+use pool::{Ask as Question, Fault, Kind, Outcome, Retry, Tried, Unavailable};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-/// Bytes of a prompt for a token, when there is no time to count (`OpenAI`'s rule of thumb for English).
-const BYTES_A_TOKEN: u64 = 4;
+/// With less time than this left, nobody else is asked: the prompt would be sent, and billed, for nothing.
+const LEAST: Duration = Duration::from_millis(50);
 
 /// Asks `model`. `is_last` says that there is no other model to turn to.
 pub(crate) async fn ask(
@@ -36,19 +37,31 @@ pub(crate) async fn ask(
     let affinity = pool.affinity(beginning(facts));
     let ask = Question { affinity, may_panic: is_last, ..Question::new(kind) };
     let mut tried = Tried::default();
+    let (mut is_limited, mut strangers) = (false, 0);
     loop {
         let now = Instant::now();
         let lease = pool.pool.pick(&ask, &mut tried, now.into_std()).map_err(Failure::NoDeployment)?;
-        let Some(model) = pool.model(&lease.deployment().id) else { return Err(Failure::Closed) };
-        let by = now + pool.pool.per_try_timeout(kind);
+        let Some(model) = pool.model(lease.deployment()) else {
+            // It came to the pool after the call did, whose budget does not know its price.
+            lease.finish(Outcome::Cancelled, now.into_std());
+            strangers += 1;
+            if strangers > pool.policy.deployments.len() {
+                return Err(Failure::NoDeployment(Unavailable::Out { retry_in: Some(LEAST) }));
+            }
+            continue;
+        };
+        let per_try = pool.pool.per_try_timeout(kind);
+        let by = now + per_try;
+        // A try that is given little time says nothing of the deployment when it comes to nothing.
+        let is_short = times.first_byte_by.duration_since(now) * 10 < per_try * 9;
         let facts = call.facts().ok_or(Failure::Closed)?;
         facts.lease = Some(lease);
         if let Some(resolved) = &mut facts.resolved {
             resolved.model = model.clone();
         }
-        let times = Times { first_byte_by: times.first_byte_by.min(by), ..times };
-        let answered = try_once(app, call, model, headers, times).await;
-        let outcome = outcome(&answered);
+        let own = Times { first_byte_by: times.first_byte_by.min(by), ..times };
+        let answered = try_once(app, call, model, headers, own).await;
+        let outcome = outcome(call, &answered);
         let facts = call.facts().ok_or(Failure::Closed)?;
         let now = Instant::now().into_std();
         if outcome == Outcome::Success {
@@ -58,9 +71,16 @@ pub(crate) async fn ask(
             return answered;
         }
         if let Some(lease) = facts.lease.take() {
-            lease.finish(outcome, now);
+            let is_cut_short = is_short && outcome == Outcome::Fault(Fault::Timeout);
+            lease.finish(if is_cut_short { Outcome::Cancelled } else { outcome }, now);
         }
-        match pool.pool.after(outcome, &tried, false, Some(times.deadline.into_std()), now) {
+        // What two say without saying for how long is likelier to be about this request than about them.
+        if outcome == (Outcome::RateLimited { retry_after: None }) && std::mem::replace(&mut is_limited, true)
+        {
+            return answered;
+        }
+        let latest = times.first_byte_by.checked_sub(LEAST).map(Instant::into_std);
+        match pool.pool.after(outcome, &tried, false, latest, now) {
             Retry::GiveUp(_) => return answered,
             Retry::After(delay) => {
                 // Without money for another try, what went wrong with this one is what there is to say.
@@ -77,12 +97,12 @@ pub(crate) async fn ask(
 async fn wait(facts: &mut Facts, pool: &ModelPool, times: Times) -> Result<(), Failure> {
     // That of another model that was asked before.
     facts.slot = None;
-    let prompt = facts.ask.as_ref().map_or(0, |ask| ask.body.len() as u64);
+    let prompt = facts.ask.as_ref().map_or(0, |ask| estimate(&ask.body));
     let ticket = Ticket {
         tenant: facts.key.tenant.id.clone(),
         weight: facts.turn.weight,
         band: facts.turn.band,
-        input_tokens: prompt.div_ceil(BYTES_A_TOKEN),
+        input_tokens: prompt,
         expected_output_tokens: None,
         deadline: Some(times.first_byte_by),
     };
@@ -104,15 +124,20 @@ fn beginning(facts: &Facts) -> impl Iterator<Item = &[u8]> {
     places.into_iter().filter_map(part)
 }
 
-/// Whether another model may do better: this one did not answer, and the request is not to blame.
-pub(crate) fn fails(answered: &Result<Answered, Failure>) -> bool {
+/// Whether another model may do better: this one did not answer, the request is not to blame, and there is time.
+pub(crate) fn fails(call: &mut Call, answered: &Result<Answered, Failure>, times: Times) -> bool {
     let is_busy = matches!(answered, Err(Failure::NoDeployment(_) | Failure::Busy(_)));
-    is_busy || outcome(answered).may_retry()
+    Instant::now() + LEAST < times.first_byte_by && (is_busy || outcome(call, answered).may_retry())
 }
 
 /// Whom the end of a try speaks of.
-fn outcome(answered: &Result<Answered, Failure>) -> Outcome {
+fn outcome(call: &mut Call, answered: &Result<Answered, Failure>) -> Outcome {
+    // Where requests name what providers keep, it may be that which is not found. Else path and model are ours.
+    let names_what_is_kept = call.facts().is_some_and(|facts| facts.endpoint.has_background);
     match answered {
+        Ok(answered) if matches!(answered.status().as_u16(), 404 | 405) && !names_what_is_kept => {
+            Outcome::Fault(Fault::Status(answered.status().as_u16()))
+        }
         Ok(answered) => {
             let after = match answered {
                 Answered::Whole { head, .. } => retry_after(&head.headers),
@@ -128,6 +153,8 @@ fn outcome(answered: &Result<Answered, Failure>) -> Outcome {
         Err(Failure::Garbage { status, .. } | Failure::ProviderCredential { status }) => {
             Outcome::Fault(Fault::Status(*status))
         }
+        Err(Failure::BadProvider(_)) => Outcome::Fault(Fault::Connect),
+        Err(Failure::NotServed { .. } | Failure::Untranslatable(_)) => Outcome::Unfit,
         // Of an answer's size the request is as guilty as the deployment.
         Err(_) => Outcome::ClientFault,
     }

@@ -219,7 +219,7 @@ impl Breaker {
                 None
             }
             Outcome::Fault(fault) => self.fault(ticket, fault, silent, policy, now, rng),
-            Outcome::ClientFault | Outcome::Cancelled | Outcome::RateLimited { .. } => None,
+            Outcome::ClientFault | Outcome::Cancelled | Outcome::Unfit | Outcome::RateLimited { .. } => None,
         }
     }
 
@@ -314,7 +314,12 @@ impl Breaker {
     }
 
     fn back_off(&mut self, retry_after: Option<Duration>, policy: &Policy, now: Instant) -> Option<Turn> {
-        let doubled = policy.rate_limited_ms.saturating_mul(1 << self.limited_in_a_row.min(16));
+        if retry_after.is_none() && self.limited_in_a_row == 0 {
+            // A provider also says so to one request that is larger than the account's limit: nobody else need stay away.
+            self.limited_in_a_row = 1;
+            return None;
+        }
+        let doubled = policy.rate_limited_ms.saturating_mul(1 << (self.limited_in_a_row.max(1) - 1).min(16));
         let most = Duration::from_millis(policy.max_rate_limited_ms);
         let for_ = retry_after.unwrap_or(Duration::from_millis(doubled)).min(most);
         let until = now + for_;

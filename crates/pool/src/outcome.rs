@@ -18,6 +18,8 @@ pub enum Outcome {
     Fault(Fault),
     /// Nobody waits for the answer any more. Says nothing.
     Cancelled,
+    /// The request cannot be put to it, as it may to another: it speaks a protocol that has no place for some of it. Says nothing.
+    Unfit,
 }
 
 /// What a deployment did wrong.
@@ -50,7 +52,7 @@ impl Outcome {
 
     /// Whether another try can help.
     pub fn may_retry(&self) -> bool {
-        matches!(self, Self::RateLimited { .. } | Self::Fault(_))
+        matches!(self, Self::RateLimited { .. } | Self::Fault(_) | Self::Unfit)
     }
 
     /// Whether the deployment said anything at all, be it good or bad.
@@ -58,7 +60,7 @@ impl Outcome {
         match self {
             Self::Success | Self::ClientFault | Self::RateLimited { .. } => true,
             Self::Fault(fault) => matches!(fault, Fault::Status(_) | Fault::Cut),
-            Self::Cancelled => false,
+            Self::Cancelled | Self::Unfit => false,
         }
     }
 }
@@ -91,5 +93,6 @@ mod tests {
         assert_eq!(Outcome::of_status(503, retry_after), Outcome::RateLimited { retry_after });
         assert_eq!(Outcome::of_status(200, None), Outcome::Success);
         assert!(!Outcome::ClientFault.may_retry() && !Outcome::Cancelled.may_retry());
+        assert!(Outcome::Unfit.may_retry() && !Outcome::Unfit.is_answer());
     }
 }

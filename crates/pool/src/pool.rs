@@ -314,7 +314,7 @@ impl Inner {
             Outcome::ClientFault => (&mut totals.client_faults, None),
             Outcome::RateLimited { .. } => (&mut totals.rate_limited, None),
             Outcome::Fault(_) => (&mut totals.faults, Some(0.0)),
-            Outcome::Cancelled => (&mut totals.cancelled, None),
+            Outcome::Cancelled | Outcome::Unfit => (&mut totals.cancelled, None),
         };
         *total += 1;
         if let Some(success) = success {

@@ -149,7 +149,7 @@ pub(crate) async fn climb(
             Err(answered) => {
                 // Nothing of an answer: the next tier, or what this one said went wrong.
                 let next = next_tier(cascade, at + 1, &request, &purse(spent));
-                let Some(next) = next.filter(|_| fails(&answered)) else { return *answered };
+                let Some(next) = next.filter(|_| fails(call, &answered, times)) else { return *answered };
                 note(call, "escalate:failed", None, None);
                 if leave(app, call, &answered).await.is_err() {
                     return *answered;

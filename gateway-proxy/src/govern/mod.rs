@@ -3,9 +3,11 @@
 //! What was taken is corrected when the call ends: tokens and dollars are settled with what it used, or given back. A call to
 //! which neither plan nor budget applies costs nothing here.
 
+mod estimate;
 mod most;
 mod soft;
 
+pub(crate) use estimate::estimate;
 pub(crate) use most::most;
 
 use crate::app::App;
@@ -36,8 +38,6 @@ const TAGS: &str = "x-control-tower-tags";
 const SOFT_LIMIT: HeaderName = HeaderName::from_static("x-control-tower-soft-limit");
 /// Most tags that a request may carry.
 const MOST_TAGS: usize = 32;
-/// Bytes of a prompt for a token, when there is no time to count (`OpenAI`'s rule of thumb for English).
-const BYTES_A_TOKEN: u64 = 4;
 
 /// Holds everybody to what was agreed.
 #[derive(Debug)]
@@ -104,7 +104,7 @@ impl Governor {
         let mut governed = Governed { tags: tags(headers)?, ..Governed::default() };
         let ask = facts.ask.as_ref().ok_or(Failure::BrokenBody)?;
         if of_tenant.is_some() || of_key.is_some() {
-            let tokens = (ask.body.len() as u64).div_ceil(BYTES_A_TOKEN);
+            let tokens = estimate(&ask.body);
             let permit = self.permit(facts, of_tenant, of_key, tokens)?;
             self.told.tell(app, facts, permit.over_soft());
             governed.permit = Some(permit);

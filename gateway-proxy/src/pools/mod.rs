@@ -198,9 +198,12 @@ fn unreadable(policy: &Named<Policy>, reason: String) -> Arc<Unreadable> {
 }
 
 impl ModelPool {
-    /// The model as `deployment` serves it.
-    pub(crate) fn model(&self, deployment: &DeploymentId) -> Option<&Arc<Model>> {
-        self.deployments.get(deployment)
+    /// The model as `deployment` serves it; `None` when that is another than it was under this pool's policy.
+    pub(crate) fn model(&self, deployment: &Deployment) -> Option<&Arc<Model>> {
+        let model = self.deployments.get(&deployment.id)?;
+        let is_same =
+            model.provider.id == deployment.provider && model.upstream_model == deployment.upstream_model;
+        is_same.then_some(model)
     }
 
     /// What prompts that begin like `prompt` have in common, where the balance makes use of it.

@@ -97,7 +97,7 @@ async fn put(client: Http, pool: Arc<ModelPool>, deployment: Deployment, questio
 
 /// Whether the probe's path, at the root of the deployment's origin, is answered with success in time.
 async fn is_well(client: &Http, pool: &ModelPool, deployment: &Deployment, probe: &Probe) -> bool {
-    let base = pool.model(&deployment.id).and_then(|model| model.provider.base_url.parse::<Uri>().ok());
+    let base = pool.model(deployment).and_then(|model| model.provider.base_url.parse::<Uri>().ok());
     let uri = base.and_then(|base| {
         let mut parts = base.into_parts();
         parts.path_and_query = Some(PathAndQuery::try_from(probe.path.as_str()).ok()?);

@@ -1,6 +1,6 @@
 //! Several deployments of a model, some of them ill.
 
-use crate::support::{Collector, Gateway, Span, Step, Upstream, chat, config, json, snapshot};
+use crate::support::{Collector, Gateway, Received, Span, Step, Upstream, chat, config, json, snapshot};
 use contracts::ModelName;
 use contracts::policy::pool::Pool;
 use contracts::policy::{Named, Provider, Snapshot};
@@ -45,7 +45,7 @@ async fn one_that_fails_half_the_time_and_one_that_hangs_do_not_show() {
     })
     .await;
     let hanging = Upstream::always(vec![Step::Hang]).await;
-    let policy = serde_json::json!({"retries": {"per_try_timeout_whole_ms": 300}});
+    let policy = serde_json::json!({"retries": {"per_try_timeout_whole_ms": 1_000}});
     let gateway = Arc::new(Gateway::start(config(None), pooled(&[&healthy, &failing, &hanging], &policy)));
     let mut workers = Vec::new();
     for _ in 0..8 {
@@ -150,5 +150,60 @@ async fn a_pool_that_is_full_says_when_to_come_back() {
     assert!(refused.header("retry-after").parse::<u64>().unwrap() >= 1);
     for answer in answers {
         assert_eq!(answer.await.unwrap().status, StatusCode::OK);
+    }
+}
+
+#[tokio::test]
+async fn a_deployment_that_knows_no_such_model_is_no_black_hole() {
+    let gone = Upstream::always(json(404, r#"{"error":{"message":"The deployment does not exist"}}"#)).await;
+    let healthy = Upstream::always(json(200, ANSWER)).await;
+    let gateway = Gateway::start(config(None), pooled(&[&gone, &healthy], &serde_json::json!({})));
+    for _ in 0..60 {
+        assert_eq!(gateway.post("/v1/chat/completions", chat(false)).await.status, StatusCode::OK);
+    }
+    assert!(gone.received().len() < 12, "it is put out: {}", gone.received().len());
+}
+
+#[tokio::test]
+async fn a_request_larger_than_an_accounts_limit_keeps_nobody_else_away() {
+    let limited = |received: &Received| {
+        let is_large = received.body.len() > 1_000;
+        if is_large { json(429, r#"{"error":{"message":"Request too large"}}"#) } else { json(200, ANSWER) }
+    };
+    let upstreams =
+        [Upstream::start(limited).await, Upstream::start(limited).await, Upstream::start(limited).await];
+    let gateway = Gateway::start(
+        config(None),
+        pooled(&[&upstreams[0], &upstreams[1], &upstreams[2]], &serde_json::json!({})),
+    );
+    let large = chat(false).replacen("\"content\":\"", &format!("\"content\":\"{}", "long ".repeat(300)), 1);
+    assert!(large.len() > 1_000);
+    let answer = gateway.post("/v1/chat/completions", large).await;
+    assert_eq!(answer.status, StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(upstreams.iter().map(|upstream| upstream.received().len()).sum::<usize>(), 2);
+    for _ in 0..20 {
+        assert_eq!(gateway.post("/v1/chat/completions", chat(false)).await.status, StatusCode::OK);
+    }
+}
+
+#[tokio::test]
+async fn without_time_nobody_else_is_asked_or_blamed() {
+    let slow = |received: &Received| {
+        let is_slow = String::from_utf8_lossy(&received.body).contains("think");
+        if is_slow { vec![Step::Hang] } else { json(200, ANSWER) }
+    };
+    let upstreams = [Upstream::start(slow).await, Upstream::start(slow).await];
+    let mut config = config(None);
+    config.timeouts.first_byte_ms = 400;
+    let policy = serde_json::json!({"retries": {"per_try_timeout_whole_ms": 400}});
+    let gateway = Gateway::start(config, pooled(&[&upstreams[0], &upstreams[1]], &policy));
+    let thinking = chat(false).replacen("\"content\":\"", "\"content\":\"think ", 1);
+    assert!(thinking.contains("think"));
+    let answer = gateway.post("/v1/chat/completions", thinking).await;
+    assert_eq!(answer.status, StatusCode::GATEWAY_TIMEOUT);
+    assert_eq!(upstreams.iter().map(|upstream| upstream.received().len()).sum::<usize>(), 1);
+    // The other one was not put out for what it was never given time to do.
+    for _ in 0..10 {
+        assert_eq!(gateway.post("/v1/chat/completions", chat(false)).await.status, StatusCode::OK);
     }
 }

@@ -185,7 +185,7 @@ pub struct Breaker {
     pub trial_successes: u32,
     /// When a greater share of the pool is out, all count as in: what is left would fall over under everybody's calls.
     pub max_ejected_percent: u32,
-    /// How long a deployment is left alone after 429 without `retry-after`; doubles while they go on.
+    /// How long a deployment is left alone after the second 429 in a row without `retry-after`; doubles while they go on.
     pub rate_limited_ms: u64,
     /// How long at most, whatever `retry-after` says.
     pub max_rate_limited_ms: u64,

@@ -185,10 +185,25 @@ fn too_many_calls_back_it_off_without_putting_it_out() {
     bench.pass(7.0);
     assert_eq!(bench.standing(), Standing::In);
     // Unsaid, it doubles; said too long, it is cut.
+    assert_eq!(bench.call(limited(None)), Some(Turn::BackedOff { for_: Duration::from_secs(1) }));
+    bench.pass(1.0);
     assert_eq!(bench.call(limited(None)), Some(Turn::BackedOff { for_: Duration::from_secs(2) }));
     bench.pass(2.0);
     let day = Some(Duration::from_hours(24));
     assert_eq!(bench.call(limited(day)), Some(Turn::BackedOff { for_: Duration::from_mins(1) }));
+}
+
+#[test]
+fn one_call_that_is_too_many_keeps_nobody_away() {
+    let mut bench = Bench::new();
+    let limited = Outcome::RateLimited { retry_after: None };
+    for _ in 0..5 {
+        assert_eq!(bench.call(limited), None);
+        assert_eq!(bench.standing(), Standing::In);
+        bench.call(Outcome::Success);
+    }
+    assert_eq!(bench.call(limited), None);
+    assert_eq!(bench.call(limited), Some(Turn::BackedOff { for_: Duration::from_secs(1) }));
 }
 
 #[test]

@@ -6,4 +6,4 @@ mod upstream;
 
 pub use collector::{Collector, Span};
 pub use gateway::{Answer, Gateway, KEY, chat, config, snapshot, snapshot_at};
-pub use upstream::{Step, Upstream, json, sse, sse_head};
+pub use upstream::{Received, Step, Upstream, json, sse, sse_head};
