@@ -37,6 +37,7 @@ fn parse_text(text: &str) -> anyhow::Result<Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use contracts::policy::{InvalidPolicy, RouteSpec, spec};
     use serde_json::json;
 
     #[test]
@@ -48,5 +49,36 @@ mod tests {
         for bad in ["", " \n", "{", "a = ", "[1, 2]"] {
             assert!(parse_text(bad).is_err(), "{bad:?}");
         }
+    }
+
+    /// What is read is of its kind, and holds.
+    fn holds<T: DeserializeOwned>(value: &Value, check: impl Fn(&T) -> Result<(), InvalidPolicy>) {
+        check(&shape::<T>(value).unwrap()).unwrap();
+    }
+
+    #[test]
+    fn every_example_of_the_documentation_is_valid() {
+        let text = include_str!("../../../../docs/POLICY.md");
+        let mut seen = Vec::new();
+        for block in text.split("```toml ").skip(1) {
+            let (kind, rest) = block.split_once('\n').unwrap();
+            let (example, _) = rest.split_once("```").unwrap();
+            let value = parse_text(example).unwrap_or_else(|error| panic!("{kind}: {error:#}"));
+            match kind {
+                "route" => holds(&value, RouteSpec::validate),
+                "plan" => holds(&value, spec::Plan::validate),
+                "budget" => holds(&value, spec::Budget::validate),
+                "pool" => holds(&value, spec::Pool::validate),
+                "cascade" => holds(&value, spec::Cascade::validate),
+                "cache" => holds(&value, spec::Cache::validate),
+                "guardrail" => holds(&value, spec::Guardrail::validate),
+                "experiment" => holds(&value, spec::Experiment::validate),
+                "prompt" => holds(&value, spec::Prompt::validate),
+                other => panic!("{other}"),
+            }
+            seen.push(kind);
+        }
+        seen.dedup();
+        assert_eq!(seen.len(), 9, "{seen:?}");
     }
 }
