@@ -7,8 +7,9 @@ use crate::errors::Failure;
 use crate::identity::Identity;
 use crate::metrics::GatewayMetrics;
 use crate::relay::{Opening, Reading, collect};
-use crate::request::{More, outgoing_body};
+use crate::request::{More, Sample, outgoing_body};
 use crate::translation::{self, Translation, cleaned, leave_behind, may_translate};
+use crate::trying::{Asking, Notes, Parts};
 use crate::upstream::{Addressed, AnswerBody, Outgoing, Progress, SendError, Target, for_upstream};
 use bytes::Bytes;
 use contracts::policy::{Model, Protocol};
@@ -52,34 +53,65 @@ pub(crate) async fn try_once(
     headers: &HeaderMap,
     times: Times,
 ) -> Result<Answered, Failure> {
-    let (response, sent) = send(app, call, model, headers, times.first_byte_by).await?;
+    let facts = call.facts().ok_or(Failure::Closed)?;
+    let sending = begin(app, facts, model, headers).await?;
+    let Parts { asking, mut notes, .. } = facts.parts()?;
+    exchange(app, asking, &mut notes, sending, times).await
+}
+
+/// Begins the call's next try: from here on its prompt may be billed.
+pub(crate) async fn begin<'m>(
+    app: &App,
+    facts: &mut Facts,
+    model: &'m Arc<Model>,
+    headers: &HeaderMap,
+) -> Result<Sending<'m>, Failure> {
+    let Parts { asking, notes, governed, .. } = facts.parts()?;
+    let (attempt, sending) = prepare(app, asking, model, headers, None)?;
+    notes.attempts.push(attempt);
+    governed.dispatch().await?;
+    Ok(sending)
+}
+
+/// Sends what was prepared, and reads as much of the answer as tells that it is one. What comes of it is in `notes` as it happens.
+pub(crate) async fn exchange(
+    app: &App,
+    asking: Asking<'_>,
+    notes: &mut Notes<'_>,
+    sending: Sending<'_>,
+    times: Times,
+) -> Result<Answered, Failure> {
+    let Sending { target, outgoing, hide_usage, mut translation } = sending;
+    if let Some(translation) = &mut translation {
+        *notes.warnings = std::mem::take(&mut translation.warnings);
+    }
+    let response = send(app, notes, &target, outgoing, times.first_byte_by).await?;
     let (mut head, mut body) = response.into_parts();
-    let Sent { hide_usage, translation } = sent;
     if head.status.is_success() && is_stream(&head.headers, translation.as_ref()) {
         let translator = translation.map(|translation| translation.stream(&mut head)).transpose()?;
         let reading = Reading::new(hide_usage, translator);
-        let opening = Opening::wait(call, body, reading, times.first_byte_by).await?;
+        let heard = notes.heard(asking.endpoint);
+        let opening = Opening::wait(app, heard, body, reading, times.first_byte_by).await?;
         return Ok(Answered::Stream { head, opening: Box::new(opening) });
     }
     let mut bytes = collect(&mut body, app.limits.answer_bytes, &app.timeouts, times.deadline).await?;
     body.give_back();
-    let facts = call.facts().ok_or(Failure::Closed)?;
     let mut usage = None;
     if let Some(translation) = &translation {
-        (bytes, usage) = translation.whole(&mut head, &bytes, &facts.identity.request_id)?;
+        (bytes, usage) = translation.whole(&mut head, &bytes, &asking.identity.request_id)?;
     }
     let status = head.status;
     if status.is_success() {
-        match (facts.endpoint.read_answer)(&bytes) {
-            Some(answer) => facts.answer = answer,
+        match (asking.endpoint.read_answer)(&bytes) {
+            Some(answer) => *notes.answer = answer,
             // We asked for no encoding; what came in one anyway passes, and is estimated.
             None if head.headers.contains_key(header::CONTENT_ENCODING) => {}
             None => {
                 return Err(Failure::Garbage { status: status.as_u16(), detail: "what is not an answer" });
             }
         }
-        facts.answer.usage = usage.or(facts.answer.usage);
-        facts.whole = facts.lead.is_some().then(|| bytes.clone());
+        notes.answer.usage = usage.or(notes.answer.usage);
+        *notes.whole = asking.keeps_whole.then(|| bytes.clone());
     } else if status.is_redirection() || status.is_informational() {
         return Err(Failure::Garbage { status: status.as_u16(), detail: "a redirection" });
     } else if status == StatusCode::UNAUTHORIZED {
@@ -97,88 +129,94 @@ fn is_stream(headers: &HeaderMap, translation: Option<&Translation>) -> bool {
     value.get(..expected.len()).is_some_and(|start| start.eq_ignore_ascii_case(expected))
 }
 
-/// What was sent, as far as it matters to the answer.
-struct Sent {
+/// A request that is about to be sent, and what matters of it to its answer.
+#[derive(Debug)]
+pub(crate) struct Sending<'m> {
+    target: Arc<Target>,
+    outgoing: Outgoing<'m>,
     /// We asked for usage and the client did not.
     hide_usage: bool,
     /// The way back to the client's protocol, where the provider speaks another.
     translation: Option<Translation>,
 }
 
-/// Sends the request (connection failures aside, which may be tried again) and returns the head of the answer.
-async fn send(
+/// A request as `model` is asked it. With `sample` it is asked once more for the same.
+pub(crate) fn prepare<'m>(
     app: &App,
-    call: &mut Call,
-    model: &Arc<Model>,
+    asking: Asking<'_>,
+    model: &'m Arc<Model>,
     headers: &HeaderMap,
-    until: Instant,
-) -> Result<(Response<AnswerBody>, Sent), Failure> {
+    sample: Option<Sample>,
+) -> Result<(Attempt, Sending<'m>), Failure> {
     let target = app.upstreams.target(&model.provider).map_err(|e| Failure::BadProvider(e.to_string()))?;
-    let facts = call.facts().ok_or(Failure::Closed)?;
-    let ask = facts.ask.as_ref().ok_or(Failure::BrokenBody)?;
-    let asks_usage = ask.asks_stream() && facts.endpoint.usage_on_request;
+    let Asking { ask, endpoint, .. } = asking;
+    let asks_usage = ask.asks_stream() && endpoint.usage_on_request;
     let hide_usage = asks_usage && !ask.wants_usage();
-    let cap = facts.governed.cap.and_then(|tokens| Some((cap_field(facts.endpoint, model)?, tokens)));
-    let to = Addressed {
-        endpoint: facts.endpoint,
-        model: &model.upstream_model,
-        stream: ask.asks_stream(),
-        now: app.clock.now(),
-    };
+    let cap = asking.cap.and_then(|tokens| Some((cap_field(endpoint, model)?, tokens)));
+    let to =
+        Addressed { endpoint, model: &model.upstream_model, stream: ask.asks_stream(), now: app.clock.now() };
     let protocol = target.speech.protocol;
-    let (body, translation) = if let Some((body, translation)) = translated(app, facts, protocol, model)? {
-        (body, Some(translation))
-    } else {
-        let ask = facts.ask.as_ref().ok_or(Failure::BrokenBody)?;
-        let is_chat = facts.endpoint.dialect == Some(Dialect::OpenAiChat);
-        let logprobs = facts.wants_logprobs && is_chat && !ask.asks_logprobs;
-        let more = More { usage: asks_usage, cap, logprobs };
-        let body = outgoing_body(ask, &model.upstream_model, more);
-        (cleaned(facts.endpoint, body), None)
-    };
+    let (body, translation) =
+        if let Some((body, translation)) = translated(app, asking, protocol, model, sample)? {
+            (body, Some(translation))
+        } else {
+            let is_chat = endpoint.dialect == Some(Dialect::OpenAiChat);
+            let logprobs = asking.wants_logprobs && is_chat && !ask.asks_logprobs;
+            let more = More { usage: asks_usage, cap, logprobs, sample };
+            let body = outgoing_body(ask, &model.upstream_model, more);
+            (cleaned(endpoint, body), None)
+        };
     let attempt = Attempt::new(&app.ids, app.clock.now(), model.clone(), target.address(), target.port());
-    let mut headers = outgoing_headers(headers, &facts.identity, attempt.span);
+    let mut headers = outgoing_headers(headers, asking.identity, attempt.span);
     if translation.is_some() {
         leave_behind(&mut headers);
     }
     let outgoing = Outgoing { to, headers, body };
-    let sent = Sent { hide_usage: hide_usage && translation.is_none(), translation };
-    facts.attempts.push(attempt);
-    facts.governed.dispatch().await?;
+    let hide_usage = hide_usage && translation.is_none();
+    Ok((attempt, Sending { target, outgoing, hide_usage, translation }))
+}
+
+/// Sends the request (connection failures aside, which may be tried again) and returns the head of the answer.
+async fn send(
+    app: &App,
+    notes: &mut Notes<'_>,
+    target: &Target,
+    outgoing: Outgoing<'_>,
+    until: Instant,
+) -> Result<Response<AnswerBody>, Failure> {
     let tell = |progress: Progress<'_>| match progress {
-        Progress::NotConnected(error) => note_retry(app, facts, error),
-        Progress::HandedOver => facts.prompt_sent = true,
-        Progress::HandedBack => facts.prompt_sent = false,
+        Progress::NotConnected(error) => note_retry(app, notes.attempts, error),
+        Progress::HandedOver => *notes.prompt_sent = true,
+        Progress::HandedBack => *notes.prompt_sent = false,
     };
-    let answer = match app.upstreams.send(&target, outgoing, until, tell).await {
+    let answer = match app.upstreams.send(target, outgoing, until, tell).await {
         Ok(answer) => answer,
-        Err(error) => return Err(unanswered(app, &target, &error)),
+        Err(error) => return Err(unanswered(app, target, &error)),
     };
     let status = answer.status();
-    if let Some(facts) = call.facts() {
-        facts.answer_started = status.is_success();
-        if let Some(attempt) = facts.attempts.last_mut() {
-            attempt.status = Some(status.as_u16());
-        }
+    *notes.answer_started = status.is_success();
+    if let Some(attempt) = notes.attempts.last_mut() {
+        attempt.status = Some(status.as_u16());
     }
-    Ok((answer, sent))
+    Ok(answer)
 }
 
 /// The request in the provider's protocol; `None` when that is the client's.
 fn translated(
     app: &App,
-    facts: &mut Facts,
+    asking: Asking<'_>,
     protocol: Protocol,
     model: &Model,
+    sample: Option<Sample>,
 ) -> Result<Option<(Bytes, Translation)>, Failure> {
-    let ask = facts.ask.as_ref().ok_or(Failure::BrokenBody)?;
+    let Asking { ask, endpoint, .. } = asking;
     // What is for us alone is not translated, and what the client left open is bounded where it must be.
-    let cap = facts.governed.cap.and_then(|tokens| Some((*facts.endpoint.max_output.last()?, tokens)));
-    if facts.endpoint.dialect.is_none() || !may_translate(protocol, facts.endpoint, &ask.body) {
-        return translation::request(facts, protocol, model, &Bytes::new(), 0);
+    let cap = asking.cap.and_then(|tokens| Some((*endpoint.max_output.last()?, tokens)));
+    if endpoint.dialect.is_none() || !may_translate(protocol, endpoint, &ask.body) {
+        return translation::request(asking, protocol, model, &Bytes::new(), 0);
     }
-    let body = outgoing_body(ask, &ask.model, More { cap, ..More::default() });
-    translation::request(facts, protocol, model, &body, app.governor.default_max_tokens())
+    let body = outgoing_body(ask, &ask.model, More { cap, sample, ..More::default() });
+    translation::request(asking, protocol, model, &body, app.governor.default_max_tokens())
 }
 
 /// The field that bounds an answer's length where the client left it open. `OpenAI`'s own models of today know only the newer name, and
@@ -190,18 +228,18 @@ fn cap_field(endpoint: &Endpoint, model: &Model) -> Option<&'static str> {
 }
 
 /// Writes down a try at a connection that failed and is being repeated; the current attempt starts anew.
-fn note_retry(app: &App, facts: &mut Facts, error: &SendError) {
+fn note_retry(app: &App, attempts: &mut Vec<Attempt>, error: &SendError) {
     GatewayMetrics::count(&app.metrics.upstream_errors, "connect_retried");
     tracing::debug!(%error, "connecting to an upstream failed; trying again");
-    let Some(current) = facts.attempts.pop() else { return };
+    let Some(current) = attempts.pop() else { return };
     let failed = Attempt {
         span: app.ids.span(),
         took: Some(current.at.elapsed()),
         error: Some("upstream_unreachable"),
         ..current.clone()
     };
-    facts.attempts.push(failed);
-    facts.attempts.push(Attempt { started: app.clock.now(), at: Instant::now(), ..current });
+    attempts.push(failed);
+    attempts.push(Attempt { started: app.clock.now(), at: Instant::now(), ..current });
 }
 
 pub(crate) fn unanswered(app: &App, target: &Target, error: &SendError) -> Failure {

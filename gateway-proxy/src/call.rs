@@ -10,14 +10,16 @@ use crate::endpoints::Endpoint;
 use crate::errors::Failure;
 use crate::govern::Governed;
 use crate::identity::{Identity, Ids};
-use crate::meter::{Answer, Kept, Prompt};
+use crate::meter::{Answer, Prompt};
 use crate::prompting::Prompted;
 use crate::request::Ask;
 use crate::tries::end_of_answer;
+use crate::trying::Beside;
+pub(crate) use crate::used::{Count, ToCount, Used, used_by};
 use contracts::policy::queue::Band;
 use contracts::policy::{KeyPolicy, Model, Resolved, Snapshot};
 use contracts::price::Cost;
-use contracts::{Timestamp, TokenUsage, UsageSource};
+use contracts::{Timestamp, TokenUsage};
 use opentelemetry::trace::SpanId;
 use runtime::Room;
 use std::borrow::Cow;
@@ -25,7 +27,6 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use tokio::task::{JoinError, JoinHandle};
 use tokio::time::Instant;
 
 /// Status of a call whose client left before an answer, after nginx's custom.
@@ -36,6 +37,9 @@ pub(crate) const TIMED_OUT: &str = "upstream_timeout";
 
 /// Class of calls whose upstream broke off its answer.
 pub(crate) const CUT: &str = "upstream_stream_cut";
+
+/// Class of tries that nobody waited for any more, because another brought the answer.
+pub(crate) const CANCELLED: &str = "cancelled";
 
 /// Class of calls whose upstream closed the connection without an answer.
 pub(crate) const CLOSED: &str = "upstream_closed";
@@ -97,6 +101,8 @@ pub(crate) struct Facts {
     pub(crate) prompt_sent: bool,
     /// Whether an upstream began to answer.
     pub(crate) answer_started: bool,
+    /// Tries that run beside the current one.
+    pub(crate) beside: Vec<Beside>,
 }
 
 /// How a call stands in line.
@@ -125,6 +131,8 @@ pub(crate) struct Attempt {
     pub(crate) status: Option<u16>,
     /// Class of what went wrong.
     pub(crate) error: Option<&'static str>,
+    /// Whether it was sent beside another that took long.
+    pub(crate) is_hedge: bool,
     pub(crate) address: String,
     pub(crate) port: u16,
     /// The model that was asked, at the provider that was asked.
@@ -154,6 +162,7 @@ impl Attempt {
             took: None,
             status: None,
             error: None,
+            is_hedge: false,
             address: address.to_owned(),
             port,
             model,
@@ -222,13 +231,29 @@ impl Call {
         Ok(())
     }
 
+    /// Ends all tries beside the current one that have not ended by themselves as `ending`.
+    pub(crate) async fn leave_beside(&mut self, ending: Ending) {
+        loop {
+            let Some(facts) = self.facts.as_deref_mut() else { return };
+            let Some(beside) = facts.beside.first_mut() else { return };
+            let ending = beside.end(ending, Instant::now());
+            let used = match beside.usage(ending) {
+                Some(used) => used,
+                None => match beside.to_count(facts.ask.as_ref()) {
+                    Some(what) => self.count_off(what).used(ending).await,
+                    None => Used::NOTHING,
+                },
+            };
+            let Some(facts) = self.facts() else { return };
+            let beside = facts.beside.remove(0);
+            facts.fold(beside, used);
+        }
+    }
+
     async fn used(&self, ending: Ending) -> Used {
         match self.usage(ending) {
             Some(used) => used,
-            None => match self.count() {
-                Count::Done(usage) => Used::counted(usage, ending),
-                Count::Pending(counting) => Used::of_count(counting.await, ending),
-            },
+            None => self.count().used(ending).await,
         }
     }
 
@@ -246,6 +271,10 @@ impl Call {
         let Some(what) = self.facts.as_ref().and_then(|facts| facts.to_count()) else {
             return Count::Done(TokenUsage::default());
         };
+        self.count_off(what)
+    }
+
+    fn count_off(&self, what: ToCount) -> Count {
         if self.app.estimator.is_quick(&what.prompt, &what.output) {
             return Count::Done(what.count(&self.app));
         }
@@ -278,19 +307,22 @@ impl Drop for Call {
 }
 
 /// Records a call that nobody waits for, so that nobody can be told should it fail; counting, where needed, happens off the async threads.
-fn record_later(app: &Arc<App>, facts: Box<Facts>, ending: Ending) {
-    if let Some(used) = facts.usage(ending) {
+fn record_later(app: &Arc<App>, mut facts: Box<Facts>, ending: Ending) {
+    if let Some(used) = facts.usage(ending).filter(|_| facts.beside.is_empty()) {
         let _told_by_the_log = settle_now(app, facts, ending, used);
         return;
     }
-    let Some(what) = facts.to_count() else {
-        let _told_by_the_log = settle_now(app, facts, ending, Used::NOTHING);
-        return;
-    };
     let (app, background, counters) = (app.clone(), app.background.clone(), app.counters.clone());
     let work = move || {
-        let usage = if app.hurry.load(Ordering::Acquire) { what.by_length() } else { what.count(&app) };
-        let _told_by_the_log = settle_now(&app, facts, ending, Used::counted(usage, ending));
+        let count = |what: &ToCount| {
+            if app.hurry.load(Ordering::Acquire) { what.by_length() } else { what.count(&app) }
+        };
+        facts.end_beside(ending, count);
+        let used = facts.usage(ending).unwrap_or_else(|| {
+            let what = facts.to_count();
+            what.map_or(Used::NOTHING, |what| Used::counted(count(&what), ending))
+        });
+        let _told_by_the_log = settle_now(&app, facts, ending, used);
     };
     // Without a waiter, but the process does not end before it is done. Without a runtime there is nothing left to wait for. As many
     // at a time as there are processors: those that wait can still be told to hurry.
@@ -308,107 +340,18 @@ fn record_later(app: &Arc<App>, facts: Box<Facts>, ending: Ending) {
     }
 }
 
-/// What a call's tokens are counted in.
-struct ToCount {
-    prompt: Prompt,
-    output: String,
-    kept: Kept,
-}
-
-impl ToCount {
-    fn count(&self, app: &App) -> TokenUsage {
-        let counted = app.estimator.count(&self.prompt, &self.output);
-        TokenUsage { output: self.kept.in_proportion(counted.output), ..counted }
-    }
-
-    /// Four bytes to a token, when there is no time to count.
-    fn by_length(&self) -> TokenUsage {
-        let tokens = |bytes: usize| bytes.div_ceil(4) as u64;
-        let output = tokens(self.output.len() + self.kept.beyond);
-        TokenUsage { input: tokens(self.prompt.ask.body.len()), output, ..TokenUsage::default() }
-    }
-}
-
-/// A count, done or under way.
-#[derive(Debug)]
-pub(crate) enum Count {
-    Done(TokenUsage),
-    Pending(JoinHandle<TokenUsage>),
-}
-
-/// What a call used, and how that is known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Used {
-    pub(crate) usage: TokenUsage,
-    /// `None` when no model did anything, or it is not known what it did.
-    pub(crate) source: Option<UsageSource>,
-}
-
-impl Used {
-    /// No model did anything.
-    pub(crate) const NOTHING: Self = Self {
-        usage: TokenUsage {
-            input: 0,
-            output: 0,
-            cache_read: 0,
-            cache_write: 0,
-            cache_write_1h: 0,
-            reasoning: 0,
-            audio_input: 0,
-            audio_output: 0,
-        },
-        source: None,
-    };
-
-    /// This and `other` together. How it is known is as sure as the less sure of both.
-    pub(crate) fn and(self, other: Self) -> Self {
-        let (Some(one), Some(two)) = (self.source, other.source) else {
-            return if self.source.is_some() { self } else { other };
-        };
-        let source =
-            [UsageSource::Partial, UsageSource::Estimated].into_iter().find(|s| [one, two].contains(s));
-        Self { usage: self.usage + other.usage, source: Some(source.unwrap_or(UsageSource::Reported)) }
-    }
-
-    /// Counted by us, unless the count failed: then nobody knows, and zero would be a lie.
-    pub(crate) fn of_count(counted: Result<TokenUsage, JoinError>, ending: Ending) -> Self {
-        match counted {
-            Ok(usage) => Self::counted(usage, ending),
-            Err(error) => {
-                tracing::error!(%error, "the tokens of a call could not be counted");
-                Self::NOTHING
-            }
-        }
-    }
-
-    /// Counted by us.
-    pub(crate) const fn counted(usage: TokenUsage, ending: Ending) -> Self {
-        let source = if ending.complete { UsageSource::Estimated } else { UsageSource::Partial };
-        Self { usage, source: Some(source) }
-    }
-}
-
 impl Facts {
     /// Whether any plan or budget may apply to it.
     pub(crate) fn is_governed(&self) -> bool {
         self.key.plan.is_some() || self.key.tenant.plan.is_some() || !self.snapshot.budgets.is_empty()
     }
 
-    fn usage(&self, ending: Ending) -> Option<Used> {
-        if let Some(usage) = self.answer.usage {
-            let is_final = ending.complete || self.answer.usage_is_final;
-            let source = if is_final { UsageSource::Reported } else { UsageSource::Partial };
-            return Some(Used { usage, source: Some(source) });
-        }
-        // A prompt that a model worked on costs something, even when nobody got the answer; one that it refused does not, nor
-        // one that never left.
-        let given_up = ending.disconnected || matches!(ending.error, Some(TIMED_OUT | CLOSED));
-        let worked = self.prompt_sent && (self.answer_started || given_up);
-        if worked { None } else { Some(Used::NOTHING) }
+    pub(crate) fn usage(&self, ending: Ending) -> Option<Used> {
+        used_by(&self.answer, self.prompt_sent, self.answer_started, ending)
     }
 
     fn to_count(&self) -> Option<ToCount> {
-        let model = self.resolved.as_ref()?.model.upstream_model.clone();
+        let model = self.attempts.last()?.model.upstream_model.clone();
         let prompt = Prompt { ask: self.ask.clone()?, model };
         Some(ToCount { prompt, output: self.answer.output.text(), kept: self.answer.kept })
     }
@@ -448,18 +391,5 @@ impl Facts {
         if let Some(lease) = self.lease.take() {
             lease.finish(end_of_answer(error), Instant::now().into_std());
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_count_that_failed_is_not_a_count_of_nothing() {
-        let never = tokio::spawn(std::future::pending::<TokenUsage>());
-        never.abort();
-        let used = Used::of_count(never.await, Ending::ok(200));
-        assert_eq!(used.source, None);
     }
 }

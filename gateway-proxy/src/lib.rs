@@ -22,6 +22,7 @@ mod errors;
 mod forward;
 mod gather;
 mod govern;
+mod hedging;
 mod identity;
 mod intake;
 mod meaning;
@@ -40,7 +41,9 @@ mod sse;
 mod stack;
 mod translation;
 mod tries;
+mod trying;
 mod upstream;
+mod used;
 
 pub use config::{
     Config, Limits, OutcomesConfig, ResumeConfig, SpoolConfig, Timeouts, Unknown, UpstreamConfig, WhenFull,

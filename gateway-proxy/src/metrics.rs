@@ -80,6 +80,8 @@ pub(crate) struct GatewayMetrics {
     cost_picodollars: Counter,
     pub(crate) unpriced: Counter,
     pub(crate) retries: Counter,
+    pub(crate) hedges: Counter,
+    pub(crate) hedges_won: Counter,
     pub(crate) escalations: Counter,
     pub(crate) disconnects: Counter,
     pub(crate) records_lost: Counter,
@@ -121,6 +123,8 @@ impl GatewayMetrics {
             cost_picodollars: Counter::default(),
             unpriced: Counter::default(),
             retries: Counter::default(),
+            hedges: Counter::default(),
+            hedges_won: Counter::default(),
             escalations: Counter::default(),
             disconnects: Counter::default(),
             records_lost: Counter::default(),
@@ -161,6 +165,8 @@ impl GatewayMetrics {
         registry.register("gateway_cost_picodollars", "Cost, 10^-12 USD", m.cost_picodollars);
         for (name, help, counter) in [
             ("retries", "Tries that followed a failed one of the same call", m.retries),
+            ("hedges", "Second tries beside one that took long", m.hedges),
+            ("hedges_won", "Second tries that brought the answer", m.hedges_won),
             ("escalations", "Answers of a cascade's tiers that were not good enough", m.escalations),
             ("unpriced_calls", "Calls whose model has no price", m.unpriced),
             ("client_disconnects", "Clients that left before their answer", m.disconnects),

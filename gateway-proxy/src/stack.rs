@@ -269,6 +269,7 @@ async fn admitted(
         lease: None,
         prompt_sent: false,
         answer_started: false,
+        beside: Vec::new(),
     };
     let mut call = Call::new(app.clone(), facts);
     match understood(app, &mut call, endpoint, &head.headers, body).await {

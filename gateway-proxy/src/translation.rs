@@ -1,9 +1,9 @@
 //! Between a client's protocol and a provider's, where they differ. Where they do not, bytes pass as they are.
 
-use crate::call::Facts;
 use crate::endpoints::Endpoint;
 use crate::errors::Failure;
 use crate::meter::Answer;
+use crate::trying::Asking;
 use bytes::Bytes;
 use contracts::policy::{Model, Protocol};
 use http::{HeaderMap, HeaderValue, header, response};
@@ -20,6 +20,8 @@ pub(crate) struct Translation {
     provider: Dialect,
     client: Dialect,
     context: Context,
+    /// What the model's provider has no place for in the request.
+    pub(crate) warnings: Vec<String>,
 }
 
 /// The provider's dialect for what `endpoint` asks; `None` when its protocol has no such thing.
@@ -65,30 +67,30 @@ pub(crate) fn may_translate(protocol: Protocol, endpoint: &Endpoint, body: &[u8]
 
 /// The body for the provider, and how its answer comes back; `None` when bytes pass as they are.
 pub(crate) fn request(
-    facts: &mut Facts,
+    asking: Asking<'_>,
     protocol: Protocol,
     model: &Model,
     body: &Bytes,
     default_max_tokens: u64,
 ) -> Result<Option<(Bytes, Translation)>, Failure> {
-    let Some((client, provider)) = pair(protocol, facts.endpoint, body)? else { return Ok(None) };
-    let created = u64::try_from(facts.identity.started.unix_seconds()).unwrap_or_default();
+    let Some((client, provider)) = pair(protocol, asking.endpoint, body)? else { return Ok(None) };
+    let created = u64::try_from(asking.identity.started.unix_seconds()).unwrap_or_default();
     let options = Options {
         upstream_model: &model.upstream_model,
         default_max_tokens,
         keep_reasoning: false,
         max_completion_tokens: model.provider.price_as == "openai",
-        response_id: &facts.identity.request_id,
+        response_id: &asking.identity.request_id,
         created,
     };
     let outgoing = protocols::request(client, provider, body, &options).map_err(Failure::Untranslatable)?;
-    facts.warnings = outgoing
+    let warnings = outgoing
         .warnings
         .iter()
         .take(MOST_WARNINGS)
         .map(|warning| warning.to_string().chars().take(WARNING).collect())
         .collect();
-    Ok(Some((outgoing.body, Translation { provider, client, context: outgoing.context })))
+    Ok(Some((outgoing.body, Translation { provider, client, context: outgoing.context, warnings })))
 }
 
 /// A body that goes on in its own protocol, without thoughts of another provider's that only we can read.

@@ -2,9 +2,11 @@
 
 use crate::app::App;
 use crate::attempt::{Answered, Times, try_once};
-use crate::call::{CLOSED, CUT, Call, Ending, Facts, TIMED_OUT};
+use crate::call::{CANCELLED, CLOSED, CUT, Call, Ending, Facts, TIMED_OUT};
+use crate::endpoints::Endpoint;
 use crate::errors::{Failure, class_of_status};
 use crate::govern::estimate;
+use crate::hedging::{self, Hedging};
 use crate::metrics::GatewayMetrics;
 use crate::pools::ModelPool;
 use crate::request::Ask;
@@ -60,9 +62,15 @@ pub(crate) async fn ask(
             resolved.model = model.clone();
         }
         let own = Times { first_byte_by: times.first_byte_by.min(by), ..times };
-        let answered = try_once(app, call, model, headers, own).await;
-        let outcome = outcome(call, &answered);
+        let answered = match hedging::after(&pool, facts, kind) {
+            None => try_once(app, call, model, headers, own).await,
+            Some(after) => {
+                let hedging = Hedging { pool: &pool, ask: &ask, tried: &mut tried, after, times };
+                Box::pin(hedging.race(app, call, model, headers, own)).await
+            }
+        };
         let facts = call.facts().ok_or(Failure::Closed)?;
+        let outcome = outcome(facts.endpoint, &answered);
         let now = Instant::now().into_std();
         if outcome == Outcome::Success {
             if let Some(lease) = &mut facts.lease {
@@ -113,7 +121,7 @@ async fn wait(facts: &mut Facts, pool: &ModelPool, times: Times) -> Result<(), F
 }
 
 /// The prompt, in the order in which a server reads it.
-fn beginning(facts: &Facts) -> impl Iterator<Item = &[u8]> {
+pub(crate) fn beginning(facts: &Facts) -> impl Iterator<Item = &[u8]> {
     let ask = facts.ask.as_ref();
     let part = move |place: Option<&std::ops::Range<usize>>| Some(ask?.text(place)?.as_bytes());
     let places = [
@@ -126,14 +134,15 @@ fn beginning(facts: &Facts) -> impl Iterator<Item = &[u8]> {
 
 /// Whether another model may do better: this one did not answer, the request is not to blame, and there is time.
 pub(crate) fn fails(call: &mut Call, answered: &Result<Answered, Failure>, times: Times) -> bool {
+    let Some(facts) = call.facts() else { return false };
     let is_busy = matches!(answered, Err(Failure::NoDeployment(_) | Failure::Busy(_)));
-    Instant::now() + LEAST < times.first_byte_by && (is_busy || outcome(call, answered).may_retry())
+    Instant::now() + LEAST < times.first_byte_by && (is_busy || outcome(facts.endpoint, answered).may_retry())
 }
 
 /// Whom the end of a try speaks of.
-fn outcome(call: &mut Call, answered: &Result<Answered, Failure>) -> Outcome {
+pub(crate) fn outcome(endpoint: &Endpoint, answered: &Result<Answered, Failure>) -> Outcome {
     // Where requests name what providers keep, it may be that which is not found. Else path and model are ours.
-    let names_what_is_kept = call.facts().is_some_and(|facts| facts.endpoint.has_background);
+    let names_what_is_kept = endpoint.has_background;
     match answered {
         Ok(answered) if matches!(answered.status().as_u16(), 404 | 405) && !names_what_is_kept => {
             Outcome::Fault(Fault::Status(answered.status().as_u16()))
@@ -172,14 +181,14 @@ pub(crate) async fn leave(
     call: &mut Call,
     answered: &Result<Answered, Failure>,
 ) -> Result<(), Failure> {
-    let ending = ending(answered);
+    let ending = ending_of(answered);
     GatewayMetrics::count(&app.metrics.upstream_errors, ending.error.unwrap_or_default());
     app.metrics.retries.inc();
     call.leave_attempt(ending).await
 }
 
 /// How a try ended that brought no answer.
-pub(crate) fn ending(answered: &Result<Answered, Failure>) -> Ending {
+pub(crate) fn ending_of(answered: &Result<Answered, Failure>) -> Ending {
     match answered {
         Ok(answered) => {
             let status = answered.status().as_u16();
@@ -198,7 +207,7 @@ pub(crate) fn end_of_answer(error: Option<&'static str>) -> Outcome {
         None => Outcome::Success,
         Some(TIMED_OUT) => Outcome::Fault(Fault::Timeout),
         Some(CLOSED | CUT | "upstream_error") => Outcome::Fault(Fault::Cut),
-        Some("client_disconnected") => Outcome::Cancelled,
+        Some("client_disconnected" | CANCELLED) => Outcome::Cancelled,
         Some(_) => Outcome::ClientFault,
     }
 }

@@ -107,6 +107,8 @@ pub mod control_tower {
     pub const TIER: &str = "control_tower.tier";
     /// On an attempt: its number within the request, from 1. On a call: how many attempts were made.
     pub const ATTEMPT: &str = "control_tower.attempt";
+    /// On an attempt: it was sent beside another that took long.
+    pub const HEDGE: &str = "control_tower.hedge";
     /// What the cascade decided about an answer.
     pub const CASCADE_DECISION: &str = "control_tower.cascade.decision";
     /// Probability that an attempt's answer is acceptable, as a cascade judged it.

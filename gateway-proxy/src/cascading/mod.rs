@@ -15,7 +15,7 @@ use crate::config::CascadeConfig;
 use crate::errors::Failure;
 use crate::meaning::Meaning;
 use crate::relay::Opening;
-use crate::tries::{ask, ending, fails, leave};
+use crate::tries::{ask, ending_of, fails, leave};
 use cascade::{
     Decision, Hold, Instruments, Purse, Reason, Rejection, RequestView, Signals, Verdict, hold, longest,
     next_tier, reject,
@@ -103,7 +103,7 @@ pub(crate) async fn climb(
         let is_last = next_tier(cascade, at + 1, &request, &purse(spent)).is_none();
         let answered = ask_tier(app, call, cascade, tier, headers, times, is_last).await;
         // Whatever comes next is paid besides what was asked so far.
-        let ending = answered.as_ref().map_or_else(|answered| ending(answered), |_| Ending::ok(200));
+        let ending = answered.as_ref().map_or_else(|answered| ending_of(answered), |_| Ending::ok(200));
         spent = spent_so_far(call, ending, most.get(at).copied());
         match answered {
             Ok(Held::Judgeable(Tiered { answered, said })) => {

@@ -107,6 +107,12 @@ fn price(facts: &Facts, attempt: &Attempt, used: Used) -> Option<Cost> {
 }
 
 impl Facts {
+    /// What an attempt cost, if it used anything.
+    pub(crate) fn cost_of(&self, attempt: &Attempt) -> Option<Cost> {
+        attempt.used.source?;
+        price(self, attempt, attempt.used)
+    }
+
     /// What the current attempt cost, if it used `used`.
     pub(crate) fn cost_of_attempt(&self, used: Used) -> Option<Cost> {
         let attempt =

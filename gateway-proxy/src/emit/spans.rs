@@ -200,6 +200,9 @@ fn client(put: &mut impl Attributes, facts: &Facts, names: &Names<'_>, attempt: 
     if let Some(error) = attempt.error {
         put.text(otel::ERROR_TYPE, error);
     }
+    if attempt.is_hedge {
+        put.flag(ct::HEDGE, true);
+    }
     if !attempt.decision.is_empty() {
         put.text(ct::CASCADE_DECISION, &attempt.decision);
     }

@@ -58,6 +58,9 @@ pub(crate) struct Governed {
     hold: Hold,
     /// What was reserved for each try.
     most: Usd,
+    /// What is held beyond what the tries so far may have cost and the next may; below zero, what is missing, which the next try needs
+    /// as well.
+    spare: Usd,
     /// What the upstream is told to write at most, since the client did not say.
     pub(crate) cap: Option<u64>,
     tags: Vec<String>,
@@ -112,7 +115,7 @@ impl Governor {
         let now = facts.identity.started;
         if let Some(accounts) = accounts(facts, &governed.tags, of_tenant, of_key)? {
             governed.cap = cap(ask, self.default_max_tokens);
-            governed.most = most(facts, ask, governed.cap, models);
+            governed.most = most(&facts.snapshot, now, ask, governed.cap, models);
             let held = self.ledger.reserve(&accounts, governed.most, now).await;
             governed.hold = held.map_err(Failure::Budget)?;
         }
@@ -146,12 +149,31 @@ impl Governed {
 
     /// Another try follows one that used `used` and cost `cost`: that much is held more, or all that a try may cost where nobody knows.
     pub(crate) async fn try_again(&mut self, used: Used, cost: Option<Cost>) -> Result<(), Failure> {
-        let more = match used.source {
-            None => return Ok(()),
-            Some(UsageSource::Reported) => cost.map_or(Usd::ZERO, |cost| cost.total),
-            Some(UsageSource::Estimated | UsageSource::Partial) => self.most,
-        };
-        self.hold.extend(more).await.map_err(Failure::Budget)
+        self.hold_more(charged(used, cost, self.most)).await
+    }
+
+    /// A try is about to be sent beside the current one, or several are: `more` is held for them besides. When it is refused,
+    /// nothing may be sent.
+    pub(crate) async fn hold_more(&mut self, more: Usd) -> Result<(), Failure> {
+        let missing = (more - self.spare).max(Usd::ZERO);
+        self.hold.extend(missing).await.map_err(Failure::Budget)?;
+        self.spare = self.spare + missing - more;
+        Ok(())
+    }
+
+    /// What was held for a try that was not sent after all is there for the next.
+    pub(crate) fn hold_less(&mut self, held: Usd) {
+        self.spare += held;
+    }
+
+    /// A try for which `held` was held besides is left: it used `used` and cost `cost`, at most `most`.
+    pub(crate) fn ended_beside(&mut self, held: Usd, used: Used, cost: Option<Cost>, most: Usd) {
+        self.spare = self.spare + held - charged(used, cost, most);
+    }
+
+    /// What is held for the current try.
+    pub(crate) const fn most(&self) -> Usd {
+        self.most
     }
 
     /// What the client is told with its answer: where it stands, and which soft limits it is beyond.
@@ -198,6 +220,15 @@ impl Governed {
                 teller.crossed(&settling.await);
             })),
         }
+    }
+}
+
+/// What a try may be charged that used `used` and cost `cost`: at most `most`, where nobody knows.
+fn charged(used: Used, cost: Option<Cost>, most: Usd) -> Usd {
+    match used.source {
+        None => Usd::ZERO,
+        Some(UsageSource::Reported) => cost.map_or(Usd::ZERO, |cost| cost.total),
+        Some(UsageSource::Estimated | UsageSource::Partial) => most,
     }
 }
 
@@ -298,3 +329,6 @@ fn accounts(
 fn cap(ask: &Ask, default: u64) -> Option<u64> {
     (ask.writes && ask.max_output.is_none()).then_some(default)
 }
+
+#[cfg(test)]
+mod tests;

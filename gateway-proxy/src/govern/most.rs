@@ -10,9 +10,9 @@
 
 use crate::call::Facts;
 use crate::request::Ask;
-use contracts::policy::Model;
+use contracts::policy::{Model, Snapshot};
 use contracts::price::ServiceTier;
-use contracts::{TokenUsage, Usd};
+use contracts::{Timestamp, TokenUsage, Usd};
 use std::sync::Arc;
 
 /// Most tokens of a picture. Models of `OpenAI` up to 4.1 count 85 and 170 for each of at most 8 tiles, and later ones at most 1,536
@@ -22,13 +22,19 @@ const PICTURE: u64 = 6_000;
 const PICTURE_MINI: u64 = 48_169;
 
 /// The most that one try of the call can cost at any of `models`. A model without a price costs nothing.
-pub(crate) fn most(facts: &Facts, ask: &Ask, cap: Option<u64>, models: &[Arc<Model>]) -> Usd {
+pub(crate) fn most(
+    snapshot: &Snapshot,
+    now: Timestamp,
+    ask: &Ask,
+    cap: Option<u64>,
+    models: &[Arc<Model>],
+) -> Usd {
     let output = ask.max_output.or(cap).unwrap_or(0).saturating_mul(ask.choices);
     let pictures = pictures(&ask.body);
     let of_model = |model: &Arc<Model>| {
         let is_mini = model.upstream_model.contains("4o-mini");
         let picture = if is_mini { PICTURE_MINI } else { PICTURE };
-        dearest(facts, model, ask.tier, ask.body.len() as u64 + pictures * picture, output)
+        dearest(snapshot, now, model, ask.tier, ask.body.len() as u64 + pictures * picture, output)
     };
     models.iter().map(of_model).max().unwrap_or_default()
 }
@@ -36,20 +42,24 @@ pub(crate) fn most(facts: &Facts, ask: &Ask, cap: Option<u64>, models: &[Arc<Mod
 impl Facts {
     /// The most that one try of the call can cost at any of `models`.
     pub(crate) fn most(&self, models: &[Arc<Model>]) -> Usd {
-        self.ask.as_ref().map_or(Usd::ZERO, |ask| most(self, ask, self.governed.cap, models))
+        let now = self.identity.started;
+        let of = |ask| most(&self.snapshot, now, ask, self.governed.cap, models);
+        self.ask.as_ref().map_or(Usd::ZERO, of)
     }
 }
 
 /// What so many tokens cost at most, whichever kinds of tokens they turn out to be.
-fn dearest(facts: &Facts, model: &Model, tier: ServiceTier, input: u64, output: u64) -> Usd {
+fn dearest(
+    snapshot: &Snapshot,
+    now: Timestamp,
+    model: &Model,
+    tier: ServiceTier,
+    input: u64,
+    output: u64,
+) -> Usd {
     let cost = |tier: ServiceTier, usage: TokenUsage| {
-        let cost = facts.snapshot.prices.cost(
-            &model.provider.price_as,
-            &model.upstream_model,
-            tier,
-            &usage,
-            facts.identity.started,
-        );
+        let (price_as, name) = (&model.provider.price_as, &model.upstream_model);
+        let cost = snapshot.prices.cost(price_as, name, tier, &usage, now);
         cost.map_or(Usd::ZERO, |cost| cost.total)
     };
     let read = TokenUsage { input, ..TokenUsage::default() };

@@ -133,12 +133,6 @@ impl Pools {
     ) -> Result<Arc<ModelPool>, Arc<Unreadable>> {
         let policy = held.clone()?;
         let (complete, deployments) = deployments(&policy, model, snapshot)?;
-        if complete.hedge.is_some() {
-            tracing::warn!(
-                pool = policy.name.as_str(),
-                "the pool asks for hedges, which this gateway does not send"
-            );
-        }
         let now = Instant::now();
         let refused = |error: contracts::policy::InvalidPolicy| unreadable(&policy, error.to_string());
         let (queue, pool) = if let Some(before) = before {

@@ -12,6 +12,7 @@ use crate::meter::Answer;
 use crate::respond::COST;
 use crate::sse::{Event, Relay, Relayed, Verdict};
 use crate::translation;
+use crate::trying::Heard;
 use crate::upstream::{AnswerBody, Late};
 use bytes::{Bytes, BytesMut};
 use contracts::TokenUsage;
@@ -27,16 +28,6 @@ use tokio::time::Instant;
 /// How long an upstream may keep the line after its last event.
 const LINGER: Duration = Duration::from_secs(5);
 
-/// A stream up to its first bytes: until here a failure still has a status of its own.
-#[derive(Debug)]
-pub(crate) struct Opening {
-    upstream: AnswerBody,
-    reading: Reading,
-    first: Taken,
-    /// The upstream has closed it.
-    is_closed: bool,
-}
-
 /// How a stream's bytes are read and handed on.
 #[derive(Debug)]
 pub(crate) struct Reading {
@@ -45,6 +36,14 @@ pub(crate) struct Reading {
     hide_usage: bool,
     /// Into the client's protocol, where the provider speaks another.
     translator: Option<Box<StreamTranslator>>,
+}
+
+/// A stream that has begun: whence it comes, unless that was closed, how it is read, and what came first.
+#[derive(Debug)]
+pub(super) struct Begun {
+    pub(super) upstream: Option<AnswerBody>,
+    pub(super) reading: Reading,
+    pub(super) first: Taken,
 }
 
 /// A stream on its way to the client.
@@ -85,114 +84,27 @@ enum Phase {
 
 /// What came of a piece of a stream.
 #[derive(Debug, Default)]
-struct Taken {
-    bytes: Bytes,
+pub(super) struct Taken {
+    pub(super) bytes: Bytes,
     /// How the answer ended, if this piece ended it.
-    end: Option<EventKind>,
-    understood: usize,
-    malformed: usize,
-    too_large: bool,
+    pub(super) end: Option<EventKind>,
+    pub(super) understood: usize,
+    pub(super) malformed: usize,
+    pub(super) too_large: bool,
     /// The answer's text as a whole is longer than an answer may be.
-    endless: bool,
+    pub(super) endless: bool,
 }
 
-impl Opening {
-    /// Waits for the first whole event, until `until`.
-    pub(crate) async fn wait(
-        call: &mut Call,
-        mut body: AnswerBody,
-        mut reading: Reading,
-        until: Instant,
-    ) -> Result<Self, Failure> {
-        let app = call.app().clone();
-        let (mut understood, mut malformed) = (0, 0);
-        loop {
-            let after = app.timeouts.first_byte().min(app.timeouts.total());
-            let frame =
-                body.frame_by(until).await.map_err(|Late| Failure::Timeout { what: "first event", after })?;
-            let Some(facts) = call.facts() else { return Err(Failure::Closed) };
-            let mut taken = match frame {
-                Some(Err(_broken)) => return Err(Failure::Closed),
-                Some(Ok(frame)) => match frame.into_data() {
-                    Ok(data) => reading.take(&app, facts, data),
-                    Err(_trailers) => continue,
-                },
-                None => {
-                    let taken = reading.take_rest(&app, facts);
-                    if taken.bytes.is_empty() && taken.malformed + malformed == 0 {
-                        return Err(Failure::Closed);
-                    }
-                    taken
-                }
-            };
-            understood += taken.understood;
-            malformed += taken.malformed;
-            if taken.too_large || (malformed > 0 && understood == 0) {
-                return Err(Failure::Garbage { status: 200, detail: "what is not an event stream" });
-            }
-            if !taken.bytes.is_empty() || taken.end.is_some() {
-                taken.understood = understood;
-                return Ok(Self { upstream: body, reading, first: taken, is_closed: false });
-            }
-        }
-    }
-
-    /// Bytes that are held back.
-    pub(crate) fn held(&self) -> usize {
-        self.first.bytes.len()
-    }
-
-    /// Whether all of it is here.
-    pub(crate) fn is_whole(&self) -> bool {
-        self.is_closed || self.first.end.is_some()
-    }
-
-    /// Holds back the next piece as well, if it comes before it has been held for long enough. One that does not come until `deadline`,
-    /// or for longer than an upstream may say nothing, is a failure.
-    pub(crate) async fn more(
-        &mut self,
-        call: &mut Call,
-        held_until: Instant,
-        deadline: Instant,
-    ) -> Result<(), Failure> {
-        let app = call.app().clone();
-        let idle = Instant::now() + app.timeouts.idle();
-        let frame = match self.upstream.frame_by(held_until.min(deadline).min(idle)).await {
-            Ok(frame) => frame,
-            Err(Late) if held_until <= deadline.min(idle) => return Ok(()),
-            Err(Late) => {
-                let after = app.timeouts.idle();
-                return Err(Failure::Timeout { what: "further piece of its answer", after });
-            }
-        };
-        let Some(facts) = call.facts() else { return Err(Failure::Closed) };
-        match frame {
-            None => self.is_closed = true,
-            Some(Err(_broken)) => return Err(Failure::Cut),
-            Some(Ok(frame)) => {
-                let Ok(data) = frame.into_data() else { return Ok(()) };
-                let taken = self.reading.take(&app, facts, data);
-                if taken.too_large || taken.endless {
-                    return Err(Failure::AnswerTooLarge { limit: app.limits.answer_bytes });
-                }
-                let mut bytes = BytesMut::from(std::mem::take(&mut self.first.bytes));
-                bytes.extend_from_slice(&taken.bytes);
-                self.first = Taken { bytes: bytes.freeze(), ..taken };
-            }
-        }
-        Ok(())
-    }
-
+impl Stream {
     /// Goes on with the client connected.
-    pub(crate) fn into_stream(self, call: Call, trailers: bool, deadline: Instant) -> Stream {
-        let now = Instant::now();
-        let app = call.app();
-        let active = Active::new(app);
-        Stream {
-            upstream: Some(self.upstream).filter(|_| !self.is_closed),
-            reading: self.reading,
-            phase: Phase::First(self.first),
-            last_piece: now,
+    pub(super) fn new(begun: Begun, call: Call, trailers: bool, deadline: Instant) -> Self {
+        let Begun { upstream, reading, first } = begun;
+        let active = Active::new(call.app());
+        Self {
+            upstream,
+            reading,
+            phase: Phase::First(first),
+            last_piece: Instant::now(),
             deadline,
             trailers,
             settled: Settled::default(),
@@ -200,9 +112,7 @@ impl Opening {
             call,
         }
     }
-}
 
-impl Stream {
     /// The next frame for the client.
     pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Frame<Bytes>>> {
         loop {
@@ -420,33 +330,42 @@ impl Reading {
     }
 
     /// Reads a piece in passing.
-    fn take(&mut self, app: &App, facts: &mut Facts, mut data: Bytes) -> Taken {
+    fn take(&mut self, app: &App, facts: &mut Facts, data: Bytes) -> Taken {
+        self.read(app, &mut facts.heard(), data)
+    }
+
+    /// Reads what is left of a stream that was closed.
+    fn take_rest(&mut self, app: &App, facts: &mut Facts) -> Taken {
+        self.read_rest(app, &mut facts.heard())
+    }
+
+    pub(super) fn read(&mut self, app: &App, heard: &mut Heard<'_>, mut data: Bytes) -> Taken {
         if let Some(translator) = &mut self.translator {
             data = translator.push(&data);
         }
         let mut taken = Taken::default();
         let hide_usage = self.hide_usage;
-        let relayed = self.relay.push(data, |event| judge(app, facts, &mut taken, hide_usage, event));
+        let relayed = self.relay.push(data, |event| judge(app, heard, &mut taken, hide_usage, event));
         match relayed {
             Relayed::Bytes(bytes) => taken.bytes = bytes,
             Relayed::TooLarge => taken.too_large = true,
         }
-        taken.endless = facts.answer.kept.came() > app.limits.answer_bytes;
-        self.learn(facts);
+        taken.endless = heard.answer.kept.came() > app.limits.answer_bytes;
+        self.learn(heard);
         taken
     }
 
-    /// Reads what is left of a stream that was closed. Half an event is not passed on: it could only confuse.
-    fn take_rest(&mut self, app: &App, facts: &mut Facts) -> Taken {
+    /// Half an event is not passed on: it could only confuse.
+    pub(super) fn read_rest(&mut self, app: &App, heard: &mut Heard<'_>) -> Taken {
         if let Some(translator) = &mut self.translator {
             let last = translator.finish();
             if !last.is_empty() {
                 let mut taken = Taken::default();
-                let relayed = self.relay.push(last, |event| judge(app, facts, &mut taken, false, event));
+                let relayed = self.relay.push(last, |event| judge(app, heard, &mut taken, false, event));
                 if let Relayed::Bytes(bytes) = relayed {
                     taken.bytes = bytes;
                 }
-                self.learn(facts);
+                self.learn(heard);
                 return taken;
             }
         }
@@ -454,7 +373,7 @@ impl Reading {
         let hide_usage = self.hide_usage;
         let bytes = self.relay.finish(|event| {
             let before = taken.malformed;
-            let verdict = judge(app, facts, &mut taken, hide_usage, event);
+            let verdict = judge(app, heard, &mut taken, hide_usage, event);
             if taken.malformed > before { Verdict::Hide } else { verdict }
         });
         taken.bytes = if bytes.is_empty() { bytes } else { [&bytes[..], b"\n\n"].concat().into() };
@@ -462,24 +381,30 @@ impl Reading {
     }
 
     /// The translator's own count of tokens: the client may get none.
-    fn learn(&self, facts: &mut Facts) {
+    fn learn(&self, heard: &mut Heard<'_>) {
         if let Some(translator) = &self.translator {
-            translation::learn(&mut facts.answer, translator);
+            translation::learn(heard.answer, translator);
         }
     }
 }
 
-fn judge(app: &App, facts: &mut Facts, taken: &mut Taken, hide_usage: bool, event: &Event<'_>) -> Verdict {
+fn judge(
+    app: &App,
+    heard: &mut Heard<'_>,
+    taken: &mut Taken,
+    hide_usage: bool,
+    event: &Event<'_>,
+) -> Verdict {
     let kind = if event.is_malformed() {
         EventKind::Malformed
     } else {
-        (facts.endpoint.read_event)(&mut facts.answer, event)
+        (heard.endpoint.read_event)(heard.answer, event)
     };
     taken.understood += usize::from(kind != EventKind::Malformed);
     match kind {
         EventKind::Content => {
-            if facts.first_content.is_none() {
-                facts.first_content = Some(Instant::now());
+            if heard.first_content.is_none() {
+                *heard.first_content = Some(Instant::now());
             }
         }
         EventKind::UsageOnly if hide_usage => return Verdict::Hide,

@@ -33,6 +33,10 @@ pub(crate) struct Ask {
     pub(crate) choices: u64,
     /// Whether the client asks for the probabilities of tokens itself.
     pub(crate) asks_logprobs: bool,
+    /// Where `temperature`, `n` and `seed` stand, if they do.
+    pub(super) temperature_at: Option<Range<usize>>,
+    pub(super) n_at: Option<Range<usize>>,
+    pub(super) seed_at: Option<Range<usize>>,
     /// Where `stream` stands, if it does.
     pub(super) stream_at: Option<Range<usize>>,
     /// Where `background` stands, if it is true: the answer is made whether or not anybody waits for it.
@@ -140,7 +144,8 @@ pub(crate) fn parse(endpoint: &Endpoint, body: Bytes, max_depth: usize) -> Resul
     let max_output = endpoint.max_output.iter().filter_map(number).min();
     let choices = ["n", "best_of"].iter().filter_map(number).max().unwrap_or(1).max(1);
     let asks_logprobs = find("logprobs").is_some();
-    let stream_at = find("stream").map(place);
+    let [stream_at, temperature_at, n_at, seed_at] =
+        ["stream", "temperature", "n", "seed"].map(|name| find(name).map(place));
     let background_at = endpoint
         .has_background
         .then(|| find("background").filter(|m| m.text() == "true").map(place))
@@ -164,6 +169,9 @@ pub(crate) fn parse(endpoint: &Endpoint, body: Bytes, max_depth: usize) -> Resul
         max_output,
         choices,
         asks_logprobs,
+        temperature_at,
+        n_at,
+        seed_at,
         stream_at,
         background_at,
         usage,

@@ -13,6 +13,19 @@ pub(crate) struct More<'a> {
     pub(crate) cap: Option<(&'a str, u64)>,
     /// The probabilities of tokens.
     pub(crate) logprobs: bool,
+    /// The same once more.
+    pub(crate) sample: Option<Sample>,
+}
+
+/// The same answer once more, which shall come out differently where the model is not sure.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sample {
+    /// Its number, from 1: a seed that the client gave is moved on by so much, for with the same one an answer would be the same.
+    pub(crate) number: u32,
+    /// What it is asked at; absent: as the client says.
+    pub(crate) temperature: Option<f64>,
+    /// So many at once, where the protocol has them.
+    pub(crate) choices: u32,
 }
 
 /// The client's body with `upstream_model` as its model and what is asked for besides. Every other byte is the client's. When nothing
@@ -31,6 +44,9 @@ pub(crate) fn outgoing_body(ask: &Ask, upstream_model: &str, more: More<'_>) -> 
     if more.logprobs {
         let after = ask.model_at.end;
         edits.push((after..after, ",\"logprobs\":true".into()));
+    }
+    if let Some(sample) = more.sample {
+        edits.extend(sample_edits(ask, sample));
     }
     if let Some(ours) = &ask.context.strip {
         edits.push((ours.clone(), String::new()));
@@ -64,6 +80,22 @@ pub(crate) fn outgoing_body(ask: &Ask, upstream_model: &str, more: More<'_>) -> 
     }
     out.extend_from_slice(&ask.body[from..]);
     out.into()
+}
+
+fn sample_edits(ask: &Ask, sample: Sample) -> impl Iterator<Item = (Range<usize>, String)> {
+    let put = |name: &str, at: &Option<Range<usize>>, value: String| match at {
+        Some(at) => (at.clone(), value),
+        // The model is always there, so a member can follow it.
+        None => (ask.model_at.end..ask.model_at.end, format!(",\"{name}\":{value}")),
+    };
+    let temperature =
+        sample.temperature.map(|value| put("temperature", &ask.temperature_at, value.to_string()));
+    let choices = (sample.choices > 1).then(|| put("n", &ask.n_at, sample.choices.to_string()));
+    let seed = ask.seed_at.as_ref().and_then(|at| {
+        let seed: i64 = ask.text(Some(at))?.parse().ok()?;
+        Some((at.clone(), seed.wrapping_add(sample.number.into()).to_string()))
+    });
+    [temperature, choices, seed].into_iter().flatten()
 }
 
 fn usage_edit(ask: &Ask) -> Option<(Range<usize>, String)> {
@@ -133,6 +165,23 @@ mod tests {
         ] {
             assert_eq!(splice(&body, "b", true), expected);
         }
+    }
+
+    #[test]
+    fn a_sample_is_the_same_request_with_a_seed_and_a_temperature_of_its_own() {
+        let sample = |body: &str, choices| {
+            let ask = parse(&CHAT_COMPLETIONS, Bytes::copy_from_slice(body.as_bytes()), 64).unwrap();
+            let sample = Some(Sample { number: 2, temperature: Some(0.7), choices });
+            let body = outgoing_body(&ask, "a", More { sample, ..More::default() });
+            serde_json::from_slice::<Value>(&body).unwrap()
+        };
+        let messages = json!([{"role": "user", "content": "hi"}]);
+        let bare = json!({"model": "a", "messages": messages});
+        let expected = json!({"model": "a", "temperature": 0.7, "messages": messages});
+        assert_eq!(sample(&bare.to_string(), 1), expected);
+        let full = json!({"model": "a", "messages": messages, "temperature": null, "seed": 40, "n": 1});
+        let expected = json!({"model": "a", "messages": messages, "temperature": 0.7, "seed": 42, "n": 3});
+        assert_eq!(sample(&full.to_string(), 3), expected);
     }
 
     #[test]

@@ -55,6 +55,7 @@ fn call(app: &Arc<App>) -> Call {
         lease: None,
         prompt_sent: true,
         answer_started: true,
+        beside: Vec::new(),
     };
     Call::new(app.clone(), facts)
 }

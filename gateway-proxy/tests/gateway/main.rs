@@ -11,6 +11,8 @@ mod disconnects;
 #[cfg(test)]
 mod forwarding;
 #[cfg(test)]
+mod hedges;
+#[cfg(test)]
 mod limits;
 #[cfg(test)]
 mod models;

@@ -12,7 +12,7 @@ use std::time::Duration;
 const ANSWER: &str = r#"{"id":"c","object":"chat.completion","model":"gpt-4o-mini","choices":[{"index":0,"message":{"role":"assistant","content":"Hi"},"finish_reason":"stop"}],"usage":{"prompt_tokens":3,"completion_tokens":2}}"#;
 
 /// The usual policy, with a pool of `gpt-4o-mini` over `upstreams`, each a provider of its own.
-fn pooled(upstreams: &[&Upstream], more: &serde_json::Value) -> Snapshot {
+pub fn pooled(upstreams: &[&Upstream], more: &serde_json::Value) -> Snapshot {
     let mut snapshot = snapshot(upstreams[0].addr, false);
     let deployments: Vec<serde_json::Value> = (0..upstreams.len())
         .map(|n| serde_json::json!({"id": format!("d{n}"), "provider": format!("p{n}"), "upstream_model": "gpt-4o-mini"}))
@@ -37,6 +37,17 @@ const CALLS: usize = 2_000;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_that_fails_half_the_time_and_one_that_hangs_do_not_show() {
+    ill(&serde_json::json!({"retries": {"per_try_timeout_whole_ms": 1_000}})).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nor_do_they_with_hedges() {
+    let hedge = serde_json::json!({"after": {"percentile": 95}, "max_percent": 5});
+    ill(&serde_json::json!({"retries": {"per_try_timeout_whole_ms": 1_000}, "hedge": hedge})).await;
+}
+
+/// Calls of three deployments, of which one fails half the time and one hangs.
+async fn ill(policy: &serde_json::Value) {
     let healthy = Upstream::always(json(200, ANSWER)).await;
     let count = AtomicUsize::new(0);
     let failing = Upstream::start(move |_| {
@@ -45,8 +56,7 @@ async fn one_that_fails_half_the_time_and_one_that_hangs_do_not_show() {
     })
     .await;
     let hanging = Upstream::always(vec![Step::Hang]).await;
-    let policy = serde_json::json!({"retries": {"per_try_timeout_whole_ms": 1_000}});
-    let gateway = Arc::new(Gateway::start(config(None), pooled(&[&healthy, &failing, &hanging], &policy)));
+    let gateway = Arc::new(Gateway::start(config(None), pooled(&[&healthy, &failing, &hanging], policy)));
     let mut workers = Vec::new();
     for _ in 0..8 {
         let gateway = gateway.clone();
@@ -65,7 +75,8 @@ async fn one_that_fails_half_the_time_and_one_that_hangs_do_not_show() {
     }
     let sent = [&healthy, &failing, &hanging].map(|upstream| upstream.received().len());
     let all: usize = sent.iter().sum();
-    println!("{good} of {CALLS} answered, {all} calls upstream {sent:?}");
+    let hedges = gateway.metric("gateway_hedges_total").await.unwrap();
+    println!("{good} of {CALLS} answered, {all} calls upstream {sent:?}, {hedges} of them hedges");
     assert!(good * 1_000 >= CALLS * 999, "{good} of {CALLS}");
     assert!(all * 10 <= CALLS * 13, "{all} calls upstream for {CALLS}");
 }

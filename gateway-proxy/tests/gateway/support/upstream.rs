@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
 
 /// A request as it came.
@@ -41,6 +41,10 @@ pub enum Step {
     Send(Vec<u8>),
     /// Pause.
     Wait(Duration),
+    /// Wait until another step opens this.
+    Until(Arc<Semaphore>),
+    /// Let one pass who waits for this.
+    Open(Arc<Semaphore>),
     /// Close the connection.
     Close,
     /// Do nothing until the other side closes; its time is reported.
@@ -117,6 +121,8 @@ async fn serve(
                     }
                 }
                 Step::Wait(time) => tokio::time::sleep(time).await,
+                Step::Until(gate) => gate.acquire().await.unwrap().forget(),
+                Step::Open(gate) => gate.add_permits(1),
                 Step::Close => return,
                 Step::Hang => {
                     let mut sink = [0; 64];

@@ -1,0 +1,130 @@
+//! What a try used, and how that is known: its upstream told, or it was counted here.
+
+use crate::app::App;
+use crate::call::{CANCELLED, CLOSED, Ending, TIMED_OUT};
+use crate::meter::{Answer, Kept, Prompt};
+use contracts::{TokenUsage, UsageSource};
+use tokio::task::{JoinError, JoinHandle};
+
+/// What a try used that ended so: as reported, or `None` when it must be counted first.
+pub(crate) fn used_by(
+    answer: &Answer,
+    prompt_sent: bool,
+    answer_started: bool,
+    ending: Ending,
+) -> Option<Used> {
+    if let Some(usage) = answer.usage {
+        let is_final = ending.complete || answer.usage_is_final;
+        let source = if is_final { UsageSource::Reported } else { UsageSource::Partial };
+        return Some(Used { usage, source: Some(source) });
+    }
+    // A prompt that a model worked on costs something, even when nobody got the answer; one that it refused does not, nor
+    // one that never left.
+    let given_up = ending.disconnected || matches!(ending.error, Some(TIMED_OUT | CLOSED | CANCELLED));
+    let worked = prompt_sent && (answer_started || given_up);
+    if worked { None } else { Some(Used::NOTHING) }
+}
+
+/// What a try's tokens are counted in.
+#[derive(Debug)]
+pub(crate) struct ToCount {
+    pub(crate) prompt: Prompt,
+    pub(crate) output: String,
+    pub(crate) kept: Kept,
+}
+
+impl ToCount {
+    pub(crate) fn count(&self, app: &App) -> TokenUsage {
+        let counted = app.estimator.count(&self.prompt, &self.output);
+        TokenUsage { output: self.kept.in_proportion(counted.output), ..counted }
+    }
+
+    /// Four bytes to a token, when there is no time to count.
+    pub(crate) fn by_length(&self) -> TokenUsage {
+        let tokens = |bytes: usize| bytes.div_ceil(4) as u64;
+        let output = tokens(self.output.len() + self.kept.beyond);
+        TokenUsage { input: tokens(self.prompt.ask.body.len()), output, ..TokenUsage::default() }
+    }
+}
+
+/// A count, done or under way.
+#[derive(Debug)]
+pub(crate) enum Count {
+    Done(TokenUsage),
+    Pending(JoinHandle<TokenUsage>),
+}
+
+impl Count {
+    /// What was used of a try that ended as `ending`, once it is counted.
+    pub(crate) async fn used(self, ending: Ending) -> Used {
+        match self {
+            Self::Done(usage) => Used::counted(usage, ending),
+            Self::Pending(counting) => Used::of_count(counting.await, ending),
+        }
+    }
+}
+
+/// What a call used, and how that is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Used {
+    pub(crate) usage: TokenUsage,
+    /// `None` when no model did anything, or it is not known what it did.
+    pub(crate) source: Option<UsageSource>,
+}
+
+impl Used {
+    /// No model did anything.
+    pub(crate) const NOTHING: Self = Self {
+        usage: TokenUsage {
+            input: 0,
+            output: 0,
+            cache_read: 0,
+            cache_write: 0,
+            cache_write_1h: 0,
+            reasoning: 0,
+            audio_input: 0,
+            audio_output: 0,
+        },
+        source: None,
+    };
+
+    /// This and `other` together. How it is known is as sure as the less sure of both.
+    pub(crate) fn and(self, other: Self) -> Self {
+        let (Some(one), Some(two)) = (self.source, other.source) else {
+            return if self.source.is_some() { self } else { other };
+        };
+        let source =
+            [UsageSource::Partial, UsageSource::Estimated].into_iter().find(|s| [one, two].contains(s));
+        Self { usage: self.usage + other.usage, source: Some(source.unwrap_or(UsageSource::Reported)) }
+    }
+
+    /// Counted by us, unless the count failed: then nobody knows, and zero would be a lie.
+    pub(crate) fn of_count(counted: Result<TokenUsage, JoinError>, ending: Ending) -> Self {
+        match counted {
+            Ok(usage) => Self::counted(usage, ending),
+            Err(error) => {
+                tracing::error!(%error, "the tokens of a call could not be counted");
+                Self::NOTHING
+            }
+        }
+    }
+
+    /// Counted by us.
+    pub(crate) const fn counted(usage: TokenUsage, ending: Ending) -> Self {
+        let source = if ending.complete { UsageSource::Estimated } else { UsageSource::Partial };
+        Self { usage, source: Some(source) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_count_that_failed_is_not_a_count_of_nothing() {
+        let never = tokio::spawn(std::future::pending::<TokenUsage>());
+        never.abort();
+        let used = Used::of_count(never.await, Ending::ok(200));
+        assert_eq!(used.source, None);
+    }
+}
