@@ -19,5 +19,5 @@ pub use decide::{Decision, Purse, Reason, Verdict, acceptable, decide, next_tier
 pub use facts::{Answer, Request, Tool, ToolCall};
 pub use inline::{Inline, inline_context};
 pub use reject::{Rejection, reject};
-pub use signals::{Instruments, RequestView, Signals, meaning_agreement};
+pub use signals::{Instruments, RequestView, Signals, meaning_agreement, meanings};
 pub use stream::{Held, Hold, hold, longest};

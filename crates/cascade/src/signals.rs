@@ -227,6 +227,16 @@ pub fn meaning_agreement(one: &str, other: &str, embedder: &Embedder) -> Option<
     Some(one.iter().zip(other).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum())
 }
 
+/// How far any two of some texts agree in meaning, by their index, as [`meaning_agreement`]; each is embedded once.
+pub fn meanings(texts: &[&str], embedder: &Embedder) -> Option<impl Fn(usize, usize) -> f64 + use<>> {
+    let texts: Vec<&str> = texts.iter().map(|text| cut(text, MOST_ANSWER)).collect();
+    let vectors = embedder.embed(&texts).ok()?;
+    Some(move |one: usize, other: usize| {
+        let (Some(one), Some(other)) = (vectors.get(one), vectors.get(other)) else { return 0.0 };
+        one.iter().zip(other).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
+    })
+}
+
 fn read_assessment(assessment: &Assessment, signals: &mut Signals) {
     signals.set(Signal::Grounding, 1.0 - assessment.hallucination);
     let (details, claims): (Vec<_>, Vec<_>) =

@@ -6,6 +6,7 @@
 //! Every tier's answer is an attempt of its own, with its price and what was decided about it.
 
 mod said;
+mod samples;
 mod verifier;
 
 use crate::app::App;
@@ -26,6 +27,7 @@ use contracts::policy::{Model, Named};
 use http::HeaderMap;
 use inference::grounding::Detector;
 use said::{Asked, Said};
+use samples::Sampling;
 use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -79,6 +81,20 @@ impl Checks {
 struct Tiered {
     answered: Answered,
     said: Said,
+    /// When it must be judged: the tier's time is over then, or a stream was held for as long as it may be.
+    by: Instant,
+}
+
+/// A call on its way up.
+struct Climb<'a> {
+    app: &'a App,
+    cascade: &'a Arc<Named<Cascade>>,
+    headers: &'a HeaderMap,
+    asked: Arc<Asked>,
+    /// The signals of the request alone.
+    request: Signals,
+    /// What each tier may cost at most.
+    most: Vec<Usd>,
 }
 
 /// Asks the tiers of `cascade` until one's answer is accepted.
@@ -94,37 +110,34 @@ pub(crate) async fn climb(
     let asked = Arc::new(Asked::read(facts.ask.as_ref().ok_or(Failure::BrokenBody)?));
     let most = most_of_tiers(app, facts, cascade)?;
     let request = of_request(app, cascade, &asked).await;
-    let mut spent = Usd::ZERO;
+    let climb = Climb { app, cascade, headers, asked, request, most };
     let mut before: Option<Said> = None;
-    let purse = |spent| Purse { spent, most: &most, left: None };
-    let mut at = next_tier(cascade, 0, &request, &purse(spent)).ok_or(Failure::PriceCeiling)?;
+    let mut at = climb.next(0, Usd::ZERO).ok_or(Failure::PriceCeiling)?;
     loop {
         let Some(tier) = cascade.tiers.get(at) else { return Err(Failure::Closed) };
-        let is_last = next_tier(cascade, at + 1, &request, &purse(spent)).is_none();
+        let is_last = climb.next(at + 1, climb.spent(call, Ending::ok(200), at)).is_none();
         let answered = ask_tier(app, call, cascade, tier, headers, times, is_last).await;
         // Whatever comes next is paid besides what was asked so far.
         let ending = answered.as_ref().map_or_else(|answered| ending_of(answered), |_| Ending::ok(200));
-        spent = spent_so_far(call, ending, most.get(at).copied());
         match answered {
-            Ok(Held::Judgeable(Tiered { answered, said })) => {
-                let (decision, signals) =
-                    judge(app, cascade, at, &request, &asked, &said, before.as_ref(), purse(spent)).await;
+            Ok(Held::Judgeable(tiered)) => {
+                let (decision, signals) = climb.judge(call, at, &tiered, before.as_ref(), is_last).await;
                 let name = format!("{}:{}", verdict_name(&decision), decision.reason.as_str());
                 note(call, name, decision.probability, Some(&signals));
                 let Verdict::Escalate(next) = decision.verdict else {
                     if !matches!(decision.reason, Reason::GoodEnough | Reason::LastTier) {
                         keep_not(call);
                     }
-                    return Ok(answered);
+                    return Ok(tiered.answered);
                 };
                 if go_on(app, call).await.is_err() {
                     // Nothing is left for another tier: what there is stands.
                     note(call, "accept:budget", decision.probability, Some(&signals));
                     keep_not(call);
-                    return Ok(answered);
+                    return Ok(tiered.answered);
                 }
-                drop(answered);
-                (before, at) = (Some(said), next);
+                drop(tiered.answered);
+                (before, at) = (Some(tiered.said), next);
             }
             Ok(Held::Released(answered)) => {
                 note(call, "accept:released", None, None);
@@ -132,23 +145,23 @@ pub(crate) async fn climb(
                 return Ok(answered);
             }
             Ok(Held::GivenUp(answered)) => {
-                let next = next_tier(cascade, at + 1, &request, &purse(spent));
-                let Some(next) = next else {
-                    note(call, "accept:price_ceiling", None, None);
-                    keep_not(call);
-                    return Ok(answered);
-                };
+                let next = climb.next(at + 1, climb.spent(call, ending, at));
                 note(call, "escalate:improbable", None, None);
-                if go_on(app, call).await.is_err() {
-                    note(call, "accept:budget", None, None);
-                    keep_not(call);
-                    return Ok(answered);
-                }
-                at = next;
+                let no = match next {
+                    None => "accept:price_ceiling",
+                    Some(_) if go_on(app, call).await.is_err() => "accept:budget",
+                    Some(next) => {
+                        at = next;
+                        continue;
+                    }
+                };
+                note(call, no, None, None);
+                keep_not(call);
+                return Ok(answered);
             }
             Err(answered) => {
                 // Nothing of an answer: the next tier, or what this one said went wrong.
-                let next = next_tier(cascade, at + 1, &request, &purse(spent));
+                let next = climb.next(at + 1, climb.spent(call, ending, at));
                 let Some(next) = next.filter(|_| fails(call, &answered, times)) else { return *answered };
                 note(call, "escalate:failed", None, None);
                 if leave(app, call, &answered).await.is_err() {
@@ -157,6 +170,58 @@ pub(crate) async fn climb(
                 at = next;
             }
         }
+    }
+}
+
+impl Climb<'_> {
+    fn purse(&self, spent: Usd) -> Purse<'_> {
+        Purse { spent, most: &self.most, left: None }
+    }
+
+    /// The tier to ask from `from` on, when so much is spent.
+    fn next(&self, from: usize, spent: Usd) -> Option<usize> {
+        next_tier(self.cascade, from, &self.request, &self.purse(spent))
+    }
+
+    /// What all attempts have cost, the last of which, at tier `at`, comes to this end; the most that it may where its upstream does not
+    /// say what it used.
+    fn spent(&self, call: &mut Call, ending: Ending, at: usize) -> Usd {
+        let used = call.usage(ending);
+        let Some(facts) = call.facts() else { return Usd::ZERO };
+        let costs = facts.attempts.iter().filter_map(|attempt| attempt.cost);
+        let last = match used {
+            Some(used) => facts.cost_of_attempt(used).map_or(Usd::ZERO, |cost| cost.total),
+            None => self.most.get(at).copied().unwrap_or_default(),
+        };
+        costs.map(|cost| cost.total).sum::<Usd>() + last
+    }
+
+    /// Judges the answer of tier `at`.
+    async fn judge(
+        &self,
+        call: &mut Call,
+        at: usize,
+        tiered: &Tiered,
+        before: Option<&Said>,
+        is_last: bool,
+    ) -> (Decision, Signals) {
+        let Self { app, cascade, headers, asked, request, .. } = self;
+        let Tiered { said, by, .. } = tiered;
+        let rejection = rejected(cascade, at, asked, said).await;
+        let mut signals = *request;
+        if let Some(tier) = cascade.tiers.get(at).filter(|tier| rejection.is_none() && is_examined(tier)) {
+            signals = examined(app, cascade, at, request, asked, said, before).await;
+            verify(app, tier, asked, said, &mut signals).await;
+            // What nothing follows is not worth the samples.
+            if let Some(sampling) = Sampling::of(tier, *by).filter(|_| !is_last) {
+                match sampling.agreement(app, call, headers, asked, said, patience(cascade)).await {
+                    Some(agreement) => signals.set(Signal::SelfConsistency, agreement),
+                    None => signals.set_late(),
+                }
+            }
+        }
+        let spent = self.spent(call, Ending::ok(200), at);
+        (cascade::decide(cascade, at, &signals, rejection, &self.purse(spent)), signals)
     }
 }
 
@@ -184,28 +249,26 @@ async fn ask_tier(
         Ok(model) => model,
         Err(failure) => return Err(Box::new(Err(failure))),
     };
-    let by = Instant::now() + Duration::from_millis(u64::from(tier.timeout_ms));
-    let times = if is_last {
-        times
-    } else {
-        Times { first_byte_by: times.first_byte_by.min(by), deadline: times.deadline.min(by) }
-    };
+    let by = (Instant::now() + Duration::from_millis(u64::from(tier.timeout_ms))).min(times.deadline);
+    let times =
+        if is_last { times } else { Times { first_byte_by: times.first_byte_by.min(by), deadline: by } };
     let answered = ask(app, call, &model, headers, times, is_last).await;
     match answered {
         Ok(Answered::Whole { head, bytes }) if head.status.is_success() => {
-            let said = call.facts().map(|facts| Said::of(facts)).unwrap_or_default();
-            Ok(Held::Judgeable(Tiered { answered: Answered::Whole { head, bytes }, said }))
+            let said = call.facts().map(|facts| Said::of(&facts.answer)).unwrap_or_default();
+            Ok(Held::Judgeable(Tiered { answered: Answered::Whole { head, bytes }, said, by }))
         }
         Ok(Answered::Stream { head, opening }) => {
             // The last tier's answer is accepted whatever it is, unless something could reject it; and nothing follows it then.
             if is_last {
                 return Ok(Held::Released(Answered::Stream { head, opening }));
             }
+            let by = by.min(Instant::now() + longest(&cascade.streaming));
             match hold_back(call, cascade, opening, times).await {
                 Err(failure) => Err(Box::new(Err(failure))),
                 Ok((opening, Hold::Hold)) => {
-                    let said = call.facts().map(|facts| Said::of(facts)).unwrap_or_default();
-                    Ok(Held::Judgeable(Tiered { answered: Answered::Stream { head, opening }, said }))
+                    let said = call.facts().map(|facts| Said::of(&facts.answer)).unwrap_or_default();
+                    Ok(Held::Judgeable(Tiered { answered: Answered::Stream { head, opening }, said, by }))
                 }
                 Ok((opening, Hold::Release)) => Ok(Held::Released(Answered::Stream { head, opening })),
                 Ok((opening, Hold::GiveUp)) => Ok(Held::GivenUp(Answered::Stream { head, opening })),
@@ -311,31 +374,16 @@ async fn rejected(
     tokio::task::spawn_blocking(work).await.ok().flatten()
 }
 
-#[expect(clippy::too_many_arguments, reason = "what an answer is judged by")]
-async fn judge(
-    app: &App,
-    cascade: &Arc<Named<Cascade>>,
-    at: usize,
-    of_request: &Signals,
-    asked: &Arc<Asked>,
-    said: &Said,
-    before: Option<&Said>,
-    purse: Purse<'_>,
-) -> (Decision, Signals) {
-    let rejection = rejected(cascade, at, asked, said).await;
-    let mut signals = *of_request;
-    if rejection.is_none() && cascade.tiers.get(at).is_some_and(is_examined) {
-        signals = examined(app, cascade, at, of_request, asked, said, before).await;
-        for check in cascade.tiers.get(at).iter().flat_map(|tier| &tier.checks) {
-            let Check::Verifier { url, timeout_ms } = check else { continue };
-            let patience = Duration::from_millis(u64::from(*timeout_ms));
-            match app.checks.verifiers.ask(url, &asked.to_json(said), patience).await {
-                Some(score) => signals.set(Signal::Verifier, score),
-                None => signals.set_late(),
-            }
+/// Asks the verifiers of a tier.
+async fn verify(app: &App, tier: &Tier, asked: &Asked, said: &Said, signals: &mut Signals) {
+    for check in &tier.checks {
+        let Check::Verifier { url, timeout_ms } = check else { continue };
+        let patience = Duration::from_millis(u64::from(*timeout_ms));
+        match app.checks.verifiers.ask(url, &asked.to_json(said), patience).await {
+            Some(score) => signals.set(Signal::Verifier, score),
+            None => signals.set_late(),
         }
     }
-    (cascade::decide(cascade, at, &signals, rejection, &purse), signals)
 }
 
 /// What the answer of tier `at` is like.
@@ -377,34 +425,22 @@ async fn examined(
 
 /// What one try of each tier costs at most.
 fn most_of_tiers(app: &App, facts: &Facts, cascade: &Cascade) -> Result<Vec<Usd>, Failure> {
-    let of_tier = |tier: &Tier| match facts.snapshot.models.get(&tier.model) {
-        Some(model) => Ok(facts.most(&app.pools.reach(&facts.snapshot, model)?)),
-        None => Ok(Usd::ZERO),
+    let of_tier = |(at, tier): (usize, &Tier)| {
+        let Some(model) = facts.snapshot.models.get(&tier.model) else { return Ok(Usd::ZERO) };
+        let answers = if at + 1 < cascade.tiers.len() { samples::count(tier) } else { 1 };
+        Ok(facts.most(&app.pools.reach(&facts.snapshot, model)?).times(answers))
     };
     // Without a ceiling nobody needs to know.
     if cascade.price_ceiling.is_none() {
         return Ok(vec![Usd::ZERO; cascade.tiers.len()]);
     }
-    cascade.tiers.iter().map(of_tier).collect()
+    cascade.tiers.iter().enumerate().map(of_tier).collect()
 }
 
 /// Leaves the answer that is not good enough; an error when there is no money for another.
 async fn go_on(app: &App, call: &mut Call) -> Result<(), Failure> {
     app.metrics.escalations.inc();
     call.leave_attempt(Ending::ok(200)).await
-}
-
-/// What all attempts have cost, the last of which comes to this end; `most` for that one where its upstream does not say what it used.
-fn spent_so_far(call: &mut Call, ending: Ending, most: Option<Usd>) -> Usd {
-    let used = call.usage(ending);
-    let Some(facts) = call.facts() else { return Usd::ZERO };
-    let left = facts.attempts.iter().filter(|attempt| attempt.answer.is_some());
-    let before: Usd = left.filter_map(|attempt| attempt.cost).map(|cost| cost.total).sum();
-    let last = match used {
-        Some(used) => facts.cost_of_attempt(used).map_or(Usd::ZERO, |cost| cost.total),
-        None => most.unwrap_or_default(),
-    };
-    before + last
 }
 
 /// Nobody accepted this answer for being good: it is not one to give again.

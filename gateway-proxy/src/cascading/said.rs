@@ -1,6 +1,6 @@
 //! A request and its answers, as the checks of a cascade read them.
 
-use crate::call::Facts;
+use crate::meter::Answer as Answered;
 use crate::request::Ask;
 use cascade::{Answer, Request, Tool, ToolCall, inline_context};
 use serde_json::Value;
@@ -108,9 +108,8 @@ fn last_message(prompt: &Value) -> String {
 }
 
 impl Said {
-    /// What has come of the current attempt's answer.
-    pub(super) fn of(facts: &Facts) -> Self {
-        let answer = &facts.answer;
+    /// What has come of an answer.
+    pub(super) fn of(answer: &Answered) -> Self {
         let output = serde_json::from_str::<Value>(&answer.output.to_json()).unwrap_or_default();
         let ended_by = |reasons: &[&str]| answer.finish_reasons.iter().any(|r| reasons.contains(&r.as_str()));
         let mut said = Self {
@@ -133,6 +132,17 @@ impl Said {
     pub(super) fn len(&self) -> usize {
         let calls: usize = self.calls.iter().map(|(name, arguments)| name.len() + arguments.len()).sum();
         self.text.len() + calls
+    }
+
+    /// The texts of an answer's choices.
+    pub(super) fn choices(answer: &Answered) -> Vec<String> {
+        let output = serde_json::from_str::<Value>(&answer.output.to_json()).unwrap_or_default();
+        let text = |item: &Value| {
+            let mut said = Self::default();
+            said.take(item);
+            said.text
+        };
+        output.as_array().into_iter().flatten().map(text).collect()
     }
 
     fn take(&mut self, item: &Value) {

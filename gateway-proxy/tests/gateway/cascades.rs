@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 const SCHEMA: &str = r#""response_format":{"type":"json_schema","json_schema":{"name":"n","schema":{"type":"object","required":["city"]}}}"#;
 
-fn answer(model: &str, content: &str) -> String {
+pub fn answer(model: &str, content: &str) -> String {
     let body = serde_json::json!({"id": format!("id-{model}"), "object": "chat.completion", "model": model, "choices": [{"index": 0,
         "message": {"role": "assistant", "content": content}, "finish_reason": "stop"}], "usage": {"prompt_tokens": 3, "completion_tokens": 2}});
     body.to_string()
@@ -20,7 +20,7 @@ fn named<D>(name: &str, spec: D) -> Arc<Named<D>> {
 }
 
 /// The usual policy, with a route `route` over `gpt-4o-mini` at `small` and `pro` at `large`.
-fn routed(
+pub fn routed(
     small: &Upstream,
     large: &Upstream,
     cascade: Option<serde_json::Value>,
@@ -63,7 +63,7 @@ fn ask(stream: bool) -> String {
     )
 }
 
-fn pieces(model: &str, content: &str) -> Vec<Vec<u8>> {
+pub fn pieces(model: &str, content: &str) -> Vec<Vec<u8>> {
     let chunk = |delta: serde_json::Value, reason: serde_json::Value| {
         let chunk = serde_json::json!({"id": format!("id-{model}"), "model": model, "choices": [{"index": 0, "delta": delta, "finish_reason": reason}]});
         format!("data: {chunk}\n\n").into_bytes()

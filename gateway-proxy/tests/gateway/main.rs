@@ -27,6 +27,8 @@ mod records;
 #[cfg(test)]
 mod resume;
 #[cfg(test)]
+mod samples;
+#[cfg(test)]
 mod start;
 #[cfg(test)]
 mod streams;

@@ -108,6 +108,9 @@ pub enum Check {
     SelfConsistency {
         /// Answers asked for, the first included; each is paid for.
         samples: u32,
+        /// What the further ones are asked at, 0 to 2. Absent: what the request says, so that samples of a request at 0 always agree.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        temperature: Option<f64>,
     },
     /// The grounding detector against the request's context, and what the words alone say.
     Grounding,
@@ -352,8 +355,12 @@ impl Tier {
 impl Check {
     fn validate(&self) -> Result<(), InvalidPolicy> {
         match self {
-            Self::SelfConsistency { samples } => {
-                within("self_consistency.samples", *samples, 2, MOST_SAMPLES)
+            Self::SelfConsistency { samples, temperature } => {
+                within("self_consistency.samples", *samples, 2, MOST_SAMPLES)?;
+                match temperature.filter(|temperature| !(0.0..=2.0).contains(temperature)) {
+                    Some(other) => Err(InvalidPolicy::new("self_consistency.temperature", other, "0 to 2")),
+                    None => Ok(()),
+                }
             }
             Self::Verifier { url, timeout_ms } => {
                 let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));

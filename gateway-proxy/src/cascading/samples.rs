@@ -1,0 +1,262 @@
+//! Self-consistency: a tier is asked the same several times, and where its samples agree its answer is likelier to be right.
+//!
+//! The first sample is the answer. The others are asked once it has passed all that is cheaper to check, all at a time: in one request
+//! where the protocol has a number of choices, for then the prompt is paid once, and those that do not come that way each in
+//! a request of its own. Every request is an attempt with its price. The money for all of them is held before any is sent: where it
+//! cannot be, or where time runs out before all have come, the check is late, and the cascade's default holds. A sample that fails is left out.
+
+use super::checked;
+use super::said::{Asked, Said};
+use crate::app::App;
+use crate::attempt::{Answered, Sending, Times, exchange, prepare};
+use crate::call::{Attempt, Call, Ending, Facts, TIMED_OUT};
+use crate::errors::Failure;
+use crate::metrics::GatewayMetrics;
+use crate::pools::ModelPool;
+use crate::relay::Opening;
+use crate::request::{Ask, Sample};
+use crate::tries::{beginning, ending_of, outcome};
+use crate::trying::{Asking, Beside, Notes, OVERTAKEN, Parts};
+use cascade::{meanings, self_consistency};
+use contracts::Usd;
+use contracts::policy::cascade::{Check, Tier};
+use contracts::policy::{Model, Protocol};
+use futures_util::future::join_all;
+use http::HeaderMap;
+use pool::{Ask as Question, Kind, Lease, Outcome, Tried};
+use protocols::Dialect;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, timeout};
+
+/// What an attempt is for.
+const SAMPLE: &str = "sample";
+
+/// How many answers of a tier are paid for.
+pub(super) fn count(tier: &Tier) -> u64 {
+    Sampling::of(tier, Instant::now()).map_or(1, |sampling| u64::from(sampling.samples))
+}
+
+/// How a tier is asked for samples.
+#[derive(Debug)]
+pub(super) struct Sampling<'a> {
+    tier: &'a Tier,
+    /// The first answer included.
+    samples: u32,
+    temperature: Option<f64>,
+    /// When they must have come.
+    by: Instant,
+}
+
+/// What came of some requests for samples.
+#[derive(Debug, Default)]
+struct Came {
+    texts: Vec<String>,
+    is_late: bool,
+}
+
+impl<'a> Sampling<'a> {
+    /// As the tier's checks want it; `None` when they do not.
+    pub(super) fn of(tier: &'a Tier, by: Instant) -> Option<Self> {
+        tier.checks.iter().find_map(|check| match check {
+            Check::SelfConsistency { samples, temperature } => {
+                Some(Self { tier, samples: *samples, temperature: *temperature, by })
+            }
+            _ => None,
+        })
+    }
+
+    /// How far the samples agree, 0 to 1; `None` when they did not come in time, could not be paid, or are fewer than two.
+    pub(super) async fn agreement(
+        &self,
+        app: &App,
+        call: &mut Call,
+        headers: &HeaderMap,
+        asked: &Arc<Asked>,
+        said: &Said,
+        patience: Duration,
+    ) -> Option<f64> {
+        let facts = call.facts()?;
+        let mut texts = vec![said.text.clone()];
+        // Choices that the client asks for are samples that are paid already.
+        if facts.ask.as_ref()?.choices > 1 {
+            texts = Said::choices(&facts.answer);
+        } else {
+            texts.extend(self.further(app, call, headers).await?);
+        }
+        let (asked, checks) = (asked.clone(), app.checks.clone());
+        let work = move || {
+            let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+            let meanings = checks.meaning.embedder().and_then(|embedder| meanings(&texts, embedder));
+            let alike = meanings.as_ref().map(|alike| alike as &dyn Fn(usize, usize) -> f64);
+            asked.with(|request| self_consistency(request, &texts, alike))
+        };
+        let (agreement, _) = timeout(patience * 2, checked(app, work)).await.ok()???;
+        Some(agreement)
+    }
+
+    /// The texts of the further samples, as far as they came; `None` when there was no time or no money for them.
+    async fn further(&self, app: &App, call: &mut Call, headers: &HeaderMap) -> Option<Vec<String>> {
+        let further = self.samples.saturating_sub(1);
+        let mut texts = Vec::new();
+        if further > 1 && has_choices(app, call.facts()?) {
+            let all = Sample { number: 1, temperature: self.temperature, choices: further };
+            let came = self.round(app, call, headers, vec![all]).await?;
+            if came.is_late {
+                return None;
+            }
+            texts = came.texts;
+        }
+        let missing = further.saturating_sub(u32::try_from(texts.len()).unwrap_or(u32::MAX));
+        if missing > 0 {
+            let one = |number| Sample { number, temperature: self.temperature, choices: 1 };
+            let came = self.round(app, call, headers, (1..=missing).map(one).collect()).await?;
+            if came.is_late {
+                return None;
+            }
+            texts.extend(came.texts);
+        }
+        Some(texts)
+    }
+
+    /// Makes some requests for samples at a time; `None` when they cannot be paid.
+    async fn round(
+        &self,
+        app: &App,
+        call: &mut Call,
+        headers: &HeaderMap,
+        samples: Vec<Sample>,
+    ) -> Option<Came> {
+        let facts = call.facts()?;
+        let model = facts.snapshot.models.get(&self.tier.model)?.clone();
+        let pool = app.pools.of(&facts.snapshot, &model).ok()?;
+        let each = facts.most(&app.pools.reach(&facts.snapshot, &model).ok()?);
+        let all: u64 = samples.iter().map(|sample| u64::from(sample.choices)).sum();
+        facts.governed.hold_more(each.times(all)).await.ok()?;
+        let chosen = choose(facts, pool.as_deref(), &model, samples.len());
+        let mut came = Came::default();
+        let tried = self.ask(app, facts, headers, chosen, &samples, each).await.unwrap_or_default();
+        for (beside, ending) in facts.beside.iter().zip(tried) {
+            came.is_late |= ending.error == Some(TIMED_OUT);
+            if ending.complete {
+                came.texts.extend(Said::choices(&beside.answer));
+            }
+        }
+        call.leave_beside(OVERTAKEN).await;
+        Some(came)
+    }
+
+    /// Asks them, each beside the others and the answer in hand. Returns how each ended that was sent.
+    async fn ask(
+        &self,
+        app: &App,
+        facts: &mut Facts,
+        headers: &HeaderMap,
+        chosen: Vec<(Option<Lease>, Arc<Model>)>,
+        samples: &[Sample],
+        each: Usd,
+    ) -> Result<Vec<Ending>, Failure> {
+        let Parts { asking, governed, beside, .. } = facts.parts()?;
+        let asking = Asking { wants_logprobs: false, keeps_whole: false, ..asking };
+        let (leases, models): (Vec<_>, Vec<_>) = chosen.into_iter().unzip();
+        let mut sendings = Vec::with_capacity(samples.len());
+        let mut leases = leases.into_iter();
+        for (at, sample) in samples.iter().enumerate() {
+            let held = each.times(u64::from(sample.choices));
+            let lease = leases.next().flatten();
+            let prepared = models.get(at).map(|model| prepare(app, asking, model, headers, Some(*sample)));
+            let Some(Ok((attempt, sending))) = prepared else {
+                governed.hold_less(held);
+                continue;
+            };
+            let attempt = Attempt { decision: SAMPLE.into(), ..attempt };
+            beside.push(Beside::new(attempt, lease, held));
+            sendings.push(sending);
+        }
+        let asked: Vec<_> = beside
+            .iter_mut()
+            .zip(sendings)
+            .map(|(beside, sending)| sample(app, asking, beside, sending, self.by))
+            .collect();
+        Ok(join_all(asked).await)
+    }
+}
+
+/// Whether whoever answered first speaks a protocol in which several answers can be asked for at once.
+fn has_choices(app: &App, facts: &Facts) -> bool {
+    let model = facts.attempts.last().map(|attempt| &attempt.model);
+    let target = model.and_then(|model| app.upstreams.target(&model.provider).ok());
+    let speaks = target.is_some_and(|t| matches!(t.speech.protocol, Protocol::OpenAi | Protocol::Azure));
+    speaks && facts.endpoint.dialect == Some(Dialect::OpenAiChat)
+}
+
+/// Who is asked for so many samples: as many as there are deployments for.
+fn choose(
+    facts: &Facts,
+    pool: Option<&ModelPool>,
+    model: &Arc<Model>,
+    samples: usize,
+) -> Vec<(Option<Lease>, Arc<Model>)> {
+    let Some(pool) = pool else { return (0..samples).map(|_| (None, model.clone())).collect() };
+    let kind = if facts.ask.as_ref().is_some_and(Ask::asks_stream) { Kind::Streamed } else { Kind::Whole };
+    let affinity = pool.affinity(beginning(facts));
+    let question = Question { affinity, may_panic: false, ..Question::new(kind) };
+    let one = |_| {
+        let now = Instant::now().into_std();
+        let lease = pool.pool.pick(&question, &mut Tried::default(), now).ok()?;
+        let model = pool.model(lease.deployment())?.clone();
+        Some((Some(lease), model))
+    };
+    (0..samples).map_while(one).collect()
+}
+
+/// One request for samples, to its end. Returns how it ended.
+async fn sample(
+    app: &App,
+    asking: Asking<'_>,
+    beside: &mut Beside,
+    sending: Sending<'_>,
+    by: Instant,
+) -> Ending {
+    let times = Times { first_byte_by: by, deadline: by };
+    let (mut notes, lease) = beside.parts();
+    let mut answered = exchange(app, asking, &mut notes, sending, times).await;
+    if let Ok(Answered::Stream { opening, .. }) = &mut answered
+        && let Err(failure) = read_on(app, asking, &mut notes, opening, by).await
+    {
+        answered = Err(failure);
+    }
+    let is_answer = answered.as_ref().is_ok_and(|answered| match answered {
+        Answered::Whole { head, .. } => head.status.is_success(),
+        Answered::Stream { opening, .. } => !opening.is_error(),
+    });
+    let now = Instant::now();
+    if let Some(lease) = lease.take() {
+        lease.finish(
+            if is_answer { Outcome::Success } else { outcome(asking.endpoint, &answered) },
+            now.into_std(),
+        );
+    }
+    let ending = if is_answer { Ending::ok(200) } else { ending_of(&answered) };
+    if let Some(error) = ending.error {
+        GatewayMetrics::count(&app.metrics.upstream_errors, error);
+    }
+    beside.end(ending, now)
+}
+
+/// Reads a stream that nobody waits for but us.
+async fn read_on(
+    app: &App,
+    asking: Asking<'_>,
+    notes: &mut Notes<'_>,
+    opening: &mut Opening,
+    by: Instant,
+) -> Result<(), Failure> {
+    while !opening.is_whole() {
+        if Instant::now() >= by {
+            return Err(Failure::Timeout { what: "end of its answer", after: app.timeouts.total() });
+        }
+        opening.more_of(app, notes.heard(asking.endpoint), by, by).await?;
+    }
+    Ok(())
+}
