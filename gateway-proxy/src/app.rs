@@ -5,6 +5,7 @@ use crate::cascading::Checks;
 use crate::config::{Limits, Timeouts, Unknown};
 use crate::emit::Recorder;
 use crate::govern::Governor;
+use crate::guarding::Guards;
 use crate::identity::Ids;
 use crate::meter::Estimator;
 use crate::metrics::GatewayMetrics;
@@ -28,6 +29,7 @@ pub(crate) struct App {
     pub(crate) checks: Arc<Checks>,
     pub(crate) answers: Answers,
     pub(crate) prompter: Prompter,
+    pub(crate) guards: Guards,
     pub(crate) pools: Pools,
     pub(crate) upstreams: Upstreams,
     pub(crate) recorder: Arc<Recorder>,

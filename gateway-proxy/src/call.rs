@@ -9,6 +9,7 @@ use crate::emit::{Recorded, Settled, settle, settle_now};
 use crate::endpoints::Endpoint;
 use crate::errors::Failure;
 use crate::govern::Governed;
+use crate::guarding::Guarding;
 use crate::identity::{Identity, Ids};
 use crate::meter::{Answer, Prompt};
 use crate::prompting::Prompted;
@@ -77,6 +78,8 @@ pub(crate) struct Facts {
     pub(crate) status: Option<u16>,
     /// The prompt that it was made with, where it named one.
     pub(crate) prompted: Option<Prompted>,
+    /// Its guardrails, where it has any, and what they found.
+    pub(crate) guarding: Option<Box<Guarding>>,
     /// What the answer cache said, where it was asked.
     pub(crate) found: Option<Found>,
     /// The right to tell it of the answer.

@@ -76,6 +76,8 @@ pub(crate) enum Failure {
     BadPrompt { field: String, message: String },
     #[error("{0}")]
     BadTemplate(String),
+    #[error("{message}")]
+    Guarded { message: String },
     #[error("not enforced")]
     NotEnforced { route: String },
     #[error("{0}")]
@@ -258,10 +260,13 @@ impl Failure {
                 retryable: false,
                 ..ApiError::internal(500, message.clone())
             },
+            Self::Guarded { message } => {
+                let error = ApiError::client(400, INVALID, Some("content_filter"), message.clone());
+                ApiError { fault: Fault::Policy, ..error }
+            }
             Self::NotEnforced { route } => {
-                let message = format!(
-                    "the route {route} has guardrails or an experiment, which this gateway does not hold yet"
-                );
+                let message =
+                    format!("the route {route} has an experiment, which this gateway does not hold yet");
                 let error = ApiError::internal(503, message);
                 ApiError { code: Some("policy_not_enforced"), retryable: false, ..error }
             }

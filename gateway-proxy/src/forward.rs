@@ -7,6 +7,7 @@ use crate::call::{Call, Ending, Facts};
 use crate::cascading::climb;
 use crate::emit::Unrecorded;
 use crate::errors::{Failure, class_of_status};
+use crate::guarding;
 use crate::identity::Identity;
 use crate::metrics::GatewayMetrics;
 use crate::relay::{Opening, Stream, Whole};
@@ -35,6 +36,11 @@ pub(crate) async fn forward(
     let started = Instant::now();
     let deadline = started + app.timeouts.total();
     let times = Times { first_byte_by: (started + app.timeouts.first_byte()).min(deadline), deadline };
+    match guarding::refused(app, &mut call).await {
+        Ok(None) => {}
+        Ok(Some(response)) => return Ok(response),
+        Err(failure) => return Err(give_up(app, call, failure).await),
+    }
     if let Some(policy) = resolved.cache() {
         match caching::ask(app, &mut call, policy, &headers).await {
             Ok(Known::Answered(response)) => return Ok(response),
@@ -45,6 +51,10 @@ pub(crate) async fn forward(
     let answered = match resolved.cascade() {
         Some(cascade) => climb(app, &mut call, cascade, &headers, times).await,
         None => ask_in_turn(app, &mut call, &resolved.model, &headers, times).await,
+    };
+    let answered = match answered {
+        Ok(answered) => guarding::judge_answer(app, &mut call, answered).await,
+        Err(failure) => Err(failure),
     };
     match answered {
         Err(failure) => Err(give_up(app, call, failure).await),

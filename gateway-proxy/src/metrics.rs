@@ -42,6 +42,14 @@ pub(crate) struct Class {
     pub(crate) class: &'static str,
 }
 
+/// A breach of a guardrail.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct Breach {
+    pub(crate) action: &'static str,
+    /// `input`, `output` or `tool`.
+    pub(crate) place: &'static str,
+}
+
 /// A GenAI operation.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct Operation {
@@ -83,6 +91,7 @@ pub(crate) struct GatewayMetrics {
     pub(crate) hedges: Counter,
     pub(crate) hedges_won: Counter,
     pub(crate) escalations: Counter,
+    breaches: ByLabel<Breach>,
     pub(crate) disconnects: Counter,
     pub(crate) records_lost: Counter,
     pub(crate) truncated_bytes: Counter,
@@ -126,6 +135,7 @@ impl GatewayMetrics {
             hedges: Counter::default(),
             hedges_won: Counter::default(),
             escalations: Counter::default(),
+            breaches: Family::default(),
             disconnects: Counter::default(),
             records_lost: Counter::default(),
             truncated_bytes: Counter::default(),
@@ -163,6 +173,8 @@ impl GatewayMetrics {
         }
         registry.register("gateway_usage", "Calls with usage, by where it comes from", usage);
         registry.register("gateway_cost_picodollars", "Cost, 10^-12 USD", m.cost_picodollars);
+        let help = "Rules of guardrails that were breached, by action and place";
+        registry.register("gateway_guardrail_breaches", help, m.breaches);
         for (name, help, counter) in [
             ("retries", "Tries that followed a failed one of the same call", m.retries),
             ("hedges", "Second tries beside one that took long", m.hedges),
@@ -172,19 +184,11 @@ impl GatewayMetrics {
             ("client_disconnects", "Clients that left before their answer", m.disconnects),
             ("records_lost", "Calls and outcomes that could not be recorded", m.records_lost),
             ("capture_truncated_bytes", "Captured content cut off", m.truncated_bytes),
+            ("names_cut", "Names of models, answers and endings too long to be recorded whole", m.names_cut),
+            ("malformed_events", "Stream events that were not understood", m.malformed_events),
         ] {
             registry.register(format!("gateway_{name}"), help, counter);
         }
-        registry.register(
-            "gateway_names_cut",
-            "Names of models, answers and endings that were too long to be recorded whole",
-            m.names_cut,
-        );
-        registry.register(
-            "gateway_malformed_events",
-            "Stream events that were not understood",
-            m.malformed_events,
-        );
         registry.register("gateway_active_streams", "Streams being relayed", m.active_streams);
         let help = "Time to first token";
         registry.register_with_unit("gen_ai_server_time_to_first_token", help, Unit::Seconds, first_token);
@@ -229,6 +233,11 @@ impl GatewayMetrics {
             Some(endpoint) => endpoint.answered.inc(),
             None => self.requests.get_or_create(&request).inc(),
         };
+    }
+
+    /// Counts a breach of a guardrail.
+    pub(crate) fn count_breach(&self, action: &'static str, place: &'static str) {
+        self.breaches.get_or_create(&Breach { action, place }).inc();
     }
 
     /// Counts something by class.

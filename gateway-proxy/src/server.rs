@@ -6,6 +6,7 @@ use crate::cascading::Checks;
 use crate::config::{Config, WhenFull, WhenGatewayDies};
 use crate::emit::{Recorder, Shipper, ShipperOptions};
 use crate::govern::Governor;
+use crate::guarding::Guards;
 use crate::identity::Ids;
 use crate::meaning::Meaning;
 use crate::meter::Estimator;
@@ -172,6 +173,7 @@ fn app(
         checks,
         answers,
         prompter: Prompter::default(),
+        guards: Guards::default(),
         pools: Pools::new(fastrand::u64(..)),
         upstreams: Upstreams::new(&config.upstream, &config.timeouts, tls),
         recorder: Arc::new(Recorder::new(

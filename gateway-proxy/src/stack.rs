@@ -8,6 +8,7 @@ use crate::endpoints::{self, COUNT_TOKENS, Endpoint, models};
 use crate::errors::Failure;
 use crate::forward::forward;
 use crate::govern::Governed;
+use crate::guarding;
 use crate::identity::Identity;
 use crate::intake::{ClientBody, Intake, read_json_body};
 use crate::meter::Answer;
@@ -30,7 +31,7 @@ use tokio::time::Instant;
 use tower::ServiceExt;
 
 /// Bodies above this many bytes are parsed off the async threads.
-const LARGE: usize = 256 << 10;
+pub(crate) const LARGE: usize = 256 << 10;
 
 /// The service of every connection.
 #[derive(Debug, Clone)]
@@ -257,6 +258,7 @@ async fn admitted(
         answer: Answer::default(),
         status: None,
         prompted: None,
+        guarding: None,
         found: None,
         lead: None,
         whole: None,
@@ -313,6 +315,7 @@ async fn understood(
     if let Some(route) = resolved.route.as_deref() {
         add_prompt(app, call, endpoint, route).await?;
     }
+    guarding::judge_request(app, call, endpoint, headers).await?;
     let facts = call.facts().ok_or(Failure::BrokenBody)?;
     if facts.is_governed() {
         let models = reach(app, &facts.snapshot, &resolved)?;
@@ -330,7 +333,7 @@ async fn add_prompt(
     route: &Route,
 ) -> Result<(), Failure> {
     let policy = route.policy.as_ref().map_err(|unreadable| Failure::Unreadable(unreadable.clone()))?;
-    if !policy.guardrails.is_empty() || policy.experiment.is_some() {
+    if policy.experiment.is_some() {
         return Err(Failure::NotEnforced { route: route.name.to_string() });
     }
     let facts = call.facts().ok_or(Failure::BrokenBody)?;

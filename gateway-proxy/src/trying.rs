@@ -8,6 +8,7 @@ use crate::call::{Attempt, CANCELLED, Ending, Facts, ToCount, Used, used_by};
 use crate::endpoints::Endpoint;
 use crate::errors::Failure;
 use crate::govern::Governed;
+use crate::guarding::Guarding;
 use crate::identity::Identity;
 use crate::meter::{Answer, Prompt};
 use crate::request::Ask;
@@ -32,6 +33,8 @@ pub(crate) struct Asking<'a> {
     pub(crate) wants_logprobs: bool,
     /// Whether the cache may want the whole answer.
     pub(crate) keeps_whole: bool,
+    /// What judges the answer as it streams.
+    pub(crate) guarding: Option<&'a Guarding>,
 }
 
 /// Where a try writes down what comes of it.
@@ -142,6 +145,7 @@ impl Facts {
             cap: self.governed.cap,
             wants_logprobs: self.wants_logprobs,
             keeps_whole: self.lead.is_some(),
+            guarding: self.guarding.as_deref(),
         };
         let notes = Notes {
             attempts: &mut self.attempts,

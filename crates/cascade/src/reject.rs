@@ -35,6 +35,8 @@ pub enum Rejection {
         /// What is wrong.
         problem: String,
     },
+    /// A guardrail asks for another.
+    Guardrail,
 }
 
 impl Rejection {
@@ -48,6 +50,7 @@ impl Rejection {
             Self::Schema(_) => "schema_mismatch",
             Self::UnknownTool(_) => "unknown_tool",
             Self::Arguments { .. } => "invalid_arguments",
+            Self::Guardrail => "guardrail",
         }
     }
 }

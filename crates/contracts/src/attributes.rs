@@ -115,6 +115,16 @@ pub mod control_tower {
     pub const CASCADE_SCORE: &str = "control_tower.cascade.score";
     /// What a cascade judged an attempt's answer by: a JSON object of numbers from 0 to 1.
     pub const CASCADE_SIGNALS: &str = "control_tower.cascade.signals";
+    /// The severest of what guardrails found: `flag`, `mask`, `escalate` or `block`; absent when they found nothing.
+    pub const GUARDRAIL_DECISION: &str = "control_tower.guardrail.decision";
+    /// The guardrails of the rules that were breached. One entry a breach, as in the following.
+    pub const GUARDRAIL_NAME: &str = "control_tower.guardrail.name";
+    /// Rules that were breached; `tools` for the list of tools.
+    pub const GUARDRAIL_RULE: &str = "control_tower.guardrail.rule";
+    /// What each demands: `flag`, `mask`, `escalate` or `block`.
+    pub const GUARDRAIL_ACTION: &str = "control_tower.guardrail.action";
+    /// Where it was breached: `input`, `output` or `tool`.
+    pub const GUARDRAIL_PLACE: &str = "control_tower.guardrail.place";
     /// Decimal USD for input tokens that were not cached.
     pub const COST_INPUT: &str = "control_tower.cost.input";
     /// Decimal USD for output tokens, reasoning included.

@@ -83,6 +83,21 @@ impl StreamGuard {
         }
     }
 
+    /// Begins a text that goes with an answer and is none itself, such as what a model thinks: only patterns and denied topics count.
+    pub fn beside(guard: Arc<Guard>) -> Self {
+        let mut text = Self::new(guard);
+        if text.cache.is_none() {
+            text.cache = text.guard.output.alive.as_ref().map(Alive::cache);
+        }
+        (text.whole, text.holds_all, text.has_limits) = (None, false, false);
+        text
+    }
+
+    /// Whether nothing is released before the end.
+    pub const fn holds_all(&self) -> bool {
+        self.holds_all
+    }
+
     /// Takes the next text, and adds to `released` what may be seen of all so far. Once [`Decision::stops`] nothing more is released
     /// and the answer is over.
     pub fn push(&mut self, delta: &str, released: &mut String) -> Decision {

@@ -1,7 +1,7 @@
 //! Answers that were given before, given again: asked before a model is, and told of every answer that may be kept.
 
 mod embed;
-mod replay;
+pub(crate) mod replay;
 mod whole;
 
 use crate::app::App;
@@ -99,7 +99,8 @@ fn question(app: &App, facts: &Facts, policy: &Policy, headers: &HeaderMap) -> O
         .map_or_else(String::new, |cascade| format!("{}@{}", cascade.name, cascade.revision));
     let prompted = facts.prompted.as_ref();
     let prompted = prompted.map_or_else(String::new, |prompt| format!("{}@{}", prompt.name, prompt.version));
-    let variant = [resolved.model.name.as_str(), &cascade, beta, &prompted];
+    let guardrails = facts.guardrails();
+    let variant = [resolved.model.name.as_str(), &cascade, beta, &prompted, &guardrails];
     let place = Place {
         tenant: &facts.key.tenant.id,
         route: &ask.model,
@@ -131,6 +132,8 @@ async fn answer(call: &mut Call, hit: &Hit) -> Result<Response<Body>, Failure> {
     // Nothing was used: the tokens are those of the call that was made then.
     facts.answer = crate::meter::Answer { usage: None, ..answer };
     facts.first_content = Some(tokio::time::Instant::now());
+    // It went through these guardrails when it was given first.
+    facts.tell_as_said();
     let ask = facts.ask.as_ref().ok_or(Failure::BrokenBody)?;
     let replayed = match protocol(facts).filter(|_| ask.stream) {
         Some(protocol) => replay::events(protocol, &body, ask.wants_usage()),
@@ -158,7 +161,7 @@ async fn answer(call: &mut Call, hit: &Hit) -> Result<Response<Body>, Failure> {
 
 /// A call has ended well: what it brought may be given again.
 pub(crate) fn keep(app: &App, facts: &mut Facts, lead: Box<Lead>, cost: Option<Usd>) {
-    let Some(protocol) = protocol(facts) else { return lead.release() };
+    let Some(protocol) = protocol(facts).filter(|_| !facts.is_withheld()) else { return lead.release() };
     let body = facts.whole.take().or_else(|| whole::of(protocol, facts));
     let Some(body) = body else { return lead.release() };
     let model = facts.answer.model.clone().unwrap_or_default();

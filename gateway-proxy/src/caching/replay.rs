@@ -9,7 +9,7 @@ use std::fmt::Write;
 const PIECE: usize = 48;
 
 /// The events of `whole`; `None` when it cannot be told as a stream.
-pub(super) fn events(protocol: Protocol, whole: &[u8], usage: bool) -> Option<Bytes> {
+pub(crate) fn events(protocol: Protocol, whole: &[u8], usage: bool) -> Option<Bytes> {
     let whole: Value = serde_json::from_slice(whole).ok()?;
     let mut out = String::new();
     match protocol {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 /// The whole answer in its protocol; `None` when not all of it is known.
 pub(super) fn of(protocol: Protocol, facts: &Facts) -> Option<Bytes> {
-    let answer = &facts.answer;
+    let answer = facts.told();
     // Of one that is too long only the beginning was kept.
     if answer.kept.beyond > 0 || answer.finish_reasons.is_empty() {
         return None;
@@ -15,7 +15,7 @@ pub(super) fn of(protocol: Protocol, facts: &Facts) -> Option<Bytes> {
     let output: Value = serde_json::from_str(&answer.output.to_json()).ok()?;
     let (id, model) = (answer.id.as_deref()?, answer.model.as_deref()?);
     let created = facts.identity.started.unix_seconds();
-    let usage = answer.usage?;
+    let usage = facts.answer.usage?;
     let whole = match protocol {
         Protocol::Chat => {
             let messages = output.as_array()?;

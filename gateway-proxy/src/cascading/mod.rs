@@ -14,6 +14,7 @@ use crate::attempt::{Answered, Times};
 use crate::call::{Call, Ending, Facts};
 use crate::config::CascadeConfig;
 use crate::errors::Failure;
+use crate::guarding;
 use crate::meaning::Meaning;
 use crate::relay::Opening;
 use crate::tries::{ask, ending_of, fails, leave};
@@ -121,7 +122,16 @@ pub(crate) async fn climb(
         let ending = answered.as_ref().map_or_else(|answered| ending_of(answered), |_| Ending::ok(200));
         match answered {
             Ok(Held::Judgeable(tiered)) => {
-                let (decision, signals) = climb.judge(call, at, &tiered, before.as_ref(), is_last).await;
+                let guarded = guarding::decision(app, call, &tiered.answered).await?;
+                if guarded == guard::Decision::Block {
+                    note(call, "fail:guardrail", None, None);
+                    return Ok(tiered.answered);
+                }
+                let (decision, signals) = if guarded.stops() {
+                    climb.rejected(call, at, Rejection::Guardrail)
+                } else {
+                    climb.judge(call, at, &tiered, before.as_ref(), is_last).await
+                };
                 let name = format!("{}:{}", verdict_name(&decision), decision.reason.as_str());
                 note(call, name, decision.probability, Some(&signals));
                 let Verdict::Escalate(next) = decision.verdict else {
@@ -194,6 +204,13 @@ impl Climb<'_> {
             None => self.most.get(at).copied().unwrap_or_default(),
         };
         costs.map(|cost| cost.total).sum::<Usd>() + last
+    }
+
+    /// What follows the answer of tier `at`, which is out of the question.
+    fn rejected(&self, call: &mut Call, at: usize, rejection: Rejection) -> (Decision, Signals) {
+        let spent = self.spent(call, Ending::ok(200), at);
+        let decision = cascade::decide(self.cascade, at, &self.request, Some(rejection), &self.purse(spent));
+        (decision, self.request)
     }
 
     /// Judges the answer of tier `at`.

@@ -157,7 +157,7 @@ impl<'a> Sampling<'a> {
         each: Usd,
     ) -> Result<Vec<Ending>, Failure> {
         let Parts { asking, governed, beside, .. } = facts.parts()?;
-        let asking = Asking { wants_logprobs: false, keeps_whole: false, ..asking };
+        let asking = Asking { wants_logprobs: false, keeps_whole: false, guarding: None, ..asking };
         let (leases, models): (Vec<_>, Vec<_>) = chosen.into_iter().unzip();
         let mut sendings = Vec::with_capacity(samples.len());
         let mut leases = leases.into_iter();

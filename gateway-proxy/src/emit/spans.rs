@@ -3,6 +3,7 @@
 use super::otlp::{Attributes, Head, Kind, Spans};
 use super::settle::Spent;
 use crate::call::{Attempt, Ending, Facts, Used};
+use crate::guarding::Found;
 use crate::meter::Answer;
 use crate::metrics::GatewayMetrics;
 use crate::request::context_json;
@@ -59,7 +60,7 @@ pub(super) fn write(
     to.span(&server_head(facts, &names, ending), |put| {
         call(put, facts, &names, ending, of_call);
         context(put, facts, capture_bytes, metrics);
-        if facts.key.tenant.capture_content {
+        if facts.key.tenant.capture_content && !facts.is_refused() {
             content(put, facts, capture_bytes, metrics);
         }
     });
@@ -179,6 +180,7 @@ fn call(put: &mut impl Attributes, facts: &Facts, names: &Names<'_>, ending: End
     if !soft.is_empty() {
         put.texts(ct::SOFT_LIMITS, &soft.iter().map(String::as_str).collect::<Vec<_>>());
     }
+    guardrails(put, facts);
     if !facts.queued.is_zero() {
         put.double(ct::QUEUE_DURATION, facts.queued.as_secs_f64());
     }
@@ -212,6 +214,18 @@ fn client(put: &mut impl Attributes, facts: &Facts, names: &Names<'_>, attempt: 
     if let Some(signals) = &attempt.signals {
         put.text(ct::CASCADE_SIGNALS, signals);
     }
+}
+
+/// What guardrails found: which rules, what they demand and where, in lists that belong together.
+fn guardrails(put: &mut impl Attributes, facts: &Facts) {
+    let found = facts.breaches();
+    let Some(decision) = found.iter().map(|found| found.action).max() else { return };
+    let list = |of: fn(&Found) -> &str| found.iter().map(of).collect::<Vec<_>>();
+    put.text(ct::GUARDRAIL_DECISION, decision.as_str());
+    put.texts(ct::GUARDRAIL_NAME, &list(|found| &found.guardrail));
+    put.texts(ct::GUARDRAIL_RULE, &list(|found| &found.rule));
+    put.texts(ct::GUARDRAIL_ACTION, &list(|found| found.action.as_str()));
+    put.texts(ct::GUARDRAIL_PLACE, &list(|found| found.place));
 }
 
 /// What both kinds of spans say.
@@ -325,8 +339,9 @@ fn content(put: &mut impl Attributes, facts: &Facts, limit: usize, metrics: &Gat
             put.text(name, &json);
         }
     }
-    if !facts.answer.output.is_empty() {
-        let json = facts.answer.output.to_json();
+    let told = facts.told();
+    if !told.output.is_empty() {
+        let json = told.output.to_json();
         put.text(gen_ai::OUTPUT_MESSAGES, &json[..kept(&json)]);
     }
     cut += facts.answer.kept.beyond;

@@ -1,7 +1,8 @@
 //! The beginning of a stream, before any of it goes to a client: until here a failure has a status of its own, and another try may
 //! follow.
 
-use super::stream::{Begun, Reading, Stream, Taken};
+use super::reading::{Reading, Taken};
+use super::stream::{Begun, Stream};
 use crate::app::App;
 use crate::call::Call;
 use crate::endpoints::EventKind;
@@ -54,7 +55,9 @@ impl Opening {
             if taken.too_large || (malformed > 0 && understood == 0) {
                 return Err(Failure::Garbage { status: 200, detail: "what is not an event stream" });
             }
-            if !taken.bytes.is_empty() || taken.end.is_some() {
+            // What is held back shows that there is an answer.
+            let is_held = reading.is_guarded() && understood > 0;
+            if !taken.bytes.is_empty() || taken.end.is_some() || taken.cut || is_held {
                 taken.understood = understood;
                 return Ok(Self { upstream: body, reading, first: taken, is_closed: false });
             }
@@ -73,7 +76,12 @@ impl Opening {
 
     /// Whether all of it is here.
     pub(crate) fn is_whole(&self) -> bool {
-        self.is_closed || self.first.end.is_some()
+        self.is_closed || self.first.end.is_some() || self.first.cut
+    }
+
+    /// What guardrails decided against the answer so far, if anything.
+    pub(crate) fn decision(&self) -> Option<guard::Decision> {
+        self.reading.decision()
     }
 
     /// Holds back the next piece as well, if it comes before it has been held for long enough. One that does not come until `deadline`,

@@ -3,22 +3,20 @@
 //! The record of the call is in the spool before the client gets the last event of the answer. A stream that breaks off
 //! ends with an error event in the endpoint's own form; nothing is ever retried once the client has a first byte.
 
+use super::reading::{Reading, Taken};
 use crate::app::App;
-use crate::call::{Call, Count, Ending, Facts, TIMED_OUT, Used};
+use crate::call::{Call, Count, Ending, TIMED_OUT, Used};
 use crate::emit::{Settled, Unrecorded};
 use crate::endpoints::EventKind;
 use crate::errors::Failure;
 use crate::meter::Answer;
 use crate::respond::COST;
-use crate::sse::{Event, Relay, Relayed, Verdict};
-use crate::translation;
-use crate::trying::Heard;
+use crate::sse::Verdict;
 use crate::upstream::{AnswerBody, Late};
 use bytes::{Bytes, BytesMut};
 use contracts::TokenUsage;
 use http::{HeaderMap, HeaderValue};
 use http_body::Frame;
-use protocols::StreamTranslator;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -27,16 +25,6 @@ use tokio::time::Instant;
 
 /// How long an upstream may keep the line after its last event.
 const LINGER: Duration = Duration::from_secs(5);
-
-/// How a stream's bytes are read and handed on.
-#[derive(Debug)]
-pub(crate) struct Reading {
-    relay: Relay,
-    /// The client did not ask for the usage that we asked for.
-    hide_usage: bool,
-    /// Into the client's protocol, where the provider speaks another.
-    translator: Option<Box<StreamTranslator>>,
-}
 
 /// A stream that has begun: whence it comes, unless that was closed, how it is read, and what came first.
 #[derive(Debug)]
@@ -82,23 +70,13 @@ enum Phase {
     Done,
 }
 
-/// What came of a piece of a stream.
-#[derive(Debug, Default)]
-pub(super) struct Taken {
-    pub(super) bytes: Bytes,
-    /// How the answer ended, if this piece ended it.
-    pub(super) end: Option<EventKind>,
-    pub(super) understood: usize,
-    pub(super) malformed: usize,
-    pub(super) too_large: bool,
-    /// The answer's text as a whole is longer than an answer may be.
-    pub(super) endless: bool,
-}
-
 impl Stream {
     /// Goes on with the client connected.
-    pub(super) fn new(begun: Begun, call: Call, trailers: bool, deadline: Instant) -> Self {
+    pub(super) fn new(begun: Begun, mut call: Call, trailers: bool, deadline: Instant) -> Self {
         let Begun { upstream, reading, first } = begun;
+        if let Some(facts) = call.facts() {
+            reading.tell(facts);
+        }
         let active = Active::new(call.app());
         Self {
             upstream,
@@ -150,7 +128,7 @@ impl Stream {
                     self.phase = Phase::Lingering;
                     match ready!(self.poll_piece(cx)) {
                         // What follows the end in another protocol is nothing to the client.
-                        Piece::Data(_) if self.reading.translator.is_some() => continue,
+                        Piece::Data(_) if self.reading.rewrites() => continue,
                         Piece::Data(data) => data,
                         Piece::End => {
                             self.give_back();
@@ -221,6 +199,11 @@ impl Stream {
             let limit = self.call.app().limits.answer_bytes;
             return self.broke_off(&Failure::AnswerTooLarge { limit }, Bytes::new());
         }
+        if taken.cut {
+            // A refusal has taken its place.
+            self.upstream = None;
+            return self.end(Ending { complete: false, ..Ending::ok(200) }, taken.bytes, false);
+        }
         let error = match taken.end {
             None => return taken.bytes,
             Some(EventKind::Error) => Some("upstream_error"),
@@ -228,7 +211,8 @@ impl Stream {
         };
         // Whatever follows the last event passes unread, the part of it that is already here first.
         let mut bytes = BytesMut::from(taken.bytes);
-        bytes.extend_from_slice(&self.reading.relay.finish(|_| Verdict::Keep));
+        let unread = if self.reading.is_guarded() { Verdict::Hide } else { Verdict::Keep };
+        bytes.extend_from_slice(&self.reading.relay.finish(|_| unread));
         let ending = Ending { error, complete: error.is_none(), ..Ending::ok(200) };
         self.end(ending, bytes.freeze(), true)
     }
@@ -240,7 +224,7 @@ impl Stream {
         let taken = self.reading.take_rest(&app, facts);
         let has_finished = !facts.answer.finish_reasons.is_empty();
         self.give_back();
-        if taken.end.is_some() {
+        if taken.end.is_some() || taken.cut {
             return self.taken(taken);
         }
         if has_finished && taken.malformed == 0 {
@@ -321,101 +305,6 @@ enum Piece {
     Data(Bytes),
     End,
     Failed(Failure),
-}
-
-impl Reading {
-    /// `hide_usage`: the client did not ask for the usage that we asked for. `translator`: where the provider's protocol is another.
-    pub(crate) fn new(hide_usage: bool, translator: Option<StreamTranslator>) -> Self {
-        Self { relay: Relay::default(), hide_usage, translator: translator.map(Box::new) }
-    }
-
-    /// Reads a piece in passing.
-    fn take(&mut self, app: &App, facts: &mut Facts, data: Bytes) -> Taken {
-        self.read(app, &mut facts.heard(), data)
-    }
-
-    /// Reads what is left of a stream that was closed.
-    fn take_rest(&mut self, app: &App, facts: &mut Facts) -> Taken {
-        self.read_rest(app, &mut facts.heard())
-    }
-
-    pub(super) fn read(&mut self, app: &App, heard: &mut Heard<'_>, mut data: Bytes) -> Taken {
-        if let Some(translator) = &mut self.translator {
-            data = translator.push(&data);
-        }
-        let mut taken = Taken::default();
-        let hide_usage = self.hide_usage;
-        let relayed = self.relay.push(data, |event| judge(app, heard, &mut taken, hide_usage, event));
-        match relayed {
-            Relayed::Bytes(bytes) => taken.bytes = bytes,
-            Relayed::TooLarge => taken.too_large = true,
-        }
-        taken.endless = heard.answer.kept.came() > app.limits.answer_bytes;
-        self.learn(heard);
-        taken
-    }
-
-    /// Half an event is not passed on: it could only confuse.
-    pub(super) fn read_rest(&mut self, app: &App, heard: &mut Heard<'_>) -> Taken {
-        if let Some(translator) = &mut self.translator {
-            let last = translator.finish();
-            if !last.is_empty() {
-                let mut taken = Taken::default();
-                let relayed = self.relay.push(last, |event| judge(app, heard, &mut taken, false, event));
-                if let Relayed::Bytes(bytes) = relayed {
-                    taken.bytes = bytes;
-                }
-                self.learn(heard);
-                return taken;
-            }
-        }
-        let mut taken = Taken::default();
-        let hide_usage = self.hide_usage;
-        let bytes = self.relay.finish(|event| {
-            let before = taken.malformed;
-            let verdict = judge(app, heard, &mut taken, hide_usage, event);
-            if taken.malformed > before { Verdict::Hide } else { verdict }
-        });
-        taken.bytes = if bytes.is_empty() { bytes } else { [&bytes[..], b"\n\n"].concat().into() };
-        taken
-    }
-
-    /// The translator's own count of tokens: the client may get none.
-    fn learn(&self, heard: &mut Heard<'_>) {
-        if let Some(translator) = &self.translator {
-            translation::learn(heard.answer, translator);
-        }
-    }
-}
-
-fn judge(
-    app: &App,
-    heard: &mut Heard<'_>,
-    taken: &mut Taken,
-    hide_usage: bool,
-    event: &Event<'_>,
-) -> Verdict {
-    let kind = if event.is_malformed() {
-        EventKind::Malformed
-    } else {
-        (heard.endpoint.read_event)(heard.answer, event)
-    };
-    taken.understood += usize::from(kind != EventKind::Malformed);
-    match kind {
-        EventKind::Content => {
-            if heard.first_content.is_none() {
-                *heard.first_content = Some(Instant::now());
-            }
-        }
-        EventKind::UsageOnly if hide_usage => return Verdict::Hide,
-        EventKind::End | EventKind::Error => taken.end = Some(kind),
-        EventKind::Malformed => {
-            taken.malformed += 1;
-            app.metrics.malformed_events.inc();
-        }
-        EventKind::UsageOnly | EventKind::Other => {}
-    }
-    Verdict::Keep
 }
 
 /// Counts a stream while it lives.

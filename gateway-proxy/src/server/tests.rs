@@ -43,6 +43,7 @@ fn call(app: &Arc<App>) -> Call {
         answer,
         status: Some(200),
         prompted: None,
+        guarding: None,
         found: None,
         lead: None,
         whole: None,

@@ -28,6 +28,11 @@ impl<'a> Event<'a> {
         Self { data: Cow::Borrowed(data.as_bytes()), malformed: false }
     }
 
+    /// An event of our own with this data, in one line or several.
+    pub(crate) const fn of(data: &'a [u8]) -> Self {
+        Self { data: Cow::Borrowed(data), malformed: false }
+    }
+
     /// Empty for comments and keep-alives.
     pub(crate) fn data(&self) -> &[u8] {
         &self.data

@@ -11,6 +11,8 @@ mod disconnects;
 #[cfg(test)]
 mod forwarding;
 #[cfg(test)]
+mod guardrails;
+#[cfg(test)]
 mod hedges;
 #[cfg(test)]
 mod limits;

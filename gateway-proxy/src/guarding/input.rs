@@ -1,0 +1,150 @@
+//! What users say: the texts of a request, judged before a model gets them.
+//!
+//! The conversation is judged, tools' results and what the model said before included; what the system is told is the operator's own
+//! and is not, unless the client filled a prompt with variables. What a model thought is signed and goes on as it is, and so do images,
+//! sounds and files.
+
+use super::chain::{Found, Stop};
+use super::places::{Edits, Literal, is_structural, items, member, string, texts};
+use super::{Compiled, input_found};
+use crate::errors::Failure;
+use crate::request::{Ask, BodyError, members};
+use bytes::Bytes;
+use std::borrow::Cow;
+use std::sync::Arc;
+
+/// What came of judging a request.
+#[derive(Debug, Default)]
+pub(super) struct Judged {
+    /// The body with what was masked, if anything was.
+    pub(super) body: Option<Bytes>,
+    pub(super) found: Vec<Found>,
+    pub(super) stop: Option<Stop>,
+}
+
+/// Judges what `ask` says; `all` of it, or what users say.
+pub(super) fn judge(compiled: &[Arc<Compiled>], ask: &Ask, all: bool) -> Result<Judged, Failure> {
+    let whole = std::str::from_utf8(&ask.body).map_err(|_| Failure::BrokenBody)?;
+    let mut literals = Vec::new();
+    let prompt = ask.text(ask.prompt_at.as_ref()).unwrap_or_default();
+    conversation(whole, prompt, all, &mut literals)?;
+    if all && let Some(instructions) = ask.text(ask.instructions_at.as_ref()) {
+        content(whole, instructions, &mut literals)?;
+    }
+    let mut judged = Judged::default();
+    let mut said: Vec<Cow<'_, str>> = literals.iter().map(|literal| literal.text.clone()).collect();
+    for (at, of) in compiled.iter().enumerate().filter(|(_, of)| !of.guard.passes_all_input()) {
+        let refs: Vec<&str> = said.iter().map(AsRef::as_ref).collect();
+        let verdict = of.guard.input(&refs, None);
+        judged.found.extend(input_found(&of.name, &verdict));
+        if let Some(breach) = verdict.severest().filter(|_| verdict.decision.stops()) {
+            judged.stop = Some(Stop { guard: at, rule: breach.rule.clone(), decision: verdict.decision });
+            return Ok(judged);
+        }
+        for (n, text) in verdict.masked {
+            if let Some(said) = said.get_mut(n) {
+                *said = Cow::Owned(text);
+            }
+        }
+    }
+    let mut edits = Edits::default();
+    for (literal, said) in literals.iter().zip(&said).filter(|(literal, said)| literal.text != **said) {
+        edits.text(literal.at.clone(), said);
+    }
+    judged.body = edits.apply(&ask.body);
+    Ok(judged)
+}
+
+/// The texts of messages, of items, or of a prompt that is a text or several.
+fn conversation<'a>(
+    whole: &str,
+    prompt: &'a str,
+    all: bool,
+    into: &mut Vec<Literal<'a>>,
+) -> Result<(), Failure> {
+    if !prompt.starts_with('[') {
+        return content(whole, prompt, into);
+    }
+    for item in items(prompt) {
+        let json = item.get();
+        match json.as_bytes().first() {
+            Some(b'{') => {
+                let message = members(json).map_err(BodyError::NotJson)?;
+                let role = string(&message, "role");
+                if all || !matches!(role.as_ref(), "system" | "developer") {
+                    content(whole, json, into)?;
+                }
+            }
+            Some(b'"') => content(whole, json, into)?,
+            // Numbers of tokens: nobody here can read them.
+            _ => {
+                let message =
+                    "tokens instead of text cannot be judged by the guardrails in force: expected text";
+                return Err(Failure::Guarded { message: message.into() });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The texts within a message or a part of one.
+fn content<'a>(whole: &str, json: &'a str, into: &mut Vec<Literal<'a>>) -> Result<(), Failure> {
+    let all_of = |json: &'a str, into: &mut Vec<Literal<'a>>| {
+        texts(whole, json, &|_| true, into).map_err(|error| Failure::from(BodyError::NotJson(error)))
+    };
+    match json.as_bytes().first() {
+        Some(b'"') => all_of(json, into),
+        Some(b'[') => items(json).into_iter().try_for_each(|item| content(whole, item.get(), into)),
+        Some(b'{') => {
+            let all = members(json).map_err(BodyError::NotJson)?;
+            let is_text = member(&all, "type") == Some("\"text\"");
+            all.iter().try_for_each(|of| match of.name.as_ref() {
+                // What a tool was called with has names of its own.
+                "input" => all_of(of.text(), into),
+                "data" if is_text => all_of(of.text(), into),
+                "thinking" => Ok(()),
+                name if is_structural(name) => Ok(()),
+                _ => content(whole, of.text(), into),
+            })
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::endpoints::{CHAT_COMPLETIONS, Endpoint, MESSAGES, RESPONSES};
+    use crate::request::parse;
+    use serde_json::{Value, json};
+
+    fn said(endpoint: &Endpoint, body: &Value, all: bool) -> Vec<String> {
+        let ask = parse(endpoint, Bytes::from(body.to_string()), 64).unwrap();
+        let whole = std::str::from_utf8(&ask.body).unwrap();
+        let mut literals = Vec::new();
+        conversation(whole, ask.text(ask.prompt_at.as_ref()).unwrap(), all, &mut literals).unwrap();
+        literals.iter().map(|literal| literal.text.to_string()).collect()
+    }
+
+    #[test]
+    fn what_users_say_is_found_in_every_protocol() {
+        let chat = json!({"model": "m", "messages": [
+            {"role": "system", "content": "be kind"}, {"role": "user", "name": "ann", "content": "one"},
+            {"role": "assistant", "content": null, "tool_calls": [{"id": "t", "type": "function", "function": {"name": "f", "arguments": "{\"a\":1}"}}]},
+            {"role": "tool", "tool_call_id": "t", "content": "two"},
+            {"role": "user", "content": [{"type": "text", "text": "three"}, {"type": "image_url", "image_url": {"url": "x"}}]}]});
+        assert_eq!(said(&CHAT_COMPLETIONS, &chat, false), ["one", "{\"a\":1}", "two", "three"]);
+        assert_eq!(said(&CHAT_COMPLETIONS, &chat, true)[0], "be kind");
+        let response = |input: Value| json!({"model": "m", "input": input});
+        assert_eq!(said(&RESPONSES, &response(json!("one")), false), ["one"]);
+        let items = json!([{"role": "developer", "content": "no"}, {"role": "user", "content": [{"type": "input_text", "text": "one"}]},
+            {"type": "function_call_output", "call_id": "c", "output": "two"}]);
+        assert_eq!(said(&RESPONSES, &response(items), false), ["one", "two"]);
+        let message = json!({"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "one"},
+            {"role": "assistant", "content": [{"type": "thinking", "thinking": "hm", "signature": "s"}, {"type": "tool_use", "id": "t", "name": "f", "input": {"name": "two"}}]},
+            {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t", "content": [{"type": "text", "text": "three"}]},
+                {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "four"}},
+                {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "AAAA"}}]}]});
+        assert_eq!(said(&MESSAGES, &message, false), ["one", "two", "three", "four"]);
+    }
+}

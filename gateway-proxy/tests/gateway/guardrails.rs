@@ -1,0 +1,6 @@
+//! Guardrails in force: what may go in, what may come out, what may be called.
+
+mod cascades;
+mod policy;
+mod streams;
+mod whole;

@@ -1,0 +1,227 @@
+//! Requests, and answers that come whole.
+
+use super::policy::{
+    CHAT, MESSAGES, More, RESPONSES, answer, ask, gateway, guarded, read, saying, speaks, usual, withheld,
+};
+use crate::support::{Collector, Gateway, Upstream, config, json as answers};
+use http::StatusCode;
+use serde_json::{Value, json};
+
+const PATHS: [&str; 3] = [CHAT, RESPONSES, MESSAGES];
+
+fn start(upstream: &Upstream, path: &str) -> Gateway {
+    let more = More { speaks: speaks(path), ..More::default() };
+    Gateway::start(config(None), guarded(upstream, &[usual()], &more))
+}
+
+#[tokio::test]
+async fn what_is_masked_on_the_way_in_reaches_no_model_and_the_rest_stays_byte_for_byte() {
+    for path in PATHS {
+        let upstream = saying(&answer(path, "Hi", None)).await;
+        let gateway = start(&upstream, path);
+        let body =
+            ask(path, "my c\u{e9}rd is 1234567812345678!", false).replace("\"stream\"", " \"stream\" ");
+        let answered = gateway.post(path, body.clone()).await;
+        assert_eq!(answered.status, StatusCode::OK, "{}", answered.text());
+        assert_eq!(read(path, &answered.json()).0, "Hi");
+        let sent = String::from_utf8(upstream.received()[0].body.clone()).unwrap();
+        let expected = body.replace("1234567812345678", "[card]").replace("\"route\"", "\"gpt-4o-mini\"");
+        assert_eq!(sent, expected);
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_is_blocked_is_refused_in_its_own_protocol_and_language_and_costs_nothing() {
+    for path in PATHS {
+        let upstream = saying(&answer(path, "Hi", None)).await;
+        let gateway = start(&upstream, path);
+        for (language, text) in [("en", "No: words."), ("de-AT, en;q=0.5", "Nein: words.")] {
+            for stream in [false, true] {
+                let body = ask(path, "Tell me of the Forbidden  Fruit", stream);
+                let mut request = gateway.request(path, body);
+                request.headers_mut().insert("accept-language", language.parse().unwrap());
+                let answered = gateway.call(request).await;
+                assert_eq!(answered.status, StatusCode::OK, "{}", answered.text());
+                assert_eq!(answered.header("x-control-tower-cost-usd"), "0");
+                if stream {
+                    assert_eq!(answered.header("content-type"), "text/event-stream; charset=utf-8");
+                    let told = answered.text();
+                    assert!(told.contains(text) && told.contains(withheld(path)), "{told}");
+                } else {
+                    assert_eq!(read(path, &answered.json()), (text.to_owned(), withheld(path).to_owned()));
+                }
+            }
+        }
+        assert!(upstream.received().is_empty(), "no model was asked");
+    }
+}
+
+#[tokio::test]
+async fn what_was_found_is_on_the_trace_without_a_word_of_it() {
+    let collector = Collector::start().await;
+    let upstream = saying(&answer(CHAT, "A remarkable 1234567812345678", None)).await;
+    let more = More { capture: true, ..More::default() };
+    let gateway = Gateway::start(config(Some(&collector)), guarded(&upstream, &[usual()], &more));
+    gateway.post(CHAT, ask(CHAT, "card 8765432187654321", false)).await;
+    let call = collector.call().await;
+    let get = |name: &str| call.get(&format!("control_tower.guardrail.{name}")).to_owned();
+    assert_eq!(get("decision"), "mask");
+    assert_eq!(get("name"), "g0,g0,g0");
+    assert_eq!(get("rule"), "cards,notes,cards");
+    assert_eq!(get("action"), "mask,flag,mask");
+    assert_eq!(get("place"), "input,output,output");
+    // Content is recorded as it went on, and its cost is that of what the model said.
+    assert!(call.get("gen_ai.input.messages").contains("card [card]"));
+    assert!(call.get("gen_ai.output.messages").contains("A remarkable [card]"));
+    assert_eq!(call.get("control_tower.cost.total"), "0.000007");
+    assert_eq!(call.get("gen_ai.usage.output_tokens"), "2");
+
+    gateway.post(CHAT, ask(CHAT, "forbidden fruit 8765432187654321", false)).await;
+    let call = collector.calls(2).await.pop().unwrap();
+    assert_eq!(call.get("control_tower.guardrail.decision"), "block");
+    assert_eq!(call.get("gen_ai.response.finish_reasons"), "content_filter");
+    assert_eq!((call.get("control_tower.cost.total"), call.get("gen_ai.input.messages")), ("", ""));
+    for span in collector.spans() {
+        let all = format!("{span:?}");
+        assert!(
+            !all.contains("12345678") && !all.contains("87654321") && !all.contains("forbidden"),
+            "{all}"
+        );
+    }
+    let count = |labels: &str| format!("gateway_guardrail_breaches_total{{{labels}}}");
+    assert_eq!(gateway.metric(&count(r#"action="mask",place="input""#)).await, Some(2.0));
+    assert_eq!(gateway.metric(&count(r#"action="block",place="input""#)).await, Some(1.0));
+    assert_eq!(gateway.metric(&count(r#"action="mask",place="output""#)).await, Some(1.0));
+}
+
+#[tokio::test]
+async fn whole_answers_are_masked_in_place_or_withheld() {
+    for path in PATHS {
+        let upstream = saying(&answer(path, "It is 1234567812345678.", None)).await;
+        let gateway = start(&upstream, path);
+        let told = gateway.post(path, ask(path, "Hi", false)).await.json();
+        let mut expected = answer(path, "It is [card].", None);
+        if path == CHAT {
+            expected["choices"][0]["logprobs"] = Value::Null;
+        }
+        assert_eq!(told, expected);
+
+        let upstream = saying(&answer(path, "Eat the forbidden fruit", None)).await;
+        let gateway = start(&upstream, path);
+        let answered = gateway.post(path, ask(path, "Hi", false)).await;
+        assert_eq!(read(path, &answered.json()), ("No: words.".into(), withheld(path).into()));
+        assert!(!answered.text().contains("fruit"), "{}", answered.text());
+        assert_eq!(answered.header("x-control-tower-cost-usd"), "0.000007", "what is withheld was paid for");
+        assert_eq!(answered.json()["usage"], expected["usage"]);
+    }
+}
+
+#[tokio::test]
+async fn tools_are_those_of_the_list_with_arguments_of_their_schema() {
+    for path in PATHS {
+        for (call, is_allowed) in [
+            (("weather", r#"{"city":"Rome"}"#), true),
+            (("weather", r#"{"town":"Rome"}"#), false),
+            (("shell", r#"{"run":"ls"}"#), false),
+        ] {
+            let whole = answer(path, "Let me see.", Some(call));
+            let upstream = saying(&whole).await;
+            let answered = start(&upstream, path).post(path, ask(path, "Hi", false)).await;
+            if is_allowed {
+                assert_eq!(answered.json(), whole);
+            } else {
+                assert_eq!(read(path, &answered.json()), ("No: tools.".into(), withheld(path).into()));
+                assert!(!answered.text().contains("Rome") && !answered.text().contains("shell"));
+            }
+        }
+        let whole = answer(path, "So.", Some(("weather", r#"{"city":"1234567812345678"}"#)));
+        let answered = start(&saying(&whole).await, path).post(path, ask(path, "Hi", false)).await;
+        let mut expected = answer(path, "So.", Some(("weather", r#"{"city":"[card]"}"#)));
+        if path == CHAT {
+            expected["choices"][0]["logprobs"] = Value::Null;
+        }
+        assert_eq!(answered.json(), expected);
+    }
+}
+
+#[tokio::test]
+async fn several_guardrails_judge_in_their_order() {
+    let second = json!({"output": [{"name": "bracket", "check": {"regex": {"patterns": ["\\[card\\]"]}}, "action": "block"}]});
+    let upstream = saying(&answer(CHAT, "It is 1234567812345678.", None)).await;
+    let told = gateway(&upstream, &[usual(), second.clone()]).post(CHAT, ask(CHAT, "Hi", false)).await.json();
+    assert!(read(CHAT, &told).0.contains("bracket"), "{told}");
+    let told = gateway(&upstream, &[second, usual()]).post(CHAT, ask(CHAT, "Hi", false)).await.json();
+    assert_eq!(read(CHAT, &told).0, "It is [card].");
+}
+
+#[tokio::test]
+async fn an_answer_that_must_be_json_is_judged_as_a_whole() {
+    let rules = json!({"output": [
+        {"name": "shape", "check": {"json_schema": {"type": "object", "required": ["a"]}}, "action": "block"},
+        {"name": "cards", "check": {"regex": {"patterns": ["[0-9]{16}"]}}, "action": {"mask": {"with": "[card]"}}},
+    ]});
+    for (said, expected) in [(r#"{"a":"1234567812345678"}"#, r#"{"a":"[card]"}"#), ("{}", "")] {
+        let upstream = saying(&answer(CHAT, said, None)).await;
+        let told =
+            gateway(&upstream, std::slice::from_ref(&rules)).post(CHAT, ask(CHAT, "Hi", false)).await.json();
+        let (text, reason) = read(CHAT, &told);
+        if expected.is_empty() {
+            assert_eq!(reason, "content_filter");
+        } else {
+            assert_eq!(text, expected);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_guardrail_that_cannot_be_compiled_closes_its_route() {
+    let wrong =
+        json!({"output": [{"name": "all", "check": {"regex": {"patterns": ["a+"]}}, "action": "block"}]});
+    let upstream = saying(&answer(CHAT, "Hi", None)).await;
+    let answered = gateway(&upstream, &[wrong]).post(CHAT, ask(CHAT, "Hi", false)).await;
+    assert_eq!(answered.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(answered.json()["error"]["code"], "policy_unreadable");
+    assert!(upstream.received().is_empty());
+}
+
+#[tokio::test]
+async fn completions_and_embeddings_are_guarded_too() {
+    let completion = r#"{"id":"c","object":"text_completion","model":"gpt-4o-mini","choices":[{"index":0,"text":"1234567812345678","finish_reason":"stop"}],"usage":{"prompt_tokens":3,"completion_tokens":2}}"#;
+    let upstream = Upstream::always(answers(200, completion)).await;
+    let gateway = gateway(&upstream, &[usual()]);
+    let told =
+        gateway.post("/v1/completions", r#"{"model":"route","prompt":["8765432187654321"]}"#).await.json();
+    assert_eq!(told["choices"][0]["text"], "[card]");
+    assert_eq!(upstream.received()[0].json()["prompt"], json!(["[card]"]));
+    let told =
+        gateway.post("/v1/completions", r#"{"model":"route","prompt":"forbidden fruit"}"#).await.json();
+    assert_eq!(told["choices"][0]["text"], "No: words.");
+    for body in [r#"{"model":"route","prompt":[[1,2,3]]}"#, r#"{"model":"route","prompt":[1,2,3]}"#] {
+        let answered = gateway.post("/v1/completions", body).await;
+        assert_eq!(answered.status, StatusCode::BAD_REQUEST, "{}", answered.text());
+    }
+    let answered = gateway.post("/v1/embeddings", r#"{"model":"route","input":"forbidden fruit"}"#).await;
+    assert_eq!(answered.json()["error"]["code"], "content_filter");
+    assert_eq!(answered.json()["error"]["message"], "No: words.");
+    assert_eq!(upstream.received().len(), 1);
+}
+
+#[tokio::test]
+async fn an_answer_is_kept_as_the_client_got_it_and_under_its_guardrails() {
+    let cache = Some(json!({"exact": true, "ttl_seconds": 60}));
+    let upstream = saying(&answer(CHAT, "It is 1234567812345678.", None)).await;
+    let more = More { cache: cache.clone(), ..More::default() };
+    let gateway = Gateway::start(config(None), guarded(&upstream, &[usual()], &more));
+    for status in ["miss", "hit_exact"] {
+        let answered = gateway.post(CHAT, ask(CHAT, "Hi", false)).await;
+        assert_eq!(answered.header("x-control-tower-cache"), status);
+        assert_eq!(read(CHAT, &answered.json()).0, "It is [card].");
+    }
+    let upstream = saying(&answer(CHAT, "forbidden fruit", None)).await;
+    let gateway = Gateway::start(config(None), guarded(&upstream, &[usual()], &more));
+    for _ in 0..2 {
+        let answered = gateway.post(CHAT, ask(CHAT, "Hi", false)).await;
+        assert_eq!(answered.header("x-control-tower-cache"), "miss", "a refusal is not given again");
+    }
+    assert_eq!(upstream.received().len(), 2);
+}
