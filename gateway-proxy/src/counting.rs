@@ -8,6 +8,7 @@ use crate::app::App;
 use crate::attempt::{outgoing_headers, unanswered};
 use crate::endpoints::COUNT_TOKENS;
 use crate::errors::Failure;
+use crate::guarding;
 use crate::identity::Identity;
 use crate::intake::{ClientBody, Intake, read_json_body};
 use crate::relay::collect;
@@ -37,6 +38,7 @@ pub(crate) async fn answer(
     let (body, _room) = read_json_body(&head.headers, body, Intake::new(app, app.limits.body_bytes)).await?;
     let ask = read(&COUNT_TOKENS, body, app.limits.json_depth).await?;
     let resolved = resolve(&snapshot, &key, &ask.model)?;
+    let ask = guarding::counted(app, &key, &resolved, ask, &head.headers).await?;
     let models = app.pools.reach(&snapshot, &resolved.model)?;
     let counts = |model: &&Arc<Model>| !matches!(dialect(app, model), Ok(None | Some(Dialect::OpenAiChat)));
     let model = models.iter().find(counts).unwrap_or(&resolved.model);

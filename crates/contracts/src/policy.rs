@@ -98,6 +98,9 @@ pub struct KeyPolicy {
     pub revoked_at: Option<Timestamp>,
     /// How often and how much it may call, beside what its tenant may. One that cannot be read closes the key.
     pub plan: Option<Held<spec::Plan>>,
+    /// What may go in and come out of its calls, and which tools they may call, after what their route says. One that cannot be read
+    /// closes the key.
+    pub guardrails: Vec<Held<spec::Guardrail>>,
 }
 
 const DAY: Duration = Duration::from_hours(24);
@@ -300,7 +303,15 @@ impl Provider {
 impl KeyPolicy {
     /// A key that allows every model and never expires.
     pub const fn new(id: KeyId, tenant: Arc<TenantPolicy>) -> Self {
-        Self { id, tenant, allowed_models: None, expires_at: None, revoked_at: None, plan: None }
+        Self {
+            id,
+            tenant,
+            allowed_models: None,
+            expires_at: None,
+            revoked_at: None,
+            plan: None,
+            guardrails: Vec::new(),
+        }
     }
 
     /// Whether the key may ask for `name`.

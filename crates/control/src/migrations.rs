@@ -19,6 +19,8 @@ const MIGRATIONS: &[(i64, &str, Text)] = &[
             postgres: include_str!("../migrations/0006_audit_only_grows.postgres.sql"),
         },
     ),
+    // A number is left to a step that is on its way.
+    (8, "key_guardrails", Text::Shared(include_str!("../migrations/0008_key_guardrails.sql"))),
 ];
 
 /// What a migration runs.

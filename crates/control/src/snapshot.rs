@@ -15,7 +15,7 @@ use crate::repositories::{
 };
 use crate::secrets::SecretRef;
 use contracts::policy::{
-    self, KeyHash, KeyPolicy, Kind, Library, Snapshot, Speaks, TenantPolicy, Unreadable, shape, spec,
+    self, KeyHash, KeyPolicy, Kind, Snapshot, Speaks, TenantPolicy, Unreadable, shape, spec,
 };
 use contracts::{ModelName, PolicyName, ProviderId, TenantId, Timestamp};
 use std::collections::HashMap;
@@ -115,7 +115,7 @@ fn build(rows: Rows, kept: &Kept) -> Result<Loaded, ControlError> {
     let (shared_routes, tenant_routes) = routes::build(rows.routes, &policies, &mut problems);
     let snapshot = Snapshot {
         version: rows.version,
-        keys: build_keys(rows.tenants, rows.keys, &policies.plans)?,
+        keys: build_keys(rows.tenants, rows.keys, &policies)?,
         models: build_models(rows.models, &providers)?,
         providers,
         shared_routes,
@@ -200,10 +200,10 @@ fn build_models(
 fn build_keys(
     tenants: Vec<Tenant>,
     keys: Vec<(KeyHash, ApiKey)>,
-    plans: &Library<spec::Plan>,
+    policies: &policies::Policies,
 ) -> Result<HashMap<KeyHash, Arc<KeyPolicy>>, ControlError> {
     let plan = |tenant: &TenantId, name: Option<PolicyName>| {
-        name.map(|name| plans.need(Kind::Plan, Some(tenant), &name))
+        name.map(|name| policies.plans.need(Kind::Plan, Some(tenant), &name))
     };
     let tenants: HashMap<TenantId, (Arc<TenantPolicy>, Option<Timestamp>)> = tenants
         .into_iter()
@@ -224,6 +224,9 @@ fn build_keys(
             .ok_or_else(|| ControlError::corrupt("key", &key.id, "its tenant is missing"))?;
         let policy = KeyPolicy {
             plan: plan(&key.tenant, key.plan),
+            guardrails: (key.guardrails.iter().flatten())
+                .map(|name| policies.guardrails.need(Kind::Guardrail, Some(&key.tenant), name))
+                .collect(),
             id: key.id,
             tenant: tenant.clone(),
             allowed_models: key.allowed_models,

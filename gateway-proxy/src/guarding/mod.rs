@@ -22,14 +22,15 @@ use crate::app::App;
 use crate::attempt::Answered;
 use crate::call::{Call, Ending, Facts};
 use crate::emit::Unrecorded;
-use crate::endpoints::Endpoint;
+use crate::endpoints::{COUNT_TOKENS, Endpoint};
 use crate::errors::Failure;
 use crate::meter::Answer;
+use crate::request::Ask;
 use crate::respond::{self, Body, COST};
 use crate::stack::{LARGE, read};
 use bytes::Bytes;
 use contracts::policy::guardrail::Guardrail;
-use contracts::policy::{Named, Unreadable};
+use contracts::policy::{KeyPolicy, Named, Resolved, Unreadable};
 use contracts::{PolicyName, TenantId};
 use guard::{Decision, Guard, Verdict};
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
@@ -127,16 +128,11 @@ pub(crate) async fn judge_request(
     headers: &HeaderMap,
 ) -> Result<(), Failure> {
     let facts = call.facts().ok_or(Failure::BrokenBody)?;
-    let guardrails = in_force(facts)?;
+    let guardrails = in_force(&facts.key, facts.resolved.as_ref())?;
     if guardrails.is_empty() {
         return Ok(());
     }
-    let language = headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
-    let judge = Judge {
-        compiled: app.guards.compiled(&guardrails).await?,
-        language: language.map(Into::into),
-        found: Arc::default(),
-    };
+    let judge = Judge::new(app, &guardrails, headers).await?;
     let has_rules = judge.compiled.iter().any(|of| !of.guard.passes_all_input());
     let (compiled, ask) = (judge.compiled.clone(), facts.ask.clone().ok_or(Failure::BrokenBody)?);
     let keeps_content = facts.key.tenant.capture_content;
@@ -171,14 +167,55 @@ pub(crate) async fn judge_request(
 }
 
 /// The guardrails of a call: of its route, then of its key.
-fn in_force(facts: &Facts) -> Result<Vec<Arc<Named<Guardrail>>>, Failure> {
-    let route = facts.resolved.as_ref().and_then(|resolved| resolved.route.as_deref());
-    let of_route = match route.map(|route| &route.policy) {
+fn in_force(key: &KeyPolicy, resolved: Option<&Resolved>) -> Result<Vec<Arc<Named<Guardrail>>>, Failure> {
+    let route = resolved.and_then(|resolved| resolved.route.as_deref());
+    let mut guardrails = match route.map(|route| &route.policy) {
         Some(Err(unreadable)) => return Err(Failure::Unreadable(unreadable.clone())),
         Some(Ok(policy)) => policy.guardrails.clone(),
         None => Vec::new(),
     };
-    Ok(of_route)
+    for held in &key.guardrails {
+        let guardrail = held.as_ref().map_err(|unreadable| Failure::Unreadable(unreadable.clone()))?;
+        if !guardrails.contains(guardrail) {
+            guardrails.push(guardrail.clone());
+        }
+    }
+    Ok(guardrails)
+}
+
+impl Judge {
+    async fn new(
+        app: &App,
+        guardrails: &[Arc<Named<Guardrail>>],
+        headers: &HeaderMap,
+    ) -> Result<Self, Failure> {
+        let language = headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
+        let compiled = app.guards.compiled(guardrails).await?;
+        Ok(Self { compiled, language: language.map(Into::into), found: Arc::default() })
+    }
+}
+
+/// What the tokens are to be counted of: as it would go to a model. What would not go to one is not counted.
+pub(crate) async fn counted(
+    app: &App,
+    key: &KeyPolicy,
+    resolved: &Resolved,
+    ask: Ask,
+    headers: &HeaderMap,
+) -> Result<Ask, Failure> {
+    let guardrails = in_force(key, Some(resolved))?;
+    if guardrails.is_empty() {
+        return Ok(ask);
+    }
+    let judge = Judge::new(app, &guardrails, headers).await?;
+    let (compiled, asked) = (judge.compiled.clone(), ask.clone());
+    let judged = heavy(ask.body.len(), move || input::judge(&compiled, &asked, false)).await??;
+    judge.note(app, judged.found);
+    match (judged.stop, judged.body) {
+        (Some(stop), _) => Err(Failure::Guarded { message: judge.refusal(&stop) }),
+        (None, Some(body)) => read(&COUNT_TOKENS, body, app.limits.json_depth).await,
+        (None, None) => Ok(ask),
+    }
 }
 
 /// The answer to a request that was blocked, if it was: recorded as a call that asked no model.

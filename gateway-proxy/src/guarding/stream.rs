@@ -320,3 +320,6 @@ impl Aside {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

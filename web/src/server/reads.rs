@@ -285,6 +285,7 @@ pub async fn create_key(viewer: &Viewer, request: KeyRequest) -> Result<KeyCreat
             )
         }),
         plan: None,
+        guardrails: None,
     };
     let created = viewer.control().keys().create(new, now).await.map_err(from_control)?;
     tracing::info!(key.id = %created.key.id, user = viewer.name, "a key was created");

@@ -56,6 +56,9 @@ pub(crate) struct Create {
     /// Its plan, beside that of its tenant.
     #[arg(long)]
     plan: Option<PolicyName>,
+    /// A guardrail of its calls, after those of their route; may be repeated.
+    #[arg(long = "guardrail", value_name = "NAME")]
+    guardrails: Vec<PolicyName>,
 }
 
 /// `control-tower key update`.
@@ -84,6 +87,12 @@ pub(crate) struct Update {
     /// Set it no limit of its own.
     #[arg(long)]
     no_plan: bool,
+    /// A guardrail of its calls, after those of their route; may be repeated, replaces the list.
+    #[arg(long = "guardrail", value_name = "NAME", conflicts_with = "no_guardrails")]
+    guardrails: Vec<PolicyName>,
+    /// Leave it to the guardrails of routes alone.
+    #[arg(long)]
+    no_guardrails: bool,
 }
 
 pub(super) async fn run(command: KeyCommand, work: Work) -> anyhow::Result<()> {
@@ -105,6 +114,7 @@ pub(super) async fn run(command: KeyCommand, work: Work) -> anyhow::Result<()> {
                 allowed_models: (!args.models.is_empty()).then_some(args.models),
                 expires_at: args.expires.map(|when| when.resolve(work.now)),
                 plan: args.plan,
+                guardrails: (!args.guardrails.is_empty()).then_some(args.guardrails),
             };
             one(work.json, &keys.create(new, work.now).await?, created)
         }
@@ -114,6 +124,10 @@ pub(super) async fn run(command: KeyCommand, work: Work) -> anyhow::Result<()> {
                 allowed_models: patch(args.all_models, (!args.models.is_empty()).then_some(args.models)),
                 expires_at: patch(args.never_expires, args.expires.map(|when| when.resolve(work.now))),
                 plan: patch(args.no_plan, args.plan),
+                guardrails: patch(
+                    args.no_guardrails,
+                    (!args.guardrails.is_empty()).then_some(args.guardrails),
+                ),
             };
             let key = keys.update(&args.id, change, work.now).await?;
             one(work.json, &key, |key| format!("changed key {}", key.id))

@@ -34,6 +34,10 @@ pub struct ApiKey {
     /// Its plan, beside that of its tenant; absent when there is no limit.
     #[schema(value_type = Option<String>)]
     pub plan: Option<PolicyName>,
+    /// What may go in and come out of its calls, after the guardrails of their route; absent when there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<String>>)]
+    pub guardrails: Option<Vec<PolicyName>>,
     /// When it was created.
     #[serde(with = "time_text")]
     #[schema(value_type = String, format = DateTime)]
@@ -69,12 +73,23 @@ pub struct NewApiKey {
     #[serde(default)]
     #[schema(value_type = Option<String>)]
     pub plan: Option<PolicyName>,
+    /// Guardrails, which must exist, of the tenant or shared; none when absent.
+    #[serde(default)]
+    #[schema(value_type = Option<Vec<String>>)]
+    pub guardrails: Option<Vec<PolicyName>>,
 }
 
 impl NewApiKey {
     /// A key that allows every model and never expires.
     pub fn new(tenant: TenantId, name: impl Into<String>) -> Self {
-        Self { tenant, name: name.into(), allowed_models: None, expires_at: None, plan: None }
+        Self {
+            tenant,
+            name: name.into(),
+            allowed_models: None,
+            expires_at: None,
+            plan: None,
+            guardrails: None,
+        }
     }
 }
 
@@ -110,6 +125,9 @@ pub struct ApiKeyChange {
     /// Its plan; must exist.
     #[schema(value_type = Option<String>)]
     pub plan: Patch<PolicyName>,
+    /// Guardrails; must exist. `null` for none.
+    #[schema(value_type = Option<Vec<String>>)]
+    pub guardrails: Patch<Vec<PolicyName>>,
 }
 
 /// An admin key, without its secret.

@@ -13,6 +13,8 @@ use sqlx::any::AnyRow;
 
 /// More names than this in an allow-list are a mistake.
 const MAX_ALLOWED_MODELS: usize = 1000;
+/// Guardrails of a key.
+const MAX_GUARDRAILS: usize = 16;
 
 repository! {
     /// API keys.
@@ -24,6 +26,7 @@ impl ApiKeys {
     pub async fn create(&self, new: NewApiKey, now: Timestamp) -> Result<CreatedKey, ControlError> {
         validate::display_name("name", &new.name)?;
         check_allowed(new.allowed_models.as_deref())?;
+        check_guardrails(new.guardrails.as_deref())?;
         check_expiry(new.expires_at, now)?;
         let id = format!("key_{}", secrets::random_hex::<8>()?);
         let fresh = secrets::generate_key()?;
@@ -36,13 +39,14 @@ impl ApiKeys {
             expires_at: new.expires_at,
             revoked_at: None,
             plan: new.plan,
+            guardrails: new.guardrails,
             created_at: now,
         };
         let mut tx = self.db.write().await?;
         tenants::find(&mut tx, &key.tenant).await?;
         sqlx::query(
-            "INSERT INTO api_keys (id, tenant_id, name, hash, prefix, allowed_models, expires_at, revoked_at, created_at, plan)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, NULL, $8, $9)",
+            "INSERT INTO api_keys (id, tenant_id, name, hash, prefix, allowed_models, expires_at, revoked_at, created_at, plan, guardrails)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, NULL, $8, $9, $10)",
         )
         .bind(key.id.as_str())
         .bind(key.tenant.as_str())
@@ -53,10 +57,11 @@ impl ApiKeys {
         .bind(row::nanos(key.expires_at))
         .bind(now.unix_nanos())
         .bind(key.plan.as_ref().map(PolicyName::as_str))
+        .bind(guardrails_json(&key)?)
         .execute(&mut *tx)
         .await
         .map_err(insert_failed("key", key.id.as_str()))?;
-        note_plan(&mut tx, &key).await?;
+        note_policies(&mut tx, &key).await?;
         let change = Change::created("key", &key.id, &key)?.of(Some(&key.tenant));
         self.db.commit(tx, change).await?;
         Ok(CreatedKey { key, secret: fresh.secret })
@@ -113,15 +118,18 @@ impl ApiKeys {
         check_expiry(change.expires_at.value().copied(), now)?;
         change.expires_at.apply(&mut key.expires_at);
         change.plan.apply(&mut key.plan);
-        note_plan(&mut tx, &key).await?;
+        check_guardrails(change.guardrails.value().map(Vec::as_slice))?;
+        change.guardrails.apply(&mut key.guardrails);
+        note_policies(&mut tx, &key).await?;
         sqlx::query(
-            "UPDATE api_keys SET name = $1, allowed_models = $2, expires_at = $3, plan = $5 WHERE id = $4",
+            "UPDATE api_keys SET name = $1, allowed_models = $2, expires_at = $3, plan = $5, guardrails = $6 WHERE id = $4",
         )
         .bind(key.name.as_str())
         .bind(allowed_json(&key)?)
         .bind(row::nanos(key.expires_at))
         .bind(id.as_str())
         .bind(key.plan.as_ref().map(PolicyName::as_str))
+        .bind(guardrails_json(&key)?)
         .execute(&mut *tx)
         .await
         .map_err(failed("update a key"))?;
@@ -165,11 +173,13 @@ impl ApiKeys {
     }
 }
 
-/// Notes that a key needs its plan, which must exist.
-async fn note_plan(tx: &mut Tx, key: &ApiKey) -> Result<(), ControlError> {
-    let plan = key.plan.clone().map(|name| Reference::Document(Kind::Plan, name));
+/// Notes that a key needs its plan and its guardrails, which must exist.
+async fn note_policies(tx: &mut Tx, key: &ApiKey) -> Result<(), ControlError> {
+    let document = |kind| move |name: &PolicyName| Reference::Document(kind, name.clone());
+    let mut needed: Vec<Reference> = key.plan.as_ref().map(document(Kind::Plan)).into_iter().collect();
+    needed.extend(key.guardrails.iter().flatten().map(document(Kind::Guardrail)));
     let from = Thing { kind: "key", tenant: Some(&key.tenant), name: key.id.as_str() };
-    references::replace(tx, from, plan.as_slice()).await
+    references::replace(tx, from, &needed).await
 }
 
 /// Every key with the hash of its secret, as `tx` sees them.
@@ -210,6 +220,18 @@ fn check_allowed(allowed: Option<&[ModelName]>) -> Result<(), ControlError> {
     }
 }
 
+fn check_guardrails(names: Option<&[PolicyName]>) -> Result<(), ControlError> {
+    let names = names.unwrap_or_default();
+    if names.len() > MAX_GUARDRAILS {
+        let expected = format!("at most {MAX_GUARDRAILS} names");
+        return Err(ControlError::invalid("guardrails", &format!("{} names", names.len()), expected));
+    }
+    match names.iter().enumerate().find(|(n, name)| names[..*n].contains(name)) {
+        Some((_, name)) => Err(ControlError::invalid("guardrails", name.as_str(), "each guardrail once")),
+        None => Ok(()),
+    }
+}
+
 fn check_expiry(expires_at: Option<Timestamp>, now: Timestamp) -> Result<(), ControlError> {
     match expires_at {
         Some(end) if end <= now => Err(ControlError::invalid(
@@ -226,9 +248,16 @@ fn allowed_json(key: &ApiKey) -> Result<Option<String>, ControlError> {
     json.map_err(|error| ControlError::corrupt("key", &key.id, error))
 }
 
+fn guardrails_json(key: &ApiKey) -> Result<Option<String>, ControlError> {
+    let names = key.guardrails.as_ref().filter(|names| !names.is_empty());
+    let json = names.map(serde_json::to_string).transpose();
+    json.map_err(|error| ControlError::corrupt("key", &key.id, error))
+}
+
 fn from_row(row: &AnyRow) -> Result<ApiKey, ControlError> {
     let id: KeyId = row::parsed(row, "key", "id")?;
     let allowed = row::optional_text(row, "allowed_models")?;
+    let guardrails = row::optional_text(row, "guardrails")?;
     Ok(ApiKey {
         tenant: row::parsed(row, "key", "tenant_id")?,
         name: row::text(row, "name")?,
@@ -240,6 +269,10 @@ fn from_row(row: &AnyRow) -> Result<ApiKey, ControlError> {
         expires_at: row::optional_time(row, "expires_at")?,
         revoked_at: row::optional_time(row, "revoked_at")?,
         plan: row::optional_parsed(row, "key", "plan")?,
+        guardrails: guardrails
+            .map(|json| serde_json::from_str(&json))
+            .transpose()
+            .map_err(|error| ControlError::corrupt("key", &id, format!("guardrails: {error}")))?,
         created_at: row::time(row, "created_at")?,
         id,
     })

@@ -16,22 +16,35 @@ pub fn stream(path: &str, texts: &[&str], call: Option<Call<'_>>) -> Vec<u8> {
     let mut out = String::new();
     match path {
         MESSAGES => messages(texts, call, &mut |event| {
-            out.push_str(&format!("event: {}\ndata: {event}\n\n", event["type"].as_str().unwrap()));
+            named(&mut out, &event);
         }),
         RESPONSES => {
             let mut number = 0;
             responses(texts, call, &mut |mut event| {
                 event["sequence_number"] = number.into();
                 number += 1;
-                out.push_str(&format!("event: {}\ndata: {event}\n\n", event["type"].as_str().unwrap()));
+                named(&mut out, &event);
             });
         }
         _ => {
-            chat(texts, call, &mut |event| out.push_str(&format!("data: {event}\n\n")));
+            chat(texts, call, &mut |event| {
+                out.extend([
+                    "data: ",
+                    &event.to_string(),
+                    "
+
+",
+                ])
+            });
             out.push_str("data: [DONE]\n\n");
         }
     }
     out.into_bytes()
+}
+
+fn named(out: &mut String, event: &Value) {
+    let (kind, data) = (event["type"].as_str().unwrap(), event.to_string());
+    out.extend(["event: ", kind, "\ndata: ", &data, "\n\n"]);
 }
 
 fn halves(text: &str) -> [&str; 2] {
@@ -429,7 +442,7 @@ async fn a_blocked_stream_cancels_its_upstream_and_is_recorded_with_what_came() 
     let end = text.find("\"finish_reason\":\"stop\"").unwrap();
     let cut = text[..end].rfind("data: ").unwrap();
     let mut upstream =
-        Upstream::always(vec![sse_head(), Step::Send(text[..cut].as_bytes().to_vec()), Step::Hang]).await;
+        Upstream::always(vec![sse_head(), Step::Send(text.as_bytes()[..cut].to_vec()), Step::Hang]).await;
     let more = More { capture: true, ..More::default() };
     let gateway = Gateway::start(config(Some(&collector)), guarded(&upstream, &[usual()], &more));
     let answered = gateway.post(CHAT, ask(CHAT, "Hi", true)).await;

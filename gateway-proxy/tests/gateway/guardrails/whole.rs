@@ -1,11 +1,14 @@
 //! Requests, and answers that come whole.
 
 use super::policy::{
-    CHAT, MESSAGES, More, RESPONSES, answer, ask, gateway, guarded, read, saying, speaks, usual, withheld,
+    CHAT, MESSAGES, More, RESPONSES, answer, ask, gateway, guarded, guardrail, read, saying, speaks, usual,
+    withheld,
 };
 use crate::support::{Collector, Gateway, Upstream, config, json as answers};
+use contracts::policy::KeyPolicy;
 use http::StatusCode;
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 const PATHS: [&str; 3] = [CHAT, RESPONSES, MESSAGES];
 
@@ -142,6 +145,41 @@ async fn tools_are_those_of_the_list_with_arguments_of_their_schema() {
         }
         assert_eq!(answered.json(), expected);
     }
+}
+
+#[tokio::test]
+async fn a_key_has_guardrails_of_its_own_wherever_it_calls() {
+    let tools = json!({"tools": {"allow": [{"name": "weather"}]}});
+    for (name, is_allowed) in [("weather", true), ("shell", false)] {
+        let whole = answer(CHAT, "So.", Some((name, "{}")));
+        let upstream = saying(&whole).await;
+        let mut snapshot = guarded(&upstream, &[], &More::default());
+        for key in snapshot.keys.values_mut() {
+            *key = Arc::new(KeyPolicy {
+                guardrails: vec![Ok(guardrail("tools", &tools))],
+                ..KeyPolicy::clone(key)
+            });
+        }
+        let gateway = Gateway::start(config(None), snapshot);
+        for model in ["route", "gpt-4o-mini"] {
+            let body = ask(CHAT, "Hi", false).replace("\"route\"", &format!("\"{model}\""));
+            let told = gateway.post(CHAT, body).await.json();
+            assert_eq!(read(CHAT, &told).1, if is_allowed { "tool_calls" } else { "content_filter" });
+        }
+    }
+}
+
+#[tokio::test]
+async fn tokens_are_counted_of_what_would_go_to_a_model() {
+    let upstream = Upstream::always(answers(200, r#"{"input_tokens":7}"#)).await;
+    let gateway = start(&upstream, MESSAGES);
+    let body =
+        |text: &str| json!({"model": "route", "messages": [{"role": "user", "content": text}]}).to_string();
+    let counted = gateway.post("/v1/messages/count_tokens", body("1234567812345678")).await;
+    assert_eq!(counted.json()["input_tokens"], 7);
+    assert_eq!(upstream.received()[0].json()["messages"][0]["content"], "[card]");
+    let counted = gateway.post("/v1/messages/count_tokens", body("forbidden fruit")).await;
+    assert_eq!((counted.status, upstream.received().len()), (StatusCode::BAD_REQUEST, 1));
 }
 
 #[tokio::test]

@@ -170,6 +170,22 @@ pub async fn stay_while_they_are_referred_to(store: Store) {
     control.keys().update(&key.id, change, NOW).await.unwrap();
     control.documents().delete(Kind::Plan, Some(&acme), &name("gold"), None).await.unwrap();
 
+    put(&store, Kind::Guardrail, None, "g", json!({})).await.unwrap();
+    let named = |names: &[&str]| ApiKeyChange {
+        guardrails: Patch::Set(names.iter().map(|of| name(of)).collect()),
+        ..ApiKeyChange::default()
+    };
+    control.keys().update(&key.id, named(&["g"]), NOW).await.unwrap();
+    let expected = format!("guardrail \"g\" is in use by key \"{}\" of acme: remove these first", key.id);
+    assert_eq!(delete(Kind::Guardrail, "g").await, Err(expected));
+    for (names, wrong) in [(&["g", "g"][..], "each guardrail once"), (&["nope"], "nope")] {
+        let error = control.keys().update(&key.id, named(names), NOW).await.unwrap_err().to_string();
+        assert!(error.contains(wrong), "{error}");
+    }
+    let change = ApiKeyChange { guardrails: Patch::Clear, ..ApiKeyChange::default() };
+    assert_eq!(control.keys().update(&key.id, change, NOW).await.unwrap().guardrails, None);
+    delete(Kind::Guardrail, "g").await.unwrap();
+
     put(&store, Kind::Cascade, None, "cheap", json!({"tiers": [{"model": "big"}]})).await.unwrap();
     let spec = RouteSpec { cascade: Some(name("cheap")), ..RouteSpec::default() };
     let new = NewRoute { spec: Some(spec), ..NewRoute::new(model("bot"), model("gpt")) };

@@ -167,7 +167,11 @@ async fn governed(store: &Store) -> KeyHash {
     let new = NewRoute::new("bot".parse().unwrap(), "m".parse().unwrap());
     let new = NewRoute { tenant: Some(acme.clone()), spec: Some(all), ..new };
     store.control.routes().create(new, NOW).await.unwrap();
-    let new = NewApiKey { plan: Some("gold".parse().unwrap()), ..NewApiKey::new(acme, "") };
+    let new = NewApiKey {
+        plan: Some("gold".parse().unwrap()),
+        guardrails: Some(vec!["g".parse().unwrap()]),
+        ..NewApiKey::new(acme, "")
+    };
     let key = store.control.keys().create(new, NOW).await.unwrap();
     for (name, scope) in [
         ("big", json!({"kind": "organisation", "organisation": "big"})),
@@ -198,6 +202,8 @@ pub async fn resolve_policy(store: Store) {
     assert_eq!(loaded.problems, []);
     let snapshot = loaded.snapshot;
     let key = &snapshot.keys[&hash];
+    let guardrail = key.guardrails[0].as_ref().unwrap();
+    assert_eq!((guardrail.name.as_str(), guardrail.tenant.as_ref()), ("g", Some(&key.tenant.id)));
     let plan = key.plan.as_ref().unwrap().as_ref().unwrap();
     assert!(Arc::ptr_eq(plan, key.tenant.plan.as_ref().unwrap().as_ref().unwrap()));
     assert_eq!((plan.name.as_str(), &plan.spec), ("gold", &read(&spec(Kind::Plan, 1)).unwrap()));
