@@ -96,9 +96,10 @@ pub(crate) async fn exchange(
     }
     let mut bytes = collect(&mut body, app.limits.answer_bytes, &app.timeouts, times.deadline).await?;
     body.give_back();
-    let mut usage = None;
+    let mut stated = None;
     if let Some(translation) = &translation {
-        (bytes, usage) = translation.whole(&mut head, &bytes, &asking.identity.request_id)?;
+        let (translated, usage) = translation.whole(&mut head, &bytes, &asking.identity.request_id)?;
+        (bytes, stated) = (translated, Some(usage));
     }
     let status = head.status;
     if status.is_success() {
@@ -110,7 +111,8 @@ pub(crate) async fn exchange(
                 return Err(Failure::Garbage { status: status.as_u16(), detail: "what is not an answer" });
             }
         }
-        notes.answer.usage = usage.or(notes.answer.usage);
+        // Zeros that a translation had to write where the provider stated nothing are no count.
+        notes.answer.usage = stated.unwrap_or(notes.answer.usage);
         *notes.whole = asking.keeps_whole.then(|| bytes.clone());
     } else if status.is_redirection() || status.is_informational() {
         return Err(Failure::Garbage { status: status.as_u16(), detail: "a redirection" });

@@ -148,11 +148,10 @@ impl Translation {
     }
 }
 
-/// Takes over what a translator knows of usage: its own count, for the client may get none.
+/// Takes over what a translator knows of usage, and nothing else: the client's form may have places for counts that no provider has
+/// stated, and the zeros there are no count.
 pub(crate) fn learn(answer: &mut Answer, translator: &StreamTranslator) {
     let facts = translator.facts();
-    if facts.usage.is_some() {
-        answer.usage = facts.usage;
-        answer.usage_is_final = facts.finish.is_some() || facts.is_complete;
-    }
+    answer.usage = facts.usage;
+    answer.usage_is_final = facts.usage.is_some() && (facts.finish.is_some() || facts.is_complete);
 }

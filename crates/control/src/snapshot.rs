@@ -14,9 +14,7 @@ use crate::repositories::{
     all_providers, all_references, all_routes, all_tenants, price_book,
 };
 use crate::secrets::SecretRef;
-use contracts::policy::{
-    self, KeyHash, KeyPolicy, Kind, Snapshot, Speaks, TenantPolicy, Unreadable, shape, spec,
-};
+use contracts::policy::{self, KeyHash, KeyPolicy, Kind, Snapshot, Speaks, TenantPolicy, Unreadable, shape};
 use contracts::{ModelName, PolicyName, ProviderId, TenantId, Timestamp};
 use std::collections::HashMap;
 use std::sync::Arc;

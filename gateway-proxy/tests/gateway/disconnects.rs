@@ -15,13 +15,21 @@ fn raw(path: &str, body: &str) -> String {
     )
 }
 
-fn bodies() -> [(&'static str, String); 4] {
+fn bodies() -> [(&'static str, String); 5] {
     [
         ("/v1/chat/completions", crate::support::chat(false)),
         ("/v1/completions", r#"{"model":"gpt-4o-mini","prompt":"hi"}"#.into()),
         ("/v1/embeddings", r#"{"model":"gpt-4o-mini","input":"hi"}"#.into()),
         ("/v1/responses", r#"{"model":"gpt-4o-mini","input":"hi"}"#.into()),
+        ("/v1/messages", message(false)),
     ]
+}
+
+/// What Anthropic's client asks of a model at a server of another protocol.
+fn message(stream: bool) -> String {
+    format!(
+        r#"{{"model":"gpt-4o-mini","max_tokens":64,"stream":{stream},"messages":[{{"role":"user","content":"Say hi"}}]}}"#
+    )
 }
 
 /// The median of several.
@@ -115,6 +123,25 @@ async fn a_running_count_is_no_report_of_the_whole() {
             (source, output)
         );
     }
+}
+
+/// A translated answer has places for counts that its provider has not stated: the zeros there must not be charged.
+#[tokio::test]
+async fn leaving_amid_a_translated_stream_costs_what_came() {
+    let mut upstream = Upstream::always(vec![sse_head(), Step::Send(CHUNK.into()), Step::Hang]).await;
+    let (gateway, collector) = Gateway::simple(&upstream).await;
+    let mut body = gateway.send(gateway.request("/v1/messages", message(true))).await.into_body();
+    let mut seen = Vec::new();
+    while !String::from_utf8_lossy(&seen).contains("word word") {
+        seen.extend_from_slice(&body.frame().await.unwrap().unwrap().into_data().unwrap());
+    }
+    drop(body);
+    upstream.closed().await;
+    let call = collector.call().await;
+    assert_eq!(call.get("control_tower.usage.source"), "partial");
+    assert_eq!(call.get("gen_ai.usage.output_tokens"), "2");
+    assert!(call.get("gen_ai.usage.input_tokens").parse::<u64>().unwrap() > 0);
+    assert!(!["", "0"].contains(&call.get("control_tower.cost.total")), "{call:?}");
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use super::client::Client;
 use super::{Setup, everywhere};
+use crate::support::{Gateway, Upstream, json as json_answer, sse};
 use contracts::policy::Protocol;
 use http::StatusCode;
 use serde_json::json;
@@ -75,4 +76,32 @@ async fn what_a_provider_does_not_have_is_said_plainly() {
         }
     }
     setup.stop().await;
+}
+
+#[tokio::test]
+async fn an_answer_without_usage_is_counted_in_every_clients_form() {
+    let whole = r#"{"id":"c1","object":"chat.completion","model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"word word"},"finish_reason":"stop"}]}"#;
+    let streamed = "data: {\"id\":\"c1\",\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"word word\"}}]}\n\n\
+        data: {\"id\":\"c1\",\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n";
+    // The third client's form is that of the server itself.
+    for client in [Client::Chat, Client::Messages] {
+        for stream in [false, true] {
+            let upstream =
+                Upstream::start(
+                    move |_| {
+                        if stream { sse(&[streamed.as_bytes()]) } else { json_answer(200, whole) }
+                    },
+                )
+                .await;
+            let (gateway, collector) = Gateway::simple(&upstream).await;
+            let mut request = client.ask("gpt-4o-mini", "Say hi");
+            request["stream"] = json!(stream);
+            let answer = gateway.post(client.path(), request.to_string()).await;
+            assert!(answer.text().contains("word word"), "{}", answer.text());
+            let call = collector.call().await;
+            assert_eq!(call.get("control_tower.usage.source"), "estimated", "{client:?}, streamed: {stream}");
+            assert_eq!(call.get("gen_ai.usage.output_tokens"), "2", "{client:?}, streamed: {stream}");
+            assert!(!["", "0"].contains(&call.get("control_tower.cost.total")), "{call:?}");
+        }
+    }
 }
