@@ -27,15 +27,7 @@ pub fn stream(path: &str, texts: &[&str], call: Option<Call<'_>>) -> Vec<u8> {
             });
         }
         _ => {
-            chat(texts, call, &mut |event| {
-                out.extend([
-                    "data: ",
-                    &event.to_string(),
-                    "
-
-",
-                ])
-            });
+            chat(texts, call, &mut |event| out.extend(["data: ", &event.to_string(), "\n\n"]));
             out.push_str("data: [DONE]\n\n");
         }
     }
@@ -208,7 +200,7 @@ pub fn told(path: &str, bytes: &str) -> Told {
                 next += 1;
                 match kind {
                     "response.output_text.delta" | "response.refusal.delta" => {
-                        told.text.push_str(&text(&event["delta"]))
+                        told.text.push_str(&text(&event["delta"]));
                     }
                     "response.output_item.added" if event["item"]["type"] == "function_call" => {
                         told.calls.insert(index, (text(&event["item"]["name"]), String::new()));
