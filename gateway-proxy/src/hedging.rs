@@ -115,7 +115,7 @@ impl Hedging<'_> {
         let Ok((mut attempt, sending)) = prepare(app, asking, &model, headers, None) else {
             return Ended::alone(first.await);
         };
-        let cost = self.most(asking, &model);
+        let cost = most_of(asking, &model);
         // The first one goes on while budgets are asked.
         let early = match select(first.as_mut(), pin!(governed.hold_more(cost))).await {
             Either::Right((Ok(()), _)) => None,
@@ -140,14 +140,14 @@ impl Hedging<'_> {
                 if decides(asking.endpoint, &answered) {
                     return Ended { answered, is_hedges: false, other: None };
                 }
-                let other = failed(asking.endpoint, &answered, lease);
+                let other = Some(failed(asking.endpoint, &answered, lease));
                 Ended { answered: second.await, is_hedges: true, other }
             }
             Either::Right((answered, first)) => {
                 if decides(asking.endpoint, &answered) {
                     return Ended { answered, is_hedges: true, other: None };
                 }
-                let other = failed(asking.endpoint, &answered, own_lease);
+                let other = Some(failed(asking.endpoint, &answered, own_lease));
                 Ended { answered: first.await, is_hedges: false, other }
             }
         }
@@ -162,12 +162,12 @@ impl Hedging<'_> {
         let model = self.pool.model(lease.deployment())?.clone();
         Some((lease, model))
     }
+}
 
-    /// The most that the hedge can cost.
-    fn most(&self, asking: Asking<'_>, model: &Arc<Model>) -> Usd {
-        let models = std::slice::from_ref(model);
-        most(asking.snapshot, asking.identity.started, asking.ask, asking.cap, models)
-    }
+/// The most that the hedge can cost.
+fn most_of(asking: Asking<'_>, model: &Arc<Model>) -> Usd {
+    let models = std::slice::from_ref(model);
+    most(asking.snapshot, asking.identity.started, asking.ask, asking.cap, models)
 }
 
 /// Whether what came ends the race.
@@ -184,12 +184,12 @@ fn failed(
     endpoint: &Endpoint,
     answered: &Result<Answered, Failure>,
     lease: &mut Option<Lease>,
-) -> Option<(Ending, Instant)> {
+) -> (Ending, Instant) {
     let now = Instant::now();
     if let Some(lease) = lease.take() {
         lease.finish(outcome(endpoint, answered), now.into_std());
     }
-    Some((ending_of(answered), now))
+    (ending_of(answered), now)
 }
 
 /// What a request says about what stays of it at its provider.

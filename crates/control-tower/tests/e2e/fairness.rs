@@ -179,7 +179,7 @@ async fn a_tenant_that_sends_fifty_times_as_much_moves_no_other() {
 async fn tenants_that_wait_share_by_tokens_as_their_weights_say() {
     const WEIGHTS: [u32; 10] = [1, 1, 1, 1, 2, 2, 2, 3, 3, 4];
     const WARM: Duration = Duration::from_secs(3);
-    const LASTING: Duration = Duration::from_secs(60);
+    const LASTING: Duration = Duration::from_mins(1);
     let stand = stand(16, 20, 250).await;
     let mut keys = Vec::new();
     for weight in 1..=4 {

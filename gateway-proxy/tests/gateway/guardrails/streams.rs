@@ -1,4 +1,5 @@
 //! Answers that are streamed, in every protocol, cut anywhere.
+// long because every dialect is held to the same cases side by side
 
 use super::policy::{
     CHAT, Call, MESSAGES, More, RESPONSES, ask, gateway, guarded, pieces, read, speaks, usual, withheld,
