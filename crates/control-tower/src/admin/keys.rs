@@ -62,6 +62,7 @@ pub(crate) struct Create {
 }
 
 /// `control-tower key update`.
+#[expect(clippy::struct_excessive_bools, reason = "flags of a command line")]
 #[derive(Debug, Args)]
 pub(crate) struct Update {
     /// Its id, key_….
