@@ -80,11 +80,16 @@ impl Two {
     }
 }
 
+/// A call that is never hedged, however long it takes.
+fn kept() -> String {
+    chat(false).replacen('{', r#"{"store":true,"#, 1)
+}
+
 /// As many calls as allow for a few hedges: they may be half of the calls.
 async fn allow_hedges(gateway: &Gateway) {
     Gateway::warm_up();
     for _ in 0..8 {
-        assert_eq!(gateway.post("/v1/chat/completions", chat(false)).await.status, StatusCode::OK);
+        assert_eq!(gateway.post("/v1/chat/completions", kept()).await.status, StatusCode::OK);
     }
 }
 
@@ -146,7 +151,7 @@ async fn a_hedge_answers_for_a_deployment_that_hangs() {
         let counts = || two.upstreams.each_ref().map(|upstream| upstream.received().len());
         let before = counts();
         for _ in 0..40 {
-            assert_eq!(gateway.post("/v1/chat/completions", chat(false)).await.status, StatusCode::OK);
+            assert_eq!(gateway.post("/v1/chat/completions", kept()).await.status, StatusCode::OK);
         }
         let after = counts();
         assert!(after[0] > before[0] && after[1] > before[1], "{before:?} {after:?}");
@@ -253,8 +258,7 @@ async fn what_its_provider_keeps_is_sent_once() {
     let mut slow = vec![Step::Wait(Duration::from_millis(300))];
     slow.extend(json(200, ANSWER));
     two.then([slow]);
-    let kept = chat(false).replacen('{', r#"{"store":true,"#, 1);
-    assert_eq!(gateway.post("/v1/chat/completions", kept).await.status, StatusCode::OK);
+    assert_eq!(gateway.post("/v1/chat/completions", kept()).await.status, StatusCode::OK);
     assert_eq!(two.sent() - before, 1);
 }
 
