@@ -134,13 +134,19 @@ impl Said {
         self.text.len() + calls
     }
 
-    /// The texts of an answer's choices.
+    /// What must be the same in another sample: the text, and the calls of tools.
+    pub(super) fn sample(&self) -> String {
+        let calls = self.calls.iter().map(|(name, arguments)| format!("\n{name} {arguments}"));
+        calls.fold(self.text.clone(), |text, call| text + &call)
+    }
+
+    /// The answer's choices, as samples.
     pub(super) fn choices(answer: &Answered) -> Vec<String> {
         let output = serde_json::from_str::<Value>(&answer.output.to_json()).unwrap_or_default();
         let text = |item: &Value| {
             let mut said = Self::default();
             said.take(item);
-            said.text
+            said.sample()
         };
         output.as_array().into_iter().flatten().map(text).collect()
     }

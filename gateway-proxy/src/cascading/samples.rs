@@ -77,7 +77,7 @@ impl<'a> Sampling<'a> {
         patience: Duration,
     ) -> Option<f64> {
         let facts = call.facts()?;
-        let mut texts = vec![said.text.clone()];
+        let mut texts = vec![said.sample()];
         // Choices that the client asks for are samples that are paid already.
         if facts.ask.as_ref()?.choices > 1 {
             texts = Said::choices(&facts.answer);
@@ -134,12 +134,17 @@ impl<'a> Sampling<'a> {
         let all: u64 = samples.iter().map(|sample| u64::from(sample.choices)).sum();
         facts.governed.hold_more(each.times(all)).await.ok()?;
         let chosen = choose(facts, pool.as_deref(), &model, samples.len());
+        let at_once = samples.iter().any(|sample| sample.choices > 1);
         let mut came = Came::default();
         let tried = self.ask(app, facts, headers, chosen, &samples, each).await.unwrap_or_default();
         for (beside, ending) in facts.beside.iter().zip(tried) {
             came.is_late |= ending.error == Some(TIMED_OUT);
             if ending.complete {
-                came.texts.extend(Said::choices(&beside.answer));
+                if at_once {
+                    came.texts.extend(Said::choices(&beside.answer));
+                } else {
+                    came.texts.push(Said::of(&beside.answer).sample());
+                }
             }
         }
         call.leave_beside(OVERTAKEN).await;
@@ -231,13 +236,16 @@ async fn sample(
         Answered::Stream { opening, .. } => !opening.is_error(),
     });
     let now = Instant::now();
-    if let Some(lease) = lease.take() {
-        lease.finish(
-            if is_answer { Outcome::Success } else { outcome(asking.endpoint, &answered) },
-            now.into_std(),
-        );
-    }
     let ending = if is_answer { Ending::ok(200) } else { ending_of(&answered) };
+    // That it takes longer than the cascade has time for says nothing against a deployment.
+    let outcome = match ending.error {
+        None => Outcome::Success,
+        Some(TIMED_OUT) => Outcome::Cancelled,
+        Some(_) => outcome(asking.endpoint, &answered),
+    };
+    if let Some(lease) = lease.take() {
+        lease.finish(outcome, now.into_std());
+    }
     if let Some(error) = ending.error {
         GatewayMetrics::count(&app.metrics.upstream_errors, error);
     }

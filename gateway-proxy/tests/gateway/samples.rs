@@ -216,3 +216,56 @@ async fn what_the_last_tier_says_is_not_sampled() {
     assert_eq!(gateway.post("/v1/chat/completions", ask(false)).await.status, StatusCode::OK);
     assert_eq!((small.received().len(), large.received().len()), (2, 1));
 }
+
+#[tokio::test]
+async fn samples_go_to_the_deployments_of_a_pool() {
+    let collector = Collector::start().await;
+    let upstreams = [saying(&["Rome"], false).await, saying(&["Rome"], false).await];
+    let large = large().await;
+    let mut policy = routed(&upstreams[0], &large, Some(sampled()), None);
+    let by_chance = value!({"balance": {"kind": "weighted"}});
+    let pooled = crate::pools::pooled(&[&upstreams[0], &upstreams[1]], &by_chance);
+    policy.pools = pooled.pools;
+    policy.providers.extend(pooled.providers);
+    let gateway = Gateway::start(config(Some(&collector)), policy);
+    for _ in 0..8 {
+        let answer = gateway.post("/v1/chat/completions", ask(false)).await;
+        assert_eq!((answer.status, answer.header("x-control-tower-model")), (StatusCode::OK, "gpt-4o-mini"));
+    }
+    let sent = upstreams.each_ref().map(|upstream| upstream.received().len());
+    assert_eq!(sent.iter().sum::<usize>(), 24);
+    assert!(sent.iter().all(|sent| *sent > 2), "{sent:?}");
+    for call in collector.calls(8).await {
+        assert_eq!(call.get("control_tower.cost.total"), "0.000021");
+    }
+}
+
+#[tokio::test]
+async fn calls_of_tools_are_compared_too() {
+    let calling = |arguments: &str| {
+        let call =
+            value!({"id": "t", "type": "function", "function": {"name": "find", "arguments": arguments}});
+        let message = value!({"role": "assistant", "content": null, "tool_calls": [call]});
+        let choice = value!({"index": 0, "message": message, "finish_reason": "tool_calls"});
+        let usage = value!({"prompt_tokens": 3, "completion_tokens": 2});
+        json(
+            200,
+            &value!({"id": "c", "model": "gpt-4o-mini", "choices": [choice], "usage": usage}).to_string(),
+        )
+    };
+    for (other, model) in [(r#"{"city": "Rome"}"#, "gpt-4o-mini"), (r#"{"city": "Milan"}"#, "pro-2025")] {
+        let (first, other) = (calling(r#"{"city":"Rome"}"#), calling(other));
+        let count = AtomicUsize::new(0);
+        let small = Upstream::start(move |_| {
+            let is_first = count.fetch_add(1, Ordering::Relaxed) == 0;
+            if is_first { first.clone() } else { other.clone() }
+        })
+        .await;
+        let large = large().await;
+        let mut cascade = sampled();
+        cascade["tiers"][0]["checks"][0]["self_consistency"]["samples"] = 2.into();
+        let gateway = Gateway::start(config(None), routed(&small, &large, Some(cascade), None));
+        let answer = gateway.post("/v1/chat/completions", ask(false)).await;
+        assert_eq!(answer.header("x-control-tower-model"), model);
+    }
+}
