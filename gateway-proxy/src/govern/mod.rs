@@ -21,7 +21,7 @@ use contracts::policy::plan::{self, Limit, Plan};
 use contracts::policy::queue::Band;
 use contracts::policy::{Held, Model, Named};
 use contracts::price::Cost;
-use contracts::{UsageSource, Usd};
+use contracts::{ApiError, UsageSource, Usd};
 use futures_util::FutureExt;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use soft::{Teller, Told};
@@ -58,7 +58,7 @@ pub(crate) struct Governed {
     hold: Hold,
     /// What was reserved for each try.
     most: Usd,
-    /// What the upstream is told to write at most, since the client did not say.
+    /// What was reserved for, tokens of an answer: what the client said, or else what the upstream is told to write at most.
     pub(crate) cap: Option<u64>,
     tags: Vec<String>,
 }
@@ -111,7 +111,7 @@ impl Governor {
         }
         let now = facts.identity.started;
         if let Some(accounts) = accounts(facts, &governed.tags, of_tenant, of_key)? {
-            governed.cap = cap(ask, self.default_max_tokens);
+            governed.cap = cap(ask, self.default_max_tokens)?;
             governed.most = most(facts, ask, governed.cap, models);
             let held = self.ledger.reserve(&accounts, governed.most, now).await;
             governed.hold = held.map_err(Failure::Budget)?;
@@ -294,7 +294,12 @@ fn accounts(
     Ok(Some(Arc::new(Accounts::new(Accounts::group_of(organisation, &key.tenant.id), list))))
 }
 
-/// What the upstream must be told to write at most: nothing when the client said so itself, or when nothing is written.
-fn cap(ask: &Ask, default: u64) -> Option<u64> {
-    (ask.writes && ask.max_output.is_none()).then_some(default)
+/// Most tokens of an answer: what the client said, or else `default`; nothing when nothing is written. What is below zero is without
+/// bound to some servers and an error to others, so that nobody knows what to reserve for it.
+fn cap(ask: &Ask, default: u64) -> Result<Option<u64>, Failure> {
+    if let Some(field) = ask.negative_bound() {
+        let message = format!("{field}: below zero: under a budget, expected a whole number from 0 on");
+        return Err(Failure::Body(ApiError::invalid(field, message).into()));
+    }
+    Ok(ask.writes.then(|| ask.max_output.unwrap_or(default)))
 }

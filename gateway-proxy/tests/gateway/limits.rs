@@ -161,6 +161,47 @@ async fn an_answer_of_open_length_is_bounded_where_a_budget_must_know() {
 }
 
 #[tokio::test]
+async fn what_bounds_an_answer_is_what_the_upstream_reads_and_what_is_reserved() {
+    let upstream = Upstream::always(json(200, ANSWER)).await;
+    let budget = serde_json::json!({"scope": {"kind": "key", "key": "key-1"}, "limit": "1"});
+    let gateway = Gateway::start(config(None), budgeted(&upstream, &[budget]));
+    let ask = |more: &str| {
+        gateway.post("/v1/chat/completions", chat(false).replacen('{', &format!("{{{more},"), 1))
+    };
+    for (more, says) in [
+        (r#""max_tokens":null"#, r#""max_tokens":4096"#),
+        (r#""max_completion_tokens":null"#, r#""max_tokens":4096"#),
+        (r#""max_tokens":null,"max_completion_tokens":9"#, r#""max_tokens":9"#),
+        (r#""max_tokens":5,"max_completion_tokens":9"#, r#""max_tokens":5"#),
+    ] {
+        let answer = ask(more).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+        let received = upstream.received();
+        let sent = String::from_utf8(received.last().unwrap().body.clone()).unwrap();
+        assert!(sent.contains(says), "{sent}");
+        assert_eq!(sent.matches("\"max_tokens\"").count(), 1, "{sent}");
+    }
+    let sent = upstream.received().len();
+    for more in [r#""max_tokens":-1"#, r#""max_tokens":1,"max_completion_tokens":-1"#] {
+        let answer = ask(more).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+        assert!(answer.text().contains("below zero"), "{}", answer.text());
+    }
+    // The greater of both, as many answers as are asked for, and a number beyond any: more than a dollar.
+    for more in [
+        r#""max_tokens":1,"max_completion_tokens":600000"#,
+        r#""max_tokens":1,"n":600000"#,
+        r#""max_tokens":99999999999999999999"#,
+    ] {
+        assert_eq!(ask(more).await.status, StatusCode::TOO_MANY_REQUESTS, "{more}");
+    }
+    let prompts = vec!["a"; 600];
+    let many = serde_json::json!({"model": "gpt-4o-mini", "prompt": prompts, "max_tokens": 1_000});
+    assert_eq!(gateway.post("/v1/completions", many.to_string()).await.status, StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(upstream.received().len(), sent, "what is refused is not sent");
+}
+
+#[tokio::test]
 async fn what_no_call_used_is_given_back() {
     let upstream = Upstream::always(json(500, r#"{"error":{"message":"no"}}"#)).await;
     let budget = serde_json::json!({"scope": {"kind": "tag", "tenant": "acme", "tag": "team:search"}, "limit": "0.001"});
