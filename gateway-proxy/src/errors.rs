@@ -2,7 +2,7 @@
 
 use crate::call::{CLOSED, CUT, TIMED_OUT};
 use crate::request::BodyError;
-use contracts::policy::{Protocol, Unreadable};
+use contracts::policy::{Model, Protocol, Unreadable};
 use contracts::{ApiError, Fault};
 use std::sync::Arc;
 use std::time::Duration;
@@ -72,6 +72,8 @@ pub(crate) enum Failure {
     RateLimited(Box<admission::rates::Refusal>),
     #[error("budget")]
     Budget(budget::Refused),
+    #[error("no price")]
+    Unpriced(Arc<Model>),
     #[error("{message}")]
     BadPrompt { field: String, message: String },
     #[error("{0}")]
@@ -243,6 +245,7 @@ impl Failure {
             }
             Self::RateLimited(refusal) => rate_limited(refusal),
             Self::Budget(refused) => over_budget(refused),
+            Self::Unpriced(model) => unpriced(model),
             Self::NoDeployment(unavailable) => no_deployment(*unavailable),
             Self::Busy(refused) => busy(refused),
             Self::Unreadable(unreadable) => ApiError {
@@ -418,6 +421,18 @@ fn over_budget(refused: &budget::Refused) -> ApiError {
         retryable: !is_exhausted,
         retry_after_seconds: if is_exhausted { None } else { Some(2) },
     }
+}
+
+/// Under a budget nothing is asked of which nobody knows what it costs.
+fn unpriced(model: &Model) -> ApiError {
+    let message = format!(
+        "the model {}: a budget applies, and the price book has no price of {:?} at {:?}: expected one, of 0 if it is free, or the name of one in the model's price_as",
+        model.name,
+        model.price_name(),
+        model.provider.price_as,
+    );
+    let error = ApiError { code: Some("model_not_priced"), ..ApiError::internal(503, message) };
+    ApiError { fault: Fault::Policy, retryable: false, ..error }
 }
 
 /// Nobody serves the model at the moment.

@@ -19,6 +19,7 @@ const MIGRATIONS: &[(i64, &str, Text)] = &[
             postgres: include_str!("../migrations/0006_audit_only_grows.postgres.sql"),
         },
     ),
+    (7, "model_price_as", Text::Shared(include_str!("../migrations/0007_model_price_as.sql"))),
 ];
 
 /// What a migration runs.

@@ -36,6 +36,8 @@ const TAGS: &str = "x-control-tower-tags";
 const SOFT_LIMIT: HeaderName = HeaderName::from_static("x-control-tower-soft-limit");
 /// Most tags that a request may carry.
 const MOST_TAGS: usize = 32;
+/// The limit of an account that only tells: more dollars than there are.
+const NO_LIMIT: Usd = Usd::from_picos(9_000_000_000_000_000 * 1_000_000_000_000);
 /// Bytes of a prompt for a token, when there is no time to count (`OpenAI`'s rule of thumb for English).
 const BYTES_A_TOKEN: u64 = 4;
 
@@ -112,7 +114,7 @@ impl Governor {
         let now = facts.identity.started;
         if let Some(accounts) = accounts(facts, &governed.tags, of_tenant, of_key)? {
             governed.cap = cap(ask, self.default_max_tokens)?;
-            governed.most = most(facts, ask, governed.cap, models);
+            governed.most = most(facts, ask, governed.cap, models, may_refuse(&accounts))?;
             let held = self.ledger.reserve(&accounts, governed.most, now).await;
             governed.hold = held.map_err(Failure::Budget)?;
         }
@@ -281,7 +283,7 @@ fn accounts(
             let Some(Limit { hard, soft }) = limit else { continue };
             list.push(Account {
                 id: format!("plan|{whose}|{id}|{window}").into(),
-                limit: hard.unwrap_or(Usd::from_picos(i128::from(i64::MAX))),
+                limit: hard.unwrap_or(NO_LIMIT),
                 soft,
                 window,
             });
@@ -292,6 +294,11 @@ fn accounts(
     }
     let organisation = key.tenant.organisation.as_ref().map(contracts::OrganisationId::as_str);
     Ok(Some(Arc::new(Accounts::new(Accounts::group_of(organisation, &key.tenant.id), list))))
+}
+
+/// Whether any account has a limit that holds.
+fn may_refuse(accounts: &Accounts) -> bool {
+    accounts.list().iter().any(|account| account.limit < NO_LIMIT)
 }
 
 /// Most tokens of an answer: what the client said, or else `default`; nothing when nothing is written. What is below zero is without

@@ -9,6 +9,7 @@
 //! largest that its provider documents.
 
 use crate::call::Facts;
+use crate::errors::Failure;
 use crate::request::Ask;
 use contracts::policy::Model;
 use contracts::price::ServiceTier;
@@ -21,36 +22,56 @@ const PICTURE: u64 = 6_000;
 /// GPT-4o-mini counts 2,833 and 5,667 for each of 8 tiles.
 const PICTURE_MINI: u64 = 48_169;
 
-/// The most that one try of the call can cost at any of `models`. A model without a price costs nothing.
-pub(crate) fn most(facts: &Facts, ask: &Ask, cap: Option<u64>, models: &[Arc<Model>]) -> Usd {
+/// The most that one try of the call can cost at each of `models`; `None` for one that the price book does not know.
+fn each<'a>(
+    facts: &Facts,
+    ask: &Ask,
+    cap: Option<u64>,
+    models: &'a [Arc<Model>],
+) -> impl Iterator<Item = (&'a Arc<Model>, Option<Usd>)> {
     let output = ask.max_output.or(cap).unwrap_or(0).saturating_mul(ask.choices);
     let pictures = pictures(&ask.body);
-    let of_model = |model: &Arc<Model>| {
+    models.iter().map(move |model| {
         let is_mini = model.upstream_model.contains("4o-mini");
         let picture = if is_mini { PICTURE_MINI } else { PICTURE };
-        dearest(facts, model, ask.tier, ask.body.len() as u64 + pictures * picture, output)
-    };
-    models.iter().map(of_model).max().unwrap_or_default()
+        (model, dearest(facts, model, ask.tier, ask.body.len() as u64 + pictures * picture, output))
+    })
+}
+
+/// The most that one try of the call can cost at any of `models`. Where `must_know`, one without a price is refused: it may cost
+/// anything, and what is free has a price of nothing.
+pub(crate) fn most(
+    facts: &Facts,
+    ask: &Ask,
+    cap: Option<u64>,
+    models: &[Arc<Model>],
+    must_know: bool,
+) -> Result<Usd, Failure> {
+    let mut most = Usd::ZERO;
+    for (model, of_model) in each(facts, ask, cap, models) {
+        if of_model.is_none() && must_know {
+            return Err(Failure::Unpriced(model.clone()));
+        }
+        most = most.max(of_model.unwrap_or_default());
+    }
+    Ok(most)
 }
 
 impl Facts {
-    /// The most that one try of the call can cost at any of `models`.
+    /// The most that one try of the call can cost at any of `models`, as far as they have a price.
     pub(crate) fn most(&self, models: &[Arc<Model>]) -> Usd {
-        self.ask.as_ref().map_or(Usd::ZERO, |ask| most(self, ask, self.governed.cap, models))
+        let Some(ask) = &self.ask else { return Usd::ZERO };
+        each(self, ask, self.governed.cap, models).filter_map(|(_, most)| most).max().unwrap_or_default()
     }
 }
 
-/// What so many tokens cost at most, whichever kinds of tokens they turn out to be.
-fn dearest(facts: &Facts, model: &Model, tier: ServiceTier, input: u64, output: u64) -> Usd {
+/// What so many tokens cost at most, whichever kinds of tokens they turn out to be; `None` without a price.
+fn dearest(facts: &Facts, model: &Model, tier: ServiceTier, input: u64, output: u64) -> Option<Usd> {
+    let (provider, name, at) = (&model.provider.price_as, model.price_name(), facts.identity.started);
+    let prices = &facts.snapshot.prices;
+    prices.entry(provider, name, at)?;
     let cost = |tier: ServiceTier, usage: TokenUsage| {
-        let cost = facts.snapshot.prices.cost(
-            &model.provider.price_as,
-            &model.upstream_model,
-            tier,
-            &usage,
-            facts.identity.started,
-        );
-        cost.map_or(Usd::ZERO, |cost| cost.total)
+        prices.cost(provider, name, tier, &usage, at).map_or(Usd::ZERO, |cost| cost.total)
     };
     let read = TokenUsage { input, ..TokenUsage::default() };
     let inputs = [
@@ -72,7 +93,7 @@ fn dearest(facts: &Facts, model: &Model, tier: ServiceTier, input: u64, output: 
         all.max().unwrap_or_default()
     };
     // The cheapest way to count the prompt in `outputs` is part of both: counted twice it only makes the bound wider.
-    most(&inputs) + most(&outputs) - cost(ServiceTier::Standard, read).min(most(&inputs))
+    Some(most(&inputs) + most(&outputs) - cost(ServiceTier::Standard, read).min(most(&inputs)))
 }
 
 /// Pictures in a body, or more: every mention of one.

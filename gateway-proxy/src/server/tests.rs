@@ -21,6 +21,7 @@ fn call(app: &Arc<App>) -> Call {
     let model = Arc::new(Model {
         name: "m".parse().unwrap(),
         upstream_model: "m".into(),
+        price_as: None,
         provider,
         tier: "mid".into(),
         created_at: app.clock.now(),

@@ -4,7 +4,7 @@ use crate::support::{Collector, Gateway, KEY, Step, Upstream, chat, config, json
 use contracts::Usd;
 use contracts::policy::budget::Budget;
 use contracts::policy::plan::Plan;
-use contracts::policy::{KeyPolicy, Named, Reaching, Snapshot, TenantPolicy};
+use contracts::policy::{KeyPolicy, Model, Named, Reaching, Snapshot, TenantPolicy};
 use http::StatusCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -199,6 +199,45 @@ async fn what_bounds_an_answer_is_what_the_upstream_reads_and_what_is_reserved()
     let many = serde_json::json!({"model": "gpt-4o-mini", "prompt": prompts, "max_tokens": 1_000});
     assert_eq!(gateway.post("/v1/completions", many.to_string()).await.status, StatusCode::TOO_MANY_REQUESTS);
     assert_eq!(upstream.received().len(), sent, "what is refused is not sent");
+}
+
+/// `snapshot` with the first model known upstream as `upstream_model` and priced as `price_as`.
+fn known_as(mut snapshot: Snapshot, upstream_model: &str, price_as: Option<&str>) -> Snapshot {
+    let name = "gpt-4o-mini".parse().unwrap();
+    let old = Model::clone(&snapshot.models[&name]);
+    let model = Model { upstream_model: upstream_model.into(), price_as: price_as.map(Into::into), ..old };
+    snapshot.models.insert(name, Arc::new(model));
+    snapshot
+}
+
+#[tokio::test]
+async fn what_is_reserved_and_what_is_charged_have_one_price() {
+    let budget = serde_json::json!({"scope": {"kind": "tenant", "tenant": "acme"}, "limit": "0.0003"});
+    // A deployment with a name of its own, whose answers name a model that has a price.
+    let upstream = Upstream::always(json(200, ANSWER)).await;
+    let gateway = Gateway::start(
+        config(None),
+        known_as(budgeted(&upstream, std::slice::from_ref(&budget)), "prod-chat", None),
+    );
+    let refused = gateway.post("/v1/chat/completions", short()).await;
+    assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE);
+    let error = &refused.json()["error"];
+    assert_eq!((&error["code"], &error["fault"]), (&"model_not_priced".into(), &"policy".into()));
+    assert!(error["message"].as_str().unwrap().contains("\"prod-chat\" at \"sim\""), "{error}");
+    assert!(upstream.received().is_empty());
+    // Without a budget it is asked as before.
+    let free = Gateway::start(config(None), known_as(snapshot(upstream.addr, false), "prod-chat", None));
+    let answer = free.post("/v1/chat/completions", short()).await;
+    assert_eq!((answer.status, answer.header("x-control-tower-cost-usd")), (StatusCode::OK, "0.000007"));
+
+    // The answer names a dearer model: what is charged is what was reserved for.
+    let dear = ANSWER.replace("gpt-4o-mini", "dear");
+    let upstream = Upstream::always(json(200, &dear)).await;
+    let policy = known_as(budgeted(&upstream, &[budget]), "prod-chat", Some("pro-2025"));
+    let gateway = Gateway::start(config(None), policy);
+    let answer = gateway.post("/v1/chat/completions", short()).await;
+    assert_eq!((answer.status, answer.header("x-control-tower-cost-usd")), (StatusCode::OK, "0.000007"));
+    assert_eq!(gateway.post("/v1/chat/completions", short()).await.status, StatusCode::OK);
 }
 
 #[tokio::test]
