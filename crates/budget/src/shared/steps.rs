@@ -69,7 +69,7 @@ impl Inner {
     }
 
     fn hold(self: &Arc<Self>, stake: Stake, passed: Vec<SoftPassed>) -> Hold {
-        Hold { live: Some(Live { stake, keeper: Holder::Shared(Arc::clone(self)) }), passed }
+        Hold { live: Some(Live { stake, keeper: Holder::Shared(Arc::clone(self)) }), lent: None, passed }
     }
 
     pub(super) async fn dispatch_now(&self, stake: &mut Stake) -> Result<(), Refused> {

@@ -142,6 +142,92 @@ async fn a_gateway_that_was_taken_for_dead_must_reserve_again() {
 }
 
 #[tokio::test]
+async fn what_was_reserved_in_an_earlier_life_does_not_hide_what_is_reserved_now() {
+    let (redis, one, two) = (Redis::start(false), dir(), dir());
+    let a = open(&redis, one.path(), WhenRedisIsAway::Refuse).await;
+    let b = open(&redis, two.path(), WhenRedisIsAway::Refuse).await;
+    opened(&a).await;
+    let accounts = of(&[account("tenant", "1", Window::Month)]);
+    a.reserve(&accounts, usd("0.01"), at(0)).await.unwrap().release();
+    // Nothing of it is in the journal: it was not sent.
+    let reserved = b.reserve(&accounts, usd("0.5"), at(0)).await.unwrap();
+    b.cut(true);
+    let left = killed(two.path());
+    let again = open(&redis, left.path(), WhenRedisIsAway::Refuse).await;
+    let second = again.reserve(&accounts, usd("0.3"), at(0)).await.unwrap();
+    assert_eq!(stands(&a, &accounts).await, (Usd::ZERO, usd("0.3")));
+    again.cut(true);
+    until(async || stands(&a, &accounts).await == (Usd::ZERO, Usd::ZERO)).await;
+    drop((reserved, second));
+}
+
+#[tokio::test]
+async fn windows_that_are_over_keep_what_was_spent_when_a_gateway_tells_all_again() {
+    let (redis, one, two) = (Redis::start(false), dir(), dir());
+    let a = open(&redis, one.path(), WhenRedisIsAway::Refuse).await;
+    let b = open(&redis, two.path(), WhenRedisIsAway::Refuse).await;
+    opened(&a).await;
+    let accounts = of(&[account("tenant", "1", Window::Minute)]);
+    for ledger in [&a, &b] {
+        let mut hold = ledger.reserve(&accounts, usd("0.5"), at(0)).await.unwrap();
+        hold.dispatch().await.unwrap();
+        hold.settle(usd("0.5")).await;
+    }
+    // Late: in the books of one the window is still there, in those of the other it has long been over.
+    for (ledger, seconds) in [(&a, 60), (&b, 7_200)] {
+        ledger.cut(true);
+        ledger.cut(false);
+        let mut other = None;
+        until(async || {
+            other = ledger.reserve(&accounts, usd("0.1"), at(seconds)).await.ok();
+            other.is_some()
+        })
+        .await;
+        assert_eq!(stands(&a, &accounts).await.0, usd("1"));
+    }
+    assert!(a.reserve(&accounts, usd("0.1"), at(30)).await.is_err());
+}
+
+#[tokio::test]
+async fn who_leaves_while_more_is_asked_for_pays_what_the_call_cost() {
+    let (redis, one) = (Redis::start(false), dir());
+    let ledger = open(&redis, one.path(), WhenRedisIsAway::Refuse).await;
+    opened(&ledger).await;
+    let accounts = of(&[account("tenant", "1", Window::Total)]);
+    for (n, ends) in ["settled", "released", "asked again"].into_iter().enumerate() {
+        let mut hold = ledger.reserve(&accounts, usd("0.3"), at(0)).await.unwrap();
+        hold.dispatch().await.unwrap();
+        {
+            let mut extending = Box::pin(hold.extend(usd("0.2")));
+            let once = std::future::poll_fn(|context| {
+                std::task::Poll::Ready(extending.as_mut().poll(context).is_pending())
+            });
+            assert!(once.await, "Redis was asked and has not answered");
+        }
+        assert!(hold.is_charged());
+        let before = stands(&ledger, &accounts).await.0;
+        let actual = match ends {
+            "settled" => {
+                hold.settle(usd("0.01")).await;
+                usd("0.01")
+            }
+            "released" => {
+                hold.release();
+                Usd::ZERO
+            }
+            _ => {
+                hold.extend(usd("0.1")).await.unwrap();
+                assert_eq!(hold.amount(), usd("0.6"));
+                hold.settle(usd("0.02")).await;
+                usd("0.02")
+            }
+        };
+        until(async || stands(&ledger, &accounts).await == (before + actual, Usd::ZERO)).await;
+        assert_eq!(ledger.metrics().overruns.get(), 0, "{n}");
+    }
+}
+
+#[tokio::test]
 async fn a_grant_is_spent_while_redis_is_away_and_no_more() {
     let (mut redis, one, two) = (Redis::start(false), dir(), dir());
     let mode = WhenRedisIsAway::SpendGrant { per_account: usd("0.1") };
