@@ -40,7 +40,7 @@ pub(crate) struct Books {
 struct Pages {
     groups: RwLock<HashMap<Arc<str>, Arc<Group>>>,
     next: AtomicU64,
-    /// The latest time that a caller told, nanoseconds.
+    /// The time that a caller told last, nanoseconds. Not the greatest: one clock that was wrong once would be believed for ever.
     now: AtomicI64,
 }
 
@@ -101,12 +101,12 @@ impl Books {
         self.pages.all()
     }
 
-    /// Time goes on.
+    /// It is `now`.
     pub(crate) fn is_now(&self, now: Timestamp) {
-        self.pages.now.fetch_max(now.unix_nanos(), Ordering::Relaxed);
+        self.pages.now.store(now.unix_nanos(), Ordering::Relaxed);
     }
 
-    /// The latest time that a caller told.
+    /// The time that a caller told last.
     pub(crate) fn now(&self) -> Timestamp {
         Timestamp::from_unix_nanos(self.pages.now.load(Ordering::Relaxed))
     }

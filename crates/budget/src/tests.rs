@@ -252,3 +252,55 @@ async fn the_journal_does_not_grow_without_bound() {
     assert!(files <= 7, "{files} files are left");
     assert!(Ledger::local(JournalOptions::new(dir.path()), WhenGatewayDies::Charge).is_err(), "it is in use");
 }
+
+async fn spend_all(ledger: &Ledger, accounts: &Arc<Accounts>) {
+    let mut hold = ledger.reserve(accounts, usd("1"), at(0)).await.unwrap();
+    hold.dispatch().await.unwrap();
+    hold.settle(usd("1")).await;
+}
+
+#[tokio::test]
+async fn who_comes_late_finds_the_window_that_was_spent() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = open(dir.path());
+    let accounts = of(&[account("tenant", "1", Window::Minute)]);
+    spend_all(&ledger, &accounts).await;
+    for seconds in [60, 120, 1_800] {
+        spend(&ledger, &accounts, seconds).await;
+        let late = ledger.reserve(&accounts, usd("0.1"), at(30)).await;
+        assert!(late.is_err(), "after {seconds} s");
+    }
+    assert!(open(killed(dir.path()).path()).reserve(&accounts, usd("0.1"), at(30)).await.is_err());
+    // In the end it is forgotten.
+    spend(&ledger, &accounts, 7_200).await;
+    assert!(ledger.reserve(&accounts, usd("0.1"), at(30)).await.is_ok());
+}
+
+async fn spend(ledger: &Ledger, accounts: &Arc<Accounts>, seconds: i64) {
+    let mut hold = ledger.reserve(accounts, usd("0.1"), at(seconds)).await.unwrap();
+    hold.dispatch().await.unwrap();
+    hold.settle(usd("0.1")).await;
+}
+
+#[tokio::test]
+async fn a_clock_that_was_wrong_once_opens_no_budget_that_was_spent() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = JournalOptions {
+        fsync_interval: std::time::Duration::from_millis(1),
+        compact_bytes: 10_000,
+        ..JournalOptions::new(dir.path())
+    };
+    let ledger = Ledger::local(options, WhenGatewayDies::Charge).unwrap();
+    let accounts = of(&[account("tenant", "1", Window::Month)]);
+    spend_all(&ledger, &accounts).await;
+    spend(&ledger, &accounts, 40 * 86_400).await;
+    assert!(ledger.reserve(&accounts, usd("0.1"), at(1)).await.is_err());
+    // Nor when the journal is compacted, which is done as of the time that was told last.
+    let any = of(&[account("any", "1000", Window::Total)]);
+    while ledger.metrics().compactions.get() < 3 {
+        spend(&ledger, &any, 1).await;
+    }
+    let left = killed(dir.path());
+    assert!(ledger.reserve(&accounts, usd("0.1"), at(1)).await.is_err());
+    assert!(open(left.path()).reserve(&accounts, usd("0.1"), at(1)).await.is_err());
+}

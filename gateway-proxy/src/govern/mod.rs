@@ -111,7 +111,8 @@ impl Governor {
             self.told.tell(app, facts, permit.over_soft());
             governed.permit = Some(permit);
         }
-        let now = facts.identity.started;
+        // The present, not when the request began: a body may come for minutes, and the window may have ended meanwhile.
+        let now = app.clock.now();
         if let Some(accounts) = accounts(facts, &governed.tags, of_tenant, of_key)? {
             governed.cap = cap(ask, self.default_max_tokens)?;
             governed.most = most(facts, ask, governed.cap, models, may_refuse(&accounts))?;
