@@ -80,11 +80,11 @@ fn price_attempts(facts: &mut Facts) -> Spent {
     let mut attempts = std::mem::take(&mut facts.attempts);
     let mut spent = Spent { used: Used::NOTHING, cost: None, is_unpriced: false };
     for attempt in &mut attempts {
+        spent.used = spent.used.and(attempt.used);
         if attempt.used.source.is_none() {
             continue;
         }
         attempt.cost = attempt.cost.or_else(|| price(facts, attempt, attempt.used));
-        spent.used = spent.used.and(attempt.used);
         spent.is_unpriced |= attempt.cost.is_none();
         spent.cost = match (spent.cost, attempt.cost) {
             (Some(so_far), Some(more)) => Some(so_far + more),

@@ -142,6 +142,12 @@ impl Governor {
 }
 
 impl Governed {
+    /// One that holds `hold` and nothing else.
+    #[cfg(test)]
+    pub(crate) fn holding(hold: Hold) -> Self {
+        Self { hold, ..Self::default() }
+    }
+
     /// The prompt is about to be sent: from here on it may be billed.
     pub(crate) async fn dispatch(&mut self) -> Result<(), Failure> {
         self.hold.dispatch().await.map_err(Failure::Budget)
@@ -150,6 +156,7 @@ impl Governed {
     /// Another try follows one that used `used` and cost `cost`: that much is held more, or all that a try may cost where nobody knows.
     pub(crate) async fn try_again(&mut self, used: Used, cost: Option<Cost>) -> Result<(), Failure> {
         let more = match used.source {
+            None if used.is_unknown => self.most,
             None => return Ok(()),
             Some(UsageSource::Reported) => cost.map_or(Usd::ZERO, |cost| cost.total),
             Some(UsageSource::Estimated | UsageSource::Partial) => self.most,
@@ -176,11 +183,16 @@ impl Governed {
         soft::texts(self.permit.as_ref().map_or(&[], Permit::over_soft), self.hold.passed())
     }
 
-    /// The call of `facts` has ended: it used `used` and cost `cost`; nothing when nothing of it may have been billed.
+    /// The call of `facts` has ended: it used `used` and cost `cost`; nothing when nothing of it may have been billed, and all that was
+    /// held when nobody knows.
     pub(crate) fn settle(self, app: &App, facts: &Facts, used: Used, cost: Usd) {
         let Self { permit, hold, .. } = self;
         if let Some(mut permit) = permit {
             permit.settle(used.usage.total());
+        }
+        if used.is_unknown {
+            // What it cost is not known either: the hold is dropped, which charges all of it if anything was sent.
+            return;
         }
         if used.source.is_none() {
             hold.release();
