@@ -1,5 +1,9 @@
 //! Everything that can go wrong with a call, and the one table that says what the client is told.
 
+mod money;
+
+pub(crate) use money::renews_soon;
+
 use crate::call::{CLOSED, CUT, TIMED_OUT};
 use crate::request::BodyError;
 use contracts::policy::{Model, Protocol, Unreadable};
@@ -244,8 +248,8 @@ impl Failure {
                 ApiError { code: Some("untranslatable"), ..error }
             }
             Self::RateLimited(refusal) => rate_limited(refusal),
-            Self::Budget(refused) => over_budget(refused),
-            Self::Unpriced(model) => unpriced(model),
+            Self::Budget(refused) => money::over_budget(refused),
+            Self::Unpriced(model) => money::unpriced(model),
             Self::NoDeployment(unavailable) => no_deployment(*unavailable),
             Self::Busy(refused) => busy(refused),
             Self::Unreadable(unreadable) => ApiError {
@@ -402,37 +406,6 @@ fn rate_limited(refusal: &admission::rates::Refusal) -> ApiError {
         retryable: refusal.retry_after.is_some(),
         retry_after_seconds: refusal.retry_after.map(seconds),
     }
-}
-
-/// A budget refuses, or nobody can tell whether it would.
-fn over_budget(refused: &budget::Refused) -> ApiError {
-    let (status, code) = match refused {
-        budget::Refused::Exhausted(_) => (429, "insufficient_quota"),
-        budget::Refused::Unavailable(_) => (503, "budget_unavailable"),
-    };
-    let is_exhausted = status == 429;
-    ApiError {
-        status,
-        kind: if is_exhausted { "insufficient_quota" } else { "server_error" },
-        code: Some(code),
-        param: None,
-        message: refused.to_string(),
-        fault: if is_exhausted { Fault::Policy } else { Fault::Internal },
-        retryable: !is_exhausted,
-        retry_after_seconds: if is_exhausted { None } else { Some(2) },
-    }
-}
-
-/// Under a budget nothing is asked of which nobody knows what it costs.
-fn unpriced(model: &Model) -> ApiError {
-    let message = format!(
-        "the model {}: a budget applies, and the price book has no price of {:?} at {:?}: expected one, of 0 if it is free, or the name of one in the model's price_as",
-        model.name,
-        model.price_name(),
-        model.provider.price_as,
-    );
-    let error = ApiError { code: Some("model_not_priced"), ..ApiError::internal(503, message) };
-    ApiError { fault: Fault::Policy, retryable: false, ..error }
 }
 
 /// Nobody serves the model at the moment.

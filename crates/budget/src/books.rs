@@ -124,7 +124,7 @@ impl Books {
         let mut page = group.page();
         let slots: Box<[Slot]> =
             accounts.list().iter().map(|a| page.slot(a, now, &self.pages.next)).collect();
-        page.fits(&slots, accounts, amount, check)?;
+        page.fits(&slots, accounts, amount, check, now)?;
         for (slot, account) in slots.iter().zip(accounts.list()) {
             let bucket = page.bucket(*slot);
             bucket.held += amount;
@@ -145,7 +145,7 @@ impl Books {
         more: Usd,
         check: Check,
     ) -> Result<(), ExtendError> {
-        page.fits(&stake.slots, &stake.accounts, more, check).map_err(ExtendError::Exhausted)?;
+        page.fits(&stake.slots, &stake.accounts, more, check, stake.now).map_err(ExtendError::Exhausted)?;
         if stake.is_dispatched {
             let shift = Shift { spent: Usd::ZERO, dispatched: more, calls: 0 };
             page.write(&self.journal, &stake.slots, shift).map_err(ExtendError::NotWritten)?;

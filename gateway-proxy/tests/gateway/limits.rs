@@ -149,6 +149,60 @@ async fn a_budget_is_reserved_settled_and_not_overshot() {
 }
 
 #[tokio::test]
+async fn a_budget_that_renews_soon_is_waited_for_and_says_for_how_long() {
+    let dear = ANSWER.replace("\"completion_tokens\":2", "\"completion_tokens\":5000");
+    let upstream = Upstream::always(json(200, &dear)).await;
+    let asked = |scope: serde_json::Value, window: &'static str| {
+        let budget = serde_json::json!({"scope": scope, "limit": "0.009", "window": window});
+        let gateway = Gateway::start(config(None), budgeted(&upstream, &[budget]));
+        async move {
+            assert_eq!(gateway.post("/v1/chat/completions", short()).await.status, StatusCode::OK);
+            gateway.post("/v1/chat/completions", short()).await
+        }
+    };
+    let tenant = || serde_json::json!({"kind": "tenant", "tenant": "acme"});
+    let refused = asked(tenant(), "hour").await;
+    assert_eq!(refused.status, StatusCode::TOO_MANY_REQUESTS);
+    let error = &refused.json()["error"];
+    assert_eq!((&error["code"], &error["retryable"]), (&"rate_limit_exceeded".into(), &true.into()));
+    assert!((1..=3_600).contains(&refused.header("retry-after").parse::<u32>().unwrap()));
+    assert_eq!(refused.header("x-should-retry"), "");
+
+    let refused = asked(tenant(), "month").await;
+    assert_eq!(refused.json()["error"]["code"], "insufficient_quota");
+    assert!((1..=31 * 86_400).contains(&refused.header("retry-after").parse::<u32>().unwrap()));
+    assert_eq!(refused.header("x-should-retry"), "false");
+
+    let refused = asked(tenant(), "total").await;
+    assert!(refused.text().contains("of 0.009 dollars"), "{}", refused.text());
+    assert_eq!(refused.header("retry-after"), "");
+
+    // What does not fit into an empty budget need not be tried again.
+    let budget = serde_json::json!({"scope": tenant(), "limit": "0.000001", "window": "minute"});
+    let gateway = Gateway::start(config(None), budgeted(&upstream, &[budget]));
+    let refused = gateway.post("/v1/chat/completions", short()).await;
+    assert_eq!(refused.json()["error"]["code"], "insufficient_quota");
+    assert_eq!((refused.header("retry-after"), refused.header("x-should-retry")), ("", "false"));
+}
+
+#[tokio::test]
+async fn an_organisations_budget_is_not_told_to_its_tenants() {
+    let upstream = Upstream::always(json(200, ANSWER)).await;
+    let budget =
+        serde_json::json!({"scope": {"kind": "organisation", "organisation": "group"}, "limit": "0.000123"});
+    let mut policy = budgeted(&upstream, &[budget]);
+    let hash = control::secrets::hash(KEY);
+    let old = KeyPolicy::clone(&policy.keys[&hash]);
+    let organisation = Some("group".parse().unwrap());
+    let tenant = Arc::new(TenantPolicy { organisation, ..TenantPolicy::clone(&old.tenant) });
+    policy.keys.insert(hash, Arc::new(KeyPolicy { tenant, ..old }));
+    let gateway = Gateway::start(config(None), policy);
+    let refused = gateway.post("/v1/chat/completions", chat(false)).await;
+    assert_eq!(refused.json()["error"]["code"], "insufficient_quota");
+    assert!(!refused.text().contains("0.0"), "{}", refused.text());
+}
+
+#[tokio::test]
 async fn an_answer_of_open_length_is_bounded_where_a_budget_must_know() {
     let upstream = Upstream::always(json(200, ANSWER)).await;
     let budget = serde_json::json!({"scope": {"kind": "key", "key": "key-1"}, "limit": "1"});

@@ -201,6 +201,7 @@ impl Page {
         accounts: &Accounts,
         amount: Usd,
         check: Check,
+        now: Timestamp,
     ) -> Result<(), Box<Exhausted>> {
         for (slot, account) in slots.iter().zip(accounts.list()) {
             let bucket = self.bucket(*slot);
@@ -215,6 +216,7 @@ impl Page {
                     spent: bucket.spent,
                     held: bucket.dispatched + bucket.held,
                     asked: amount,
+                    now,
                     ends: bucket.span.end,
                 }));
             }
@@ -289,8 +291,6 @@ impl Bucket {
         Self { spent: state.spent, is_defined: true, ..bucket }
     }
 
-    pub(super) fn shift(&mut self, shift: Shift) {
-        self.spent += shift.spent;
     /// Whether its window has been over for so long that nobody is told of it any more.
     pub(crate) fn is_past(&self, now: Timestamp) -> bool {
         self.pins == 0 && self.is_over_for(KEPT_AFTER, now)
@@ -300,6 +300,8 @@ impl Bucket {
         self.span.end.is_some_and(|end| u128::from(now.nanos_since(end)) >= kept.as_nanos())
     }
 
+    pub(super) fn shift(&mut self, shift: Shift) {
+        self.spent += shift.spent;
         self.dispatched += shift.dispatched;
         self.calls = self.calls.saturating_add_signed(i32::from(shift.calls));
     }

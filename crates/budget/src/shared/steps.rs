@@ -274,6 +274,7 @@ impl Inner {
                     spent: amount(reply.get(2)),
                     held: amount(reply.get(3)),
                     asked: more,
+                    now: ask.now,
                     ends: account.window.span(ask.now).end,
                 };
                 Took::Full(Box::new(exhausted), reply.into_iter().skip(4).collect())
