@@ -76,6 +76,8 @@ pub(crate) enum Failure {
     RateLimited(Box<admission::rates::Refusal>),
     #[error("budget")]
     Budget(budget::Refused),
+    #[error("no bound")]
+    Unbounded { field: String },
     #[error("no price")]
     Unpriced(Arc<Model>),
     #[error("{message}")]
@@ -249,6 +251,7 @@ impl Failure {
             }
             Self::RateLimited(refusal) => rate_limited(refusal),
             Self::Budget(refused) => money::over_budget(refused),
+            Self::Unbounded { field } => money::unbounded(field),
             Self::Unpriced(model) => money::unpriced(model),
             Self::NoDeployment(unavailable) => no_deployment(*unavailable),
             Self::Busy(refused) => busy(refused),

@@ -52,3 +52,12 @@ pub(super) fn unpriced(model: &Model) -> ApiError {
     let error = ApiError { code: Some("model_not_priced"), ..ApiError::internal(503, message) };
     ApiError { fault: Fault::Policy, retryable: false, ..error }
 }
+
+/// Under a budget nothing is asked of which nobody can say what it costs at most.
+pub(super) fn unbounded(field: &str) -> ApiError {
+    let message = format!(
+        "{field}: a budget applies, and what this costs is not bounded by the request: expected a request that carries all of its prompt, and no tools that run at the provider"
+    );
+    let error = ApiError::invalid(field.split(':').next().unwrap_or_default(), message);
+    ApiError { code: Some("cost_not_bounded"), fault: Fault::Policy, ..error }
+}

@@ -3,6 +3,7 @@
 //! What was taken is corrected when the call ends: tokens and dollars are settled with what it used, or given back. A call to
 //! which neither plan nor budget applies costs nothing here.
 
+mod content;
 mod most;
 mod soft;
 
@@ -25,6 +26,7 @@ use contracts::{ApiError, UsageSource, Usd};
 use futures_util::FutureExt;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use soft::{Teller, Told};
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -51,6 +53,8 @@ pub(crate) struct Governor {
     pub(crate) flood: Flood,
     /// Most tokens of an answer to a request that does not say, where a budget must know.
     default_max_tokens: u64,
+    /// Most tokens of a prompt that is not all in its request.
+    context_tokens: Option<NonZeroU64>,
 }
 
 /// What was taken for one call.
@@ -62,6 +66,8 @@ pub(crate) struct Governed {
     most: Usd,
     /// What was reserved for, tokens of an answer: what the client said, or else what the upstream is told to write at most.
     pub(crate) cap: Option<u64>,
+    /// Most tokens of the prompt that its bytes say nothing of.
+    prompt_tokens: content::Beyond,
     tags: Vec<String>,
 }
 
@@ -73,6 +79,7 @@ impl Governor {
             ledger,
             flood,
             default_max_tokens: config.default_max_tokens,
+            context_tokens: config.context_tokens,
         }
     }
 
@@ -114,8 +121,11 @@ impl Governor {
         // The present, not when the request began: a body may come for minutes, and the window may have ended meanwhile.
         let now = app.clock.now();
         if let Some(accounts) = accounts(facts, &governed.tags, of_tenant, of_key)? {
+            let may_refuse = may_refuse(&accounts);
             governed.cap = cap(ask, self.default_max_tokens)?;
-            governed.most = most(facts, ask, governed.cap, models, may_refuse(&accounts))?;
+            let content = content::of(facts.endpoint, ask).await;
+            governed.prompt_tokens = content.tokens(self.context_tokens, may_refuse)?;
+            governed.most = most(facts, ask, &governed, models, may_refuse)?;
             let held = self.ledger.reserve(&accounts, governed.most, now).await;
             governed.hold = held.map_err(Failure::Budget)?;
         }

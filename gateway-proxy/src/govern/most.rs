@@ -5,11 +5,13 @@
 //! of framing. Counting its tokens would be closer for the one family of models whose tokenizer is public, and wrong for the others;
 //! what is reserved beyond is given back when the call ends, a moment later. An answer has at most as many tokens as were asked for.
 //!
-//! Pictures by URL are the exception: their tokens do not depend on the URL's length. Each is taken to be as many tokens as the
-//! largest that its provider documents.
+//! What is not in the body is the exception: pictures, whose tokens do not depend on the length of their address, are each taken to be
+//! as many tokens as the largest that their provider documents, and for what is only referred to a whole context is held (`content`).
 
 use crate::call::Facts;
 use crate::errors::Failure;
+use crate::govern::Governed;
+use crate::govern::content::Beyond;
 use crate::request::Ask;
 use contracts::policy::Model;
 use contracts::price::ServiceTier;
@@ -26,15 +28,17 @@ const PICTURE_MINI: u64 = 48_169;
 fn each<'a>(
     facts: &Facts,
     ask: &Ask,
-    cap: Option<u64>,
+    governed: &Governed,
     models: &'a [Arc<Model>],
 ) -> impl Iterator<Item = (&'a Arc<Model>, Option<Usd>)> {
-    let output = ask.max_output.or(cap).unwrap_or(0).saturating_mul(ask.choices);
-    let pictures = pictures(&ask.body);
+    let output = ask.max_output.or(governed.cap).unwrap_or(0).saturating_mul(ask.choices);
+    let Beyond { pictures, context } = governed.prompt_tokens;
+    let text = (ask.body.len() as u64).max(context);
     models.iter().map(move |model| {
         let is_mini = model.upstream_model.contains("4o-mini");
         let picture = if is_mini { PICTURE_MINI } else { PICTURE };
-        (model, dearest(facts, model, ask.tier, ask.body.len() as u64 + pictures * picture, output))
+        let input = text.saturating_add(pictures.saturating_mul(picture));
+        (model, dearest(facts, model, ask.most_tiers(), input, output))
     })
 }
 
@@ -43,12 +47,12 @@ fn each<'a>(
 pub(crate) fn most(
     facts: &Facts,
     ask: &Ask,
-    cap: Option<u64>,
+    governed: &Governed,
     models: &[Arc<Model>],
     must_know: bool,
 ) -> Result<Usd, Failure> {
     let mut most = Usd::ZERO;
-    for (model, of_model) in each(facts, ask, cap, models) {
+    for (model, of_model) in each(facts, ask, governed, models) {
         if of_model.is_none() && must_know {
             return Err(Failure::Unpriced(model.clone()));
         }
@@ -61,12 +65,12 @@ impl Facts {
     /// The most that one try of the call can cost at any of `models`, as far as they have a price.
     pub(crate) fn most(&self, models: &[Arc<Model>]) -> Usd {
         let Some(ask) = &self.ask else { return Usd::ZERO };
-        each(self, ask, self.governed.cap, models).filter_map(|(_, most)| most).max().unwrap_or_default()
+        each(self, ask, &self.governed, models).filter_map(|(_, most)| most).max().unwrap_or_default()
     }
 }
 
 /// What so many tokens cost at most, whichever kinds of tokens they turn out to be; `None` without a price.
-fn dearest(facts: &Facts, model: &Model, tier: ServiceTier, input: u64, output: u64) -> Option<Usd> {
+fn dearest(facts: &Facts, model: &Model, tiers: &[ServiceTier], input: u64, output: u64) -> Option<Usd> {
     let (provider, name, at) = (&model.provider.price_as, model.price_name(), facts.identity.started);
     let prices = &facts.snapshot.prices;
     prices.entry(provider, name, at)?;
@@ -86,18 +90,10 @@ fn dearest(facts: &Facts, model: &Model, tier: ServiceTier, input: u64, output: 
         TokenUsage { output, reasoning: output, ..read },
         TokenUsage { output, audio_output: output, ..read },
     ];
-    // What was asked for may be served at another tier: `auto` may mean any.
-    let tiers = [tier, ServiceTier::Standard];
     let most = |usages: &[TokenUsage]| {
         let all = tiers.iter().flat_map(|tier| usages.iter().map(|usage| cost(*tier, *usage)));
         all.max().unwrap_or_default()
     };
     // The cheapest way to count the prompt in `outputs` is part of both: counted twice it only makes the bound wider.
     Some(most(&inputs) + most(&outputs) - cost(ServiceTier::Standard, read).min(most(&inputs)))
-}
-
-/// Pictures in a body, or more: every mention of one.
-fn pictures(body: &[u8]) -> u64 {
-    let names: [&[u8]; 3] = [b"\"image_url\":", b"\"input_image\"", b"\"image\""];
-    names.into_iter().map(|name| memchr::memmem::find_iter(body, name).count() as u64).sum()
 }

@@ -23,6 +23,8 @@ pub(crate) struct Ask {
     pub(crate) stream: bool,
     /// The service tier that it asks for.
     pub(crate) tier: ServiceTier,
+    /// Whether it leaves no choice of a dearer one.
+    has_fixed_tier: bool,
     /// Where the value of `model` stands.
     pub(super) model_at: Range<usize>,
     /// Whether the answer is written, token by token.
@@ -121,6 +123,16 @@ impl Ask {
         bounds.find(|bound| bound.length == Length::Negative).map(|bound| bound.field)
     }
 
+    /// The tiers at which it may be served. Without a word, or with `auto`, the provider's settings decide, and what was asked for at
+    /// another tier may be served at the standard one.
+    pub(crate) const fn most_tiers(&self) -> &'static [ServiceTier] {
+        match self.tier {
+            ServiceTier::Standard if self.has_fixed_tier => &[ServiceTier::Standard],
+            ServiceTier::Flex => &[ServiceTier::Standard, ServiceTier::Flex],
+            _ => &ServiceTier::ALL,
+        }
+    }
+
     /// The text at `place`.
     pub(crate) fn text(&self, place: Option<&Range<usize>>) -> Option<&str> {
         std::str::from_utf8(self.body.get(place?.clone())?).ok()
@@ -195,8 +207,9 @@ pub(crate) fn parse(endpoint: &Endpoint, body: Bytes, max_depth: usize) -> Resul
         (asked(endpoint.prompt), endpoint.instructions.and_then(asked), asked("tools"));
     let format_at = endpoint.format.and_then(asked);
     let usage = asked_usage(text, find("stream_options"))?;
-    let tier =
-        find("service_tier").and_then(Member::string).map_or(ServiceTier::Standard, |name| tier(&name));
+    let tier_name = find("service_tier").and_then(Member::string);
+    let has_fixed_tier = matches!(tier_name.as_deref(), Some("default" | "standard_only" | "flex"));
+    let tier = tier_name.map_or(ServiceTier::Standard, |name| tier(&name));
     let model = name.into_owned();
     let context = context::read(text, &members)?;
     Ok(Ask {
@@ -204,6 +217,7 @@ pub(crate) fn parse(endpoint: &Endpoint, body: Bytes, max_depth: usize) -> Resul
         model,
         stream,
         tier,
+        has_fixed_tier,
         model_at,
         writes: !endpoint.max_output.is_empty(),
         max_output,

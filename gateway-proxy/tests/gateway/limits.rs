@@ -45,7 +45,7 @@ fn budgeted(upstream: &Upstream, budgets: &[serde_json::Value]) -> Snapshot {
 
 /// A request whose answer has at most two tokens.
 fn short() -> String {
-    chat(false).replacen('{', r#"{"max_tokens":2,"#, 1)
+    chat(false).replacen('{', r#"{"max_tokens":2,"service_tier":"default","#, 1)
 }
 
 #[tokio::test]
@@ -186,6 +186,52 @@ async fn a_budget_that_renews_soon_is_waited_for_and_says_for_how_long() {
 }
 
 #[tokio::test]
+async fn what_the_request_does_not_bound_is_not_sent_under_a_budget() {
+    let upstream = Upstream::always(json(200, ANSWER)).await;
+    let budget = serde_json::json!({"scope": {"kind": "tenant", "tenant": "acme"}, "limit": "0.3"});
+    let policy = || budgeted(&upstream, std::slice::from_ref(&budget));
+    let gateway = Gateway::start(config(None), policy());
+    let with = |more: &str| short().replacen('{', &format!("{{{more},"), 1);
+    let search = with(r#""web_search_options":{}"#);
+    let file = short().replace("\"Say hi\"", r#"[{"type":"file","file":{"file_id":"f"}}]"#);
+    for (body, param) in [(&search, "web_search_options"), (&file, "messages")] {
+        let refused = gateway.post("/v1/chat/completions", body.clone()).await;
+        assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{}", refused.text());
+        let error = &refused.json()["error"];
+        assert_eq!((&error["code"], &error["param"]), (&"cost_not_bounded".into(), &param.into()));
+    }
+    // Where it is known how long a prompt can be, that much is held: $0.2 of them.
+    let known = |tokens: u64| {
+        let mut config = config(None);
+        config.budgets.context_tokens = tokens.try_into().ok();
+        Gateway::start(config, policy())
+    };
+    assert_eq!(known(200_000).post("/v1/chat/completions", file.clone()).await.status, StatusCode::OK);
+    let refused = known(400_000).post("/v1/chat/completions", file).await;
+    assert_eq!(refused.status, StatusCode::TOO_MANY_REQUESTS);
+    let refused = known(200_000).post("/v1/chat/completions", search.clone()).await;
+    assert_eq!(refused.status, StatusCode::BAD_REQUEST);
+    // Without a budget it is the provider's affair.
+    let free = Gateway::start(config(None), snapshot(upstream.addr, false));
+    assert_eq!(free.post("/v1/chat/completions", search).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn the_tier_that_a_provider_may_choose_is_reserved_for() {
+    // Of 100 tokens in and 2 out: $0.0002 at the standard tier, and a hundredfold of it at priority.
+    let served = ANSWER.replacen('{', r#"{"service_tier":"priority","#, 1);
+    let upstream = Upstream::always(json(200, &served)).await;
+    let budget = serde_json::json!({"scope": {"kind": "tenant", "tenant": "acme"}, "limit": "0.001"});
+    let gateway = Gateway::start(config(None), budgeted(&upstream, &[budget]));
+    let asked = |tier: &str| short().replace(r#""default""#, tier);
+    for tier in ["null", "\"auto\"", "\"priority\"", "\"what\""] {
+        let refused = gateway.post("/v1/chat/completions", asked(tier)).await;
+        assert_eq!(refused.status, StatusCode::TOO_MANY_REQUESTS, "{tier}");
+    }
+    assert_eq!(gateway.post("/v1/chat/completions", asked("\"flex\"")).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
 async fn an_organisations_budget_is_not_told_to_its_tenants() {
     let upstream = Upstream::always(json(200, ANSWER)).await;
     let budget =
@@ -319,9 +365,10 @@ async fn a_stream_that_its_client_leaves_is_charged_for_what_it_brought() {
     let budget = serde_json::json!({"scope": {"kind": "tenant", "tenant": "acme"}, "limit": "0.01"});
     let gateway = Gateway::start(config(None), budgeted(&upstream, &[budget]));
     // Each holds most of the budget: were it not given back, no other could follow.
+    let body = || chat(true).replacen('{', r#"{"service_tier":"default","#, 1);
     for _ in 0..3 {
         for waited in 0.. {
-            let answer = gateway.send(gateway.request("/v1/chat/completions", chat(true))).await;
+            let answer = gateway.send(gateway.request("/v1/chat/completions", body())).await;
             if answer.status() == StatusCode::OK {
                 break;
             }
