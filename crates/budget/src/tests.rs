@@ -304,3 +304,80 @@ async fn a_clock_that_was_wrong_once_opens_no_budget_that_was_spent() {
     assert!(ledger.reserve(&accounts, usd("0.1"), at(1)).await.is_err());
     assert!(open(left.path()).reserve(&accounts, usd("0.1"), at(1)).await.is_err());
 }
+
+/// The files of a kind, by their positions.
+fn files(dir: &Path, kind: &str) -> Vec<std::path::PathBuf> {
+    let is_it = |path: &std::path::PathBuf| {
+        path.file_name()
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .strip_prefix(kind)
+            .is_some_and(|rest| rest.starts_with(".0"))
+    };
+    let mut files: Vec<_> =
+        std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).filter(is_it).collect();
+    files.sort();
+    files
+}
+
+fn damage(path: &Path) {
+    let mut bytes = std::fs::read(path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(path, bytes).unwrap();
+}
+
+#[tokio::test]
+async fn books_that_are_damaged_are_not_opened_as_if_nothing_were_spent() {
+    let dir = tempfile::tempdir().unwrap();
+    let accounts = of(&[account("tenant", "10", Window::Total)]);
+    let ledger = open(dir.path());
+    spend_all(&ledger, &accounts).await;
+    drop(ledger);
+    // The first dollar is in the snapshot, the second in the segment.
+    let ledger = open(dir.path());
+    spend_all(&ledger, &accounts).await;
+    let refused = |dir: &Path| {
+        let opened = Ledger::local(JournalOptions::new(dir), WhenGatewayDies::Charge);
+        opened.err().expect("it is damaged")
+    };
+    let what_is_left = async |dir: &Path| {
+        let options = JournalOptions { opens_damaged: true, ..JournalOptions::new(dir) };
+        let ledger = Ledger::local(options, WhenGatewayDies::Charge).unwrap();
+        assert_eq!(ledger.metrics().journal_damaged.get(), 1);
+        stands(&ledger, &accounts).await.0
+    };
+    let position = |path: &Path| -> u64 { path.extension().unwrap().to_str().unwrap().parse().unwrap() };
+
+    let left = killed(dir.path());
+    let [snapshot] = &files(left.path(), "snapshot")[..] else { panic!("there is one") };
+    damage(snapshot);
+    assert!(matches!(refused(left.path()), OpenError::Damaged(path) if path == *snapshot));
+    let error = refused(left.path()).to_string();
+    assert!(error.contains("snapshot.0") && error.contains("gateway.budgets.open_damaged"), "{error}");
+    assert_eq!(what_is_left(left.path()).await, Usd::ZERO);
+    drop(open(left.path()));
+
+    for (after, is_damaged, expected) in [(0, true, usd("1")), (1, false, usd("1"))] {
+        // The segment that follows where this one ends was begun by a process that knew its end; the one that follows a byte later by
+        // one that found it so.
+        let left = killed(dir.path());
+        let [segment] = &files(left.path(), "journal")[..] else { panic!("there is one") };
+        let next = position(segment) + std::fs::metadata(segment).unwrap().len() + after;
+        damage(segment);
+        std::fs::write(left.path().join(format!("journal.{next:020}")), b"CTBUDGT1").unwrap();
+        if is_damaged {
+            assert!(matches!(refused(left.path()), OpenError::Damaged(path) if path == *segment));
+            assert_eq!(what_is_left(left.path()).await, expected);
+        } else {
+            assert_eq!(stands(&open(left.path()), &accounts).await.0, expected);
+        }
+    }
+
+    for kind in ["snapshot", "journal"] {
+        let left = killed(dir.path());
+        std::fs::remove_file(&files(left.path(), kind)[0]).unwrap();
+        assert!(matches!(refused(left.path()), OpenError::Damaged(_)), "{kind}");
+    }
+}
