@@ -276,6 +276,38 @@ async fn who_comes_late_finds_the_window_that_was_spent() {
     assert!(ledger.reserve(&accounts, usd("0.1"), at(30)).await.is_ok());
 }
 
+#[tokio::test]
+async fn groups_that_nothing_is_left_of_are_forgotten() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = JournalOptions {
+        fsync_interval: std::time::Duration::from_millis(1),
+        compact_bytes: 1_000,
+        ..JournalOptions::new(dir.path())
+    };
+    let ledger = Ledger::local(options, WhenGatewayDies::Charge).unwrap();
+    let of_group =
+        |n: usize| Arc::new(Accounts::new(format!("group {n}"), [account("tenant", "9", Window::Day)]));
+    let mut held = Vec::new();
+    for n in 0..100 {
+        spend(&ledger, &of_group(n), 0).await;
+        if n < 3 {
+            held.push(ledger.reserve(&of_group(n), usd("0.1"), at(0)).await.unwrap());
+        }
+    }
+    let any = of(&[account("any", "1000", Window::Total)]);
+    let months = 90 * 86_400;
+    let compactions = ledger.metrics().compactions.get();
+    while ledger.metrics().compactions.get() < compactions + 3 {
+        spend(&ledger, &any, months).await;
+    }
+    assert_eq!(ledger.groups(), 4, "one that is used, and those in which something is held");
+    for mut hold in held {
+        hold.dispatch().await.unwrap();
+        hold.settle(usd("0.1")).await;
+    }
+    spend(&ledger, &of_group(50), months).await;
+}
+
 async fn spend(ledger: &Ledger, accounts: &Arc<Accounts>, seconds: i64) {
     let mut hold = ledger.reserve(accounts, usd("0.1"), at(seconds)).await.unwrap();
     hold.dispatch().await.unwrap();

@@ -10,6 +10,8 @@ use proptest::prelude::*;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::Instant;
 
 /// Long enough that a busy machine does not let it run out by itself.
 pub(super) const LEASE: Duration = Duration::from_secs(2);
@@ -26,7 +28,7 @@ pub(super) async fn open(redis: &Redis, dir: &Path, away: WhenRedisIsAway) -> Le
 
 /// Waits until something is so.
 pub(super) async fn until(mut is_so: impl AsyncFnMut() -> bool) {
-    let start = tokio::time::Instant::now();
+    let start = Instant::now();
     while !is_so().await {
         assert!(start.elapsed() < Duration::from_mins(1), "it never was");
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -286,6 +288,71 @@ async fn what_redis_forgets_its_gateways_remember() {
     opened(&a).await;
     assert!(b.reserve(&accounts, usd("0.5"), at(0)).await.is_err());
     b.reserve(&accounts, usd("0.4"), at(0)).await.unwrap().release();
+}
+
+/// A way to Redis on which every byte takes a while, however many are on it.
+async fn far_from(redis: &Redis, delay: Duration) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (here, there) = (listener.local_addr().unwrap(), redis.address());
+    tokio::spawn(async move {
+        while let Ok((near, _)) = listener.accept().await {
+            let Ok(far) = tokio::net::TcpStream::connect(there).await else { continue };
+            let ((near_in, near_out), (far_in, far_out)) = (near.into_split(), far.into_split());
+            for (mut from, mut to) in [(near_in, far_out), (far_in, near_out)] {
+                let (put, mut late) = tokio::sync::mpsc::unbounded_channel::<(Instant, Vec<u8>)>();
+                tokio::spawn(async move {
+                    let mut buffer = vec![0; 1 << 16];
+                    while let Ok(n @ 1..) = from.read(&mut buffer).await {
+                        let _gone = put.send((Instant::now() + delay, buffer[..n].to_vec()));
+                    }
+                });
+                tokio::spawn(async move {
+                    while let Some((when, bytes)) = late.recv().await {
+                        tokio::time::sleep_until(when).await;
+                        if to.write_all(&bytes).await.is_err() {
+                            return;
+                        }
+                    }
+                });
+            }
+        }
+    });
+    format!("redis://{here}")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_groups_have_joined_when_a_redis_that_forgot_opens() {
+    let (mut redis, one, two) = (Redis::start(false), dir(), dir());
+    let url = far_from(&redis, Duration::from_millis(5)).await;
+    let open = async |url: String, dir: &Path| {
+        let options =
+            RedisOptions { lease: 2 * LEASE, timeout: Duration::from_secs(2), ..RedisOptions::new(url) };
+        Ledger::shared(JournalOptions::new(dir), WhenGatewayDies::Charge, options, at(0)).await.unwrap()
+    };
+    let a = open(url, one.path()).await;
+    let b = open(redis.url(), two.path()).await;
+    opened(&b).await;
+    let groups: Vec<_> = (0..400)
+        .map(|n| Arc::new(Accounts::new(format!("group {n}"), [account("tenant", "1", Window::Total)])))
+        .collect();
+    let mut spending = tokio::task::JoinSet::new();
+    for accounts in groups.clone() {
+        let a = a.clone();
+        spending.spawn(async move {
+            let mut hold = a.reserve(&accounts, usd("1"), at(0)).await.unwrap();
+            hold.dispatch().await.unwrap();
+            hold.settle(usd("1")).await;
+        });
+    }
+    spending.join_all().await;
+    redis.kill();
+    redis.restart();
+    opened(&b).await;
+    // One after the other, all that are known to the gateway far away would take three times the lease to join.
+    for accounts in &groups {
+        let refused = b.reserve(accounts, usd("0.1"), at(0)).await;
+        assert!(matches!(refused, Err(Refused::Exhausted(_))), "{}", accounts.group());
+    }
 }
 
 /// One step of one of two gateways.
