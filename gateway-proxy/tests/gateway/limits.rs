@@ -1,13 +1,16 @@
 //! Rate plans, budgets, and addresses that keep failing.
 
 use crate::support::{Collector, Gateway, KEY, Step, Upstream, chat, config, json, snapshot, sse};
-use contracts::Usd;
 use contracts::policy::budget::Budget;
 use contracts::policy::plan::Plan;
 use contracts::policy::{KeyPolicy, Model, Named, Reaching, Snapshot, TenantPolicy};
+use contracts::{Timestamp, Usd};
 use http::StatusCode;
+use runtime::Clock;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 /// Costs 3 x $1 + 2 x $2 a million: 0.000007.
 const ANSWER: &str = r#"{"id":"c","object":"chat.completion","model":"gpt-4o-mini","choices":[{"index":0,"message":{"role":"assistant","content":"Hi"},"finish_reason":"stop"}],"usage":{"prompt_tokens":3,"completion_tokens":2}}"#;
@@ -229,6 +232,34 @@ async fn the_tier_that_a_provider_may_choose_is_reserved_for() {
         assert_eq!(refused.status, StatusCode::TOO_MANY_REQUESTS, "{tier}");
     }
     assert_eq!(gateway.post("/v1/chat/completions", asked("\"flex\"")).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_request_that_comes_slowly_is_charged_to_the_window_in_which_it_is_admitted() {
+    let dear = ANSWER.replace("\"completion_tokens\":2", "\"completion_tokens\":5000");
+    let upstream = Upstream::always(json(200, &dear)).await;
+    let budget = serde_json::json!({"scope": {"kind": "tenant", "tenant": "acme"}, "limit": "0.009", "window": "month"});
+    let clock = Clock::manual(Timestamp::from_unix_seconds(1_793_491_199));
+    let gateway = Gateway::start_at(config(None), budgeted(&upstream, &[budget]), clock.clone());
+    // In the last second of October all is spent, and a request begins.
+    let mut slow = TcpStream::connect(gateway.addr).await.unwrap();
+    let (body, waiting) = (short(), Duration::from_millis(300));
+    let head = format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {KEY}\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    slow.write_all(head.as_bytes()).await.unwrap();
+    slow.write_all(&body.as_bytes()[..9]).await.unwrap();
+    tokio::time::sleep(waiting).await;
+    let status = async || gateway.post("/v1/chat/completions", short()).await.status;
+    assert_eq!((status().await, status().await), (StatusCode::OK, StatusCode::TOO_MANY_REQUESTS));
+    // It ends in November, of which nothing is spent yet, and spends it.
+    clock.advance(Duration::from_secs(2));
+    slow.write_all(&body.as_bytes()[9..]).await.unwrap();
+    let mut answer = String::new();
+    slow.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert_eq!(status().await, StatusCode::TOO_MANY_REQUESTS);
 }
 
 #[tokio::test]
