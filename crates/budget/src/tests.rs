@@ -371,8 +371,7 @@ async fn books_that_are_damaged_are_not_opened_as_if_nothing_were_spent() {
     let ledger = open(dir.path());
     spend_all(&ledger, &accounts).await;
     let refused = |dir: &Path| {
-        let opened = Ledger::local(JournalOptions::new(dir), WhenGatewayDies::Charge);
-        opened.err().expect("it is damaged")
+        Ledger::local(JournalOptions::new(dir), WhenGatewayDies::Charge).expect_err("it is damaged")
     };
     let what_is_left = async |dir: &Path| {
         let options = JournalOptions { opens_damaged: true, ..JournalOptions::new(dir) };

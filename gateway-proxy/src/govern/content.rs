@@ -233,7 +233,6 @@ struct Object<'a> {
     kind: Option<Cow<'a, str>>,
     pictures: u64,
     refers: Option<&'static str>,
-    has_picture: bool,
     has_id: bool,
     has_role: bool,
     is_sealed: bool,
@@ -252,7 +251,7 @@ impl<'a> Object<'a> {
                 return;
             }
             "image_url" => {
-                self.has_picture = true;
+                self.pictures += 1;
                 return;
             }
             "id" => {
@@ -287,7 +286,7 @@ impl<'a> Object<'a> {
             Some("tool_use" | "server_tool_use") => return none,
             // Wherever it is: a picture is bounded by what pictures are at most.
             Some("image" | "input_image" | "image_url" | "computer_screenshot") => {
-                return Found { pictures: self.pictures + 1, ..none };
+                return Found { pictures: self.pictures.max(1), ..none };
             }
             Some("url") => Some("url"),
             Some("item_reference") => Some("item_reference"),
@@ -296,8 +295,7 @@ impl<'a> Object<'a> {
             None if self.has_id && !self.has_role => Some("id"),
             _ => None,
         };
-        let pictures = self.pictures + u64::from(self.has_picture);
-        Found { pictures, refers: self.refers.or(refers), text: None }
+        Found { pictures: self.pictures, refers: self.refers.or(refers), text: None }
     }
 }
 

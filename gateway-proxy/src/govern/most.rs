@@ -38,7 +38,7 @@ fn each<'a>(
         let is_mini = model.upstream_model.contains("4o-mini");
         let picture = if is_mini { PICTURE_MINI } else { PICTURE };
         let input = text.saturating_add(pictures.saturating_mul(picture));
-        (model, dearest(facts, model, ask.most_tiers(), input, output))
+        (model, dearest(facts, model, ask.most_tiers, input, output))
     })
 }
 

@@ -23,8 +23,8 @@ pub(crate) struct Ask {
     pub(crate) stream: bool,
     /// The service tier that it asks for.
     pub(crate) tier: ServiceTier,
-    /// Whether it leaves no choice of a dearer one.
-    has_fixed_tier: bool,
+    /// The tiers at which it may be served.
+    pub(crate) most_tiers: &'static [ServiceTier],
     /// Where the value of `model` stands.
     pub(super) model_at: Range<usize>,
     /// Whether the answer is written, token by token.
@@ -123,16 +123,6 @@ impl Ask {
         bounds.find(|bound| bound.length == Length::Negative).map(|bound| bound.field)
     }
 
-    /// The tiers at which it may be served. Without a word, or with `auto`, the provider's settings decide, and what was asked for at
-    /// another tier may be served at the standard one.
-    pub(crate) const fn most_tiers(&self) -> &'static [ServiceTier] {
-        match self.tier {
-            ServiceTier::Standard if self.has_fixed_tier => &[ServiceTier::Standard],
-            ServiceTier::Flex => &[ServiceTier::Standard, ServiceTier::Flex],
-            _ => &ServiceTier::ALL,
-        }
-    }
-
     /// The text at `place`.
     pub(crate) fn text(&self, place: Option<&Range<usize>>) -> Option<&str> {
         std::str::from_utf8(self.body.get(place?.clone())?).ok()
@@ -208,7 +198,7 @@ pub(crate) fn parse(endpoint: &Endpoint, body: Bytes, max_depth: usize) -> Resul
     let format_at = endpoint.format.and_then(asked);
     let usage = asked_usage(text, find("stream_options"))?;
     let tier_name = find("service_tier").and_then(Member::string);
-    let has_fixed_tier = matches!(tier_name.as_deref(), Some("default" | "standard_only" | "flex"));
+    let most_tiers = most_tiers(tier_name.as_deref());
     let tier = tier_name.map_or(ServiceTier::Standard, |name| tier(&name));
     let model = name.into_owned();
     let context = context::read(text, &members)?;
@@ -217,7 +207,7 @@ pub(crate) fn parse(endpoint: &Endpoint, body: Bytes, max_depth: usize) -> Resul
         model,
         stream,
         tier,
-        has_fixed_tier,
+        most_tiers,
         model_at,
         writes: !endpoint.max_output.is_empty(),
         max_output,
@@ -233,6 +223,16 @@ pub(crate) fn parse(endpoint: &Endpoint, body: Bytes, max_depth: usize) -> Resul
         format_at,
         context,
     })
+}
+
+/// The tiers at which a request may be served that asks for `asked`. Without a word, or with `auto`, the provider's settings decide,
+/// and what was asked for at another tier may be served at the standard one.
+fn most_tiers(asked: Option<&str>) -> &'static [ServiceTier] {
+    match asked {
+        Some("default" | "standard_only") => &[ServiceTier::Standard],
+        Some("flex") => &[ServiceTier::Standard, ServiceTier::Flex],
+        _ => &ServiceTier::ALL,
+    }
 }
 
 /// What is said of an answer's length. A number that is beyond counting is as good as the greatest that is not.
