@@ -24,10 +24,6 @@ impl Redis {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
-    pub(super) fn address(&self) -> (&'static str, u16) {
-        ("127.0.0.1", self.port)
-    }
-
     /// Starts it (again).
     pub(super) fn restart(&mut self) {
         let appends = if self.is_persistent { "yes" } else { "no" };

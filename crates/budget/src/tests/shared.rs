@@ -293,10 +293,10 @@ async fn what_redis_forgets_its_gateways_remember() {
 /// A way to Redis on which every byte takes a while, however many are on it.
 async fn far_from(redis: &Redis, delay: Duration) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let (here, there) = (listener.local_addr().unwrap(), redis.address());
+    let (here, there) = (listener.local_addr().unwrap(), redis.url().replace("redis://", ""));
     tokio::spawn(async move {
         while let Ok((near, _)) = listener.accept().await {
-            let Ok(far) = tokio::net::TcpStream::connect(there).await else { continue };
+            let Ok(far) = tokio::net::TcpStream::connect(&there).await else { continue };
             let ((near_in, near_out), (far_in, far_out)) = (near.into_split(), far.into_split());
             for (mut from, mut to) in [(near_in, far_out), (far_in, near_out)] {
                 let (put, mut late) = tokio::sync::mpsc::unbounded_channel::<(Instant, Vec<u8>)>();
