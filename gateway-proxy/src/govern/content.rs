@@ -72,6 +72,13 @@ pub(super) struct Beyond {
     pub(super) context: u64,
 }
 
+impl Beyond {
+    /// As far as the request itself tells.
+    pub(super) fn within(endpoint: &Endpoint, ask: &Ask) -> Self {
+        Self { pictures: look(endpoint, &ask.body).pictures, context: 0 }
+    }
+}
+
 /// What is in the request. A large one is looked through off the async threads.
 pub(super) async fn of(endpoint: &'static Endpoint, ask: &Ask) -> Content {
     if ask.body.len() <= LARGE {

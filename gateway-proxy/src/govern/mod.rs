@@ -66,8 +66,8 @@ pub(crate) struct Governed {
     most: Usd,
     /// What was reserved for, tokens of an answer: what the client said, or else what the upstream is told to write at most.
     pub(crate) cap: Option<u64>,
-    /// Most tokens of the prompt that its bytes say nothing of.
-    prompt_tokens: content::Beyond,
+    /// Most tokens of the prompt that its bytes say nothing of, where that was looked for.
+    prompt_tokens: Option<content::Beyond>,
     tags: Vec<String>,
 }
 
@@ -124,7 +124,7 @@ impl Governor {
             let may_refuse = may_refuse(&accounts);
             governed.cap = cap(ask, self.default_max_tokens)?;
             let content = content::of(facts.endpoint, ask).await;
-            governed.prompt_tokens = content.tokens(self.context_tokens, may_refuse)?;
+            governed.prompt_tokens = Some(content.tokens(self.context_tokens, may_refuse)?);
             governed.most = most(facts, ask, &governed, models, may_refuse)?;
             let held = self.ledger.reserve(&accounts, governed.most, now).await;
             governed.hold = held.map_err(Failure::Budget)?;

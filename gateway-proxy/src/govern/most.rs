@@ -29,16 +29,19 @@ fn each<'a>(
     facts: &Facts,
     ask: &Ask,
     governed: &Governed,
+    tiers: &[ServiceTier],
     models: &'a [Arc<Model>],
 ) -> impl Iterator<Item = (&'a Arc<Model>, Option<Usd>)> {
     let output = ask.max_output.or(governed.cap).unwrap_or(0).saturating_mul(ask.choices);
-    let Beyond { pictures, context } = governed.prompt_tokens;
+    // Without a budget a ceiling may still want to know.
+    let beyond = governed.prompt_tokens.unwrap_or_else(|| Beyond::within(facts.endpoint, ask));
+    let Beyond { pictures, context } = beyond;
     let text = (ask.body.len() as u64).max(context);
     models.iter().map(move |model| {
         let is_mini = model.upstream_model.contains("4o-mini");
         let picture = if is_mini { PICTURE_MINI } else { PICTURE };
         let input = text.saturating_add(pictures.saturating_mul(picture));
-        (model, dearest(facts, model, ask.most_tiers, input, output))
+        (model, dearest(facts, model, tiers, input, output))
     })
 }
 
@@ -52,7 +55,7 @@ pub(crate) fn most(
     must_know: bool,
 ) -> Result<Usd, Failure> {
     let mut most = Usd::ZERO;
-    for (model, of_model) in each(facts, ask, governed, models) {
+    for (model, of_model) in each(facts, ask, governed, ask.most_tiers, models) {
         if of_model.is_none() && must_know {
             return Err(Failure::Unpriced(model.clone()));
         }
@@ -62,10 +65,11 @@ pub(crate) fn most(
 }
 
 impl Facts {
-    /// The most that one try of the call can cost at any of `models`, as far as they have a price.
+    /// The most that one try of the call can cost at any of `models`, as far as they have a price, at the tier that was asked for.
     pub(crate) fn most(&self, models: &[Arc<Model>]) -> Usd {
         let Some(ask) = &self.ask else { return Usd::ZERO };
-        each(self, ask, &self.governed, models).filter_map(|(_, most)| most).max().unwrap_or_default()
+        let tiers = [ask.tier, ServiceTier::Standard];
+        each(self, ask, &self.governed, &tiers, models).filter_map(|(_, most)| most).max().unwrap_or_default()
     }
 }
 
