@@ -7,7 +7,7 @@ use crate::errors::Failure;
 use crate::identity::Identity;
 use crate::metrics::GatewayMetrics;
 use crate::relay::{Opening, Reading, collect};
-use crate::request::{More, Sample, outgoing_body};
+use crate::request::{Ask, More, Sample, outgoing_body};
 use crate::translation::{self, Translation, cleaned, leave_behind, may_translate};
 use crate::trying::{Asking, Notes, Parts};
 use crate::upstream::{Addressed, AnswerBody, Outgoing, Progress, SendError, Target, for_upstream};
@@ -154,7 +154,7 @@ pub(crate) fn prepare<'m>(
     let Asking { ask, endpoint, .. } = asking;
     let asks_usage = ask.asks_stream() && endpoint.usage_on_request;
     let hide_usage = asks_usage && !ask.wants_usage();
-    let cap = asking.cap.and_then(|tokens| Some((cap_field(endpoint, model)?, tokens)));
+    let cap = asking.cap.and_then(|tokens| Some((cap_field(ask, endpoint, model)?, tokens)));
     let to =
         Addressed { endpoint, model: &model.upstream_model, stream: ask.asks_stream(), now: app.clock.now() };
     let protocol = target.speech.protocol;
@@ -213,7 +213,8 @@ fn translated(
 ) -> Result<Option<(Bytes, Translation)>, Failure> {
     let Asking { ask, endpoint, .. } = asking;
     // What is for us alone is not translated, and what the client left open is bounded where it must be.
-    let cap = asking.cap.and_then(|tokens| Some((*endpoint.max_output.last()?, tokens)));
+    let cap = asking.cap.filter(|_| ask.max_output.is_none());
+    let cap = cap.and_then(|tokens| Some((*endpoint.max_output.last()?, tokens)));
     if endpoint.dialect.is_none() || !may_translate(protocol, endpoint, &ask.body) {
         return translation::request(asking, protocol, model, &Bytes::new(), 0);
     }
@@ -221,12 +222,15 @@ fn translated(
     translation::request(asking, protocol, model, &body, app.governor.default_max_tokens())
 }
 
-/// The field that bounds an answer's length where the client left it open. `OpenAI`'s own models of today know only the newer name, and
-/// servers that speak its protocol know the older one.
-fn cap_field(endpoint: &Endpoint, model: &Model) -> Option<&'static str> {
+/// The field that must still be said for the answer to be bounded. `OpenAI`'s own models of today know only the newer name, refuse the
+/// other, and both together; servers that speak its protocol know the older one, and not all of them the newer.
+fn cap_field(ask: &Ask, endpoint: &Endpoint, model: &Model) -> Option<&'static str> {
     let is_openai = matches!(model.provider.price_as.as_str(), "openai" | "azure");
     let fields = endpoint.max_output;
-    if is_openai { fields.first().copied() } else { fields.last().copied() }
+    if is_openai {
+        return fields.first().copied().filter(|_| ask.max_output.is_none());
+    }
+    fields.last().copied().filter(|field| !ask.is_bounded_by(field))
 }
 
 /// Writes down a try at a connection that failed and is being repeated; the current attempt starts anew.

@@ -92,8 +92,14 @@ pub struct BudgetsConfig {
     pub dir: PathBuf,
     /// What becomes of the reservation of a call whose gateway died after the prompt was sent.
     pub when_gateway_dies: WhenGatewayDies,
+    /// Opens books that are damaged with what can be read of them. For one start, when there is no copy of them: limits may be passed
+    /// by what cannot be read.
+    pub open_damaged: bool,
     /// Most tokens of an answer to a request that does not say: budgets must know, so the model is told.
     pub default_max_tokens: u64,
+    /// Most tokens that any model takes as a prompt: reserved for requests that refer to what they do not carry, such as files and
+    /// earlier responses. Without it such requests are refused under a budget.
+    pub context_tokens: Option<std::num::NonZeroU64>,
     /// `redis://HOST:PORT`, where several gateways share budgets. Empty: this gateway is the only one.
     pub redis: String,
     /// After so long a gateway that says nothing is taken for dead. The same for all gateways.
@@ -121,7 +127,9 @@ impl Default for BudgetsConfig {
         Self {
             dir: PathBuf::from("data/gateway/budgets"),
             when_gateway_dies: WhenGatewayDies::default(),
+            open_damaged: false,
             default_max_tokens: 4_096,
+            context_tokens: None,
             redis: String::new(),
             lease_ms: 10_000,
             redis_timeout_ms: 500,

@@ -1,8 +1,12 @@
 //! Everything that can go wrong with a call, and the one table that says what the client is told.
 
+mod money;
+
+pub(crate) use money::renews_soon;
+
 use crate::call::{CLOSED, CUT, TIMED_OUT};
 use crate::request::BodyError;
-use contracts::policy::{Protocol, Unreadable};
+use contracts::policy::{Model, Protocol, Unreadable};
 use contracts::{ApiError, Fault};
 use std::sync::Arc;
 use std::time::Duration;
@@ -72,6 +76,10 @@ pub(crate) enum Failure {
     RateLimited(Box<admission::rates::Refusal>),
     #[error("budget")]
     Budget(budget::Refused),
+    #[error("no bound")]
+    Unbounded { field: String },
+    #[error("no price")]
+    Unpriced(Arc<Model>),
     #[error("{message}")]
     BadPrompt { field: String, message: String },
     #[error("{0}")]
@@ -244,7 +252,9 @@ impl Failure {
                 ApiError { code: Some("untranslatable"), ..error }
             }
             Self::RateLimited(refusal) => rate_limited(refusal),
-            Self::Budget(refused) => over_budget(refused),
+            Self::Budget(refused) => money::over_budget(refused),
+            Self::Unbounded { field } => money::unbounded(field),
+            Self::Unpriced(model) => money::unpriced(model),
             Self::NoDeployment(unavailable) => no_deployment(*unavailable),
             Self::Busy(refused) => busy(refused),
             Self::Unreadable(unreadable) => ApiError {
@@ -403,25 +413,6 @@ fn rate_limited(refusal: &admission::rates::Refusal) -> ApiError {
         fault: Fault::Policy,
         retryable: refusal.retry_after.is_some(),
         retry_after_seconds: refusal.retry_after.map(seconds),
-    }
-}
-
-/// A budget refuses, or nobody can tell whether it would.
-fn over_budget(refused: &budget::Refused) -> ApiError {
-    let (status, code) = match refused {
-        budget::Refused::Exhausted(_) => (429, "insufficient_quota"),
-        budget::Refused::Unavailable(_) => (503, "budget_unavailable"),
-    };
-    let is_exhausted = status == 429;
-    ApiError {
-        status,
-        kind: if is_exhausted { "insufficient_quota" } else { "server_error" },
-        code: Some(code),
-        param: None,
-        message: refused.to_string(),
-        fault: if is_exhausted { Fault::Policy } else { Fault::Internal },
-        retryable: !is_exhausted,
-        retry_after_seconds: if is_exhausted { None } else { Some(2) },
     }
 }
 

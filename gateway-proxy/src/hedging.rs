@@ -115,7 +115,7 @@ impl Hedging<'_> {
         let Ok((mut attempt, sending)) = prepare(app, asking, &model, headers, None) else {
             return Ended::alone(first.await);
         };
-        let cost = most_of(asking, &model);
+        let Ok(cost) = most_of(asking, &model) else { return Ended::alone(first.await) };
         // The first one goes on while budgets are asked.
         let early = match select(first.as_mut(), pin!(governed.hold_more(cost))).await {
             Either::Right((Ok(()), _)) => None,
@@ -164,10 +164,9 @@ impl Hedging<'_> {
     }
 }
 
-/// The most that the hedge can cost.
-fn most_of(asking: Asking<'_>, model: &Arc<Model>) -> Usd {
-    let models = std::slice::from_ref(model);
-    most(asking.snapshot, asking.identity.started, asking.ask, asking.cap, models)
+/// The most that the hedge can cost. Where its price must be known, the call was admitted because it is.
+fn most_of(asking: Asking<'_>, model: &Arc<Model>) -> Result<Usd, Failure> {
+    most(asking, std::slice::from_ref(model), false)
 }
 
 /// Whether what came ends the race.

@@ -200,7 +200,7 @@ fn app(
 /// Opens the books of budgets.
 async fn governor(config: &Config, clock: &Clock) -> anyhow::Result<Governor> {
     let budgets = &config.budgets;
-    let journal = JournalOptions::new(&budgets.dir);
+    let journal = JournalOptions { opens_damaged: budgets.open_damaged, ..JournalOptions::new(&budgets.dir) };
     let when_gateway_dies = match budgets.when_gateway_dies {
         WhenGatewayDies::Charge => budget::WhenGatewayDies::Charge,
         WhenGatewayDies::Release => budget::WhenGatewayDies::Release,

@@ -5,7 +5,7 @@ use crate::auth::authenticate;
 use crate::call::{Call, Ending, Facts, Turn};
 use crate::counting;
 use crate::endpoints::{self, COUNT_TOKENS, Endpoint, models};
-use crate::errors::Failure;
+use crate::errors::{Failure, renews_soon};
 use crate::forward::forward;
 use crate::govern::Governed;
 use crate::guarding;
@@ -113,7 +113,7 @@ fn refused(
             }
         }
         // OpenAI's clients try again on any 429, unless they are told not to.
-        Failure::Budget(budget::Refused::Exhausted(_)) => {
+        Failure::Budget(budget::Refused::Exhausted(why)) if !renews_soon(why) => {
             headers.insert("x-should-retry", HeaderValue::from_static("false"));
         }
         _ => {}

@@ -7,7 +7,7 @@
 use crate::call::{Attempt, CANCELLED, Ending, Facts, ToCount, Used, used_by};
 use crate::endpoints::Endpoint;
 use crate::errors::Failure;
-use crate::govern::Governed;
+use crate::govern::{Beyond, Governed};
 use crate::guarding::Guarding;
 use crate::identity::Identity;
 use crate::meter::{Answer, Prompt};
@@ -27,8 +27,10 @@ pub(crate) struct Asking<'a> {
     pub(crate) endpoint: &'static Endpoint,
     pub(crate) identity: &'a Arc<Identity>,
     pub(crate) snapshot: &'a Arc<Snapshot>,
-    /// What the upstream is told to write at most, since the client did not say.
+    /// What was reserved for, tokens of an answer: what the client said, or else what the upstream is told to write at most.
     pub(crate) cap: Option<u64>,
+    /// Most tokens of the prompt that its bytes say nothing of, where that was looked for.
+    pub(crate) prompt_tokens: Option<Beyond>,
     /// Whether the probabilities of the answer's tokens are asked for.
     pub(crate) wants_logprobs: bool,
     /// Whether the cache may want the whole answer.
@@ -135,6 +137,21 @@ impl Notes<'_> {
 }
 
 impl Facts {
+    /// What a try of `ask` must know, under what `governed` says of it.
+    pub(crate) fn asking<'a>(&'a self, ask: &'a Ask, governed: &Governed) -> Asking<'a> {
+        Asking {
+            ask,
+            endpoint: self.endpoint,
+            identity: &self.identity,
+            snapshot: &self.snapshot,
+            cap: governed.cap,
+            prompt_tokens: governed.prompt_tokens,
+            wants_logprobs: self.wants_logprobs,
+            keeps_whole: self.lead.is_some(),
+            guarding: self.guarding.as_deref(),
+        }
+    }
+
     /// The call taken apart.
     pub(crate) fn parts(&mut self) -> Result<Parts<'_>, Failure> {
         let asking = Asking {
@@ -143,6 +160,7 @@ impl Facts {
             identity: &self.identity,
             snapshot: &self.snapshot,
             cap: self.governed.cap,
+            prompt_tokens: self.governed.prompt_tokens,
             wants_logprobs: self.wants_logprobs,
             keeps_whole: self.lead.is_some(),
             guarding: self.guarding.as_deref(),

@@ -16,7 +16,7 @@ pub(crate) fn used_by(
     if let Some(usage) = answer.usage {
         let is_final = ending.complete || answer.usage_is_final;
         let source = if is_final { UsageSource::Reported } else { UsageSource::Partial };
-        return Some(Used { usage, source: Some(source) });
+        return Some(Used { usage, source: Some(source), is_unknown: false });
     }
     // A prompt that a model worked on costs something, even when nobody got the answer; one that it refused does not, nor
     // one that never left.
@@ -70,6 +70,8 @@ pub(crate) struct Used {
     pub(crate) usage: TokenUsage,
     /// `None` when no model did anything, or it is not known what it did.
     pub(crate) source: Option<UsageSource>,
+    /// Whether some model did something of which nobody knows what it used.
+    pub(crate) is_unknown: bool,
 }
 
 impl Used {
@@ -86,16 +88,22 @@ impl Used {
             audio_output: 0,
         },
         source: None,
+        is_unknown: false,
     };
+
+    /// Nobody knows what a model did.
+    const UNKNOWN: Self = Self { is_unknown: true, ..Self::NOTHING };
 
     /// This and `other` together. How it is known is as sure as the less sure of both.
     pub(crate) fn and(self, other: Self) -> Self {
+        let is_unknown = self.is_unknown || other.is_unknown;
         let (Some(one), Some(two)) = (self.source, other.source) else {
-            return if self.source.is_some() { self } else { other };
+            return Self { is_unknown, ..if self.source.is_some() { self } else { other } };
         };
         let source =
             [UsageSource::Partial, UsageSource::Estimated].into_iter().find(|s| [one, two].contains(s));
-        Self { usage: self.usage + other.usage, source: Some(source.unwrap_or(UsageSource::Reported)) }
+        let source = Some(source.unwrap_or(UsageSource::Reported));
+        Self { usage: self.usage + other.usage, source, is_unknown }
     }
 
     /// Counted by us, unless the count failed: then nobody knows, and zero would be a lie.
@@ -104,7 +112,7 @@ impl Used {
             Ok(usage) => Self::counted(usage, ending),
             Err(error) => {
                 tracing::error!(%error, "the tokens of a call could not be counted");
-                Self::NOTHING
+                Self::UNKNOWN
             }
         }
     }
@@ -112,7 +120,7 @@ impl Used {
     /// Counted by us.
     pub(crate) const fn counted(usage: TokenUsage, ending: Ending) -> Self {
         let source = if ending.complete { UsageSource::Estimated } else { UsageSource::Partial };
-        Self { usage, source: Some(source) }
+        Self { usage, source: Some(source), is_unknown: false }
     }
 }
 
@@ -125,6 +133,13 @@ mod tests {
         let never = tokio::spawn(std::future::pending::<TokenUsage>());
         never.abort();
         let used = Used::of_count(never.await, Ending::ok(200));
-        assert_eq!(used.source, None);
+        assert_eq!((used.source, used.is_unknown), (None, true));
+        // Nor is it in a sum, whatever else is known.
+        let known = Used::counted(TokenUsage { input: 7, ..TokenUsage::default() }, Ending::ok(200));
+        for sum in [used.and(known), known.and(used), used.and(Used::NOTHING), Used::NOTHING.and(used)] {
+            assert!(sum.is_unknown, "{sum:?}");
+        }
+        assert_eq!(known.and(used).usage.input, 7);
+        assert!(!known.and(Used::NOTHING).is_unknown);
     }
 }

@@ -40,7 +40,7 @@ pub(crate) struct Books {
 struct Pages {
     groups: RwLock<HashMap<Arc<str>, Arc<Group>>>,
     next: AtomicU64,
-    /// The latest time that a caller told, nanoseconds.
+    /// The time that a caller told last, nanoseconds. Not the greatest: one clock that was wrong once would be believed for ever.
     now: AtomicI64,
 }
 
@@ -101,12 +101,17 @@ impl Books {
         self.pages.all()
     }
 
-    /// Time goes on.
-    pub(crate) fn is_now(&self, now: Timestamp) {
-        self.pages.now.fetch_max(now.unix_nanos(), Ordering::Relaxed);
+    /// Forgets groups of which nothing is left.
+    pub(crate) fn forget_groups(&self) {
+        self.pages.forget();
     }
 
-    /// The latest time that a caller told.
+    /// It is `now`.
+    pub(crate) fn is_now(&self, now: Timestamp) {
+        self.pages.now.store(now.unix_nanos(), Ordering::Relaxed);
+    }
+
+    /// The time that a caller told last.
     pub(crate) fn now(&self) -> Timestamp {
         Timestamp::from_unix_nanos(self.pages.now.load(Ordering::Relaxed))
     }
@@ -124,7 +129,7 @@ impl Books {
         let mut page = group.page();
         let slots: Box<[Slot]> =
             accounts.list().iter().map(|a| page.slot(a, now, &self.pages.next)).collect();
-        page.fits(&slots, accounts, amount, check)?;
+        page.fits(&slots, accounts, amount, check, now)?;
         for (slot, account) in slots.iter().zip(accounts.list()) {
             let bucket = page.bucket(*slot);
             bucket.held += amount;
@@ -145,7 +150,7 @@ impl Books {
         more: Usd,
         check: Check,
     ) -> Result<(), ExtendError> {
-        page.fits(&stake.slots, &stake.accounts, more, check).map_err(ExtendError::Exhausted)?;
+        page.fits(&stake.slots, &stake.accounts, more, check, stake.now).map_err(ExtendError::Exhausted)?;
         if stake.is_dispatched {
             let shift = Shift { spent: Usd::ZERO, dispatched: more, calls: 0 };
             page.write(&self.journal, &stake.slots, shift).map_err(ExtendError::NotWritten)?;
@@ -219,6 +224,28 @@ impl Pages {
         })
     }
 
+    /// Forgets what is long over, and groups that nothing is left of and nobody is about to use.
+    fn forget(&self) {
+        let now = Timestamp::from_unix_nanos(self.now.load(Ordering::Relaxed));
+        let is_empty = |group: &Arc<Group>| {
+            let mut page = group.page();
+            page.forget_all(now);
+            page.buckets().next().is_none()
+        };
+        // Whoever asks for a group has it until the end of its step, and nobody asks while it is looked at.
+        let names: Vec<_> =
+            self.all().iter().filter(|group| is_empty(group)).map(|g| Arc::clone(&g.name)).collect();
+        if names.is_empty() {
+            return;
+        }
+        let mut groups = self.groups.write().unwrap_or_else(PoisonError::into_inner);
+        for name in names {
+            if groups.get(&name).is_some_and(|group| Arc::strong_count(group) == 1 && is_empty(group)) {
+                groups.remove(&name);
+            }
+        }
+    }
+
     fn all(&self) -> Vec<Arc<Group>> {
         self.groups.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
@@ -248,10 +275,9 @@ impl Pages {
 
 impl Source for Pages {
     fn buckets(&self) -> Box<dyn Iterator<Item = (Define, BucketState)> + '_> {
-        let now = Timestamp::from_unix_nanos(self.now.load(Ordering::Relaxed));
+        self.forget();
         Box::new(self.all().into_iter().flat_map(move |group| {
             let mut page = group.page();
-            page.forget_all(now);
             let buckets: Vec<_> = page.buckets().map(|b| (b.define(&group.name), b.state())).collect();
             buckets
         }))

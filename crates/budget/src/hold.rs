@@ -5,7 +5,7 @@ use crate::books::{Books, Stake};
 use crate::local;
 use crate::metrics::Metrics;
 use crate::refused::Refused;
-use crate::shared;
+use crate::shared::{self, Lent};
 use contracts::Usd;
 use std::sync::Arc;
 
@@ -19,6 +19,8 @@ use std::sync::Arc;
 pub struct Hold {
     /// `None` when nothing is charged to anybody, and while a step is under way.
     pub(crate) live: Option<Live>,
+    /// The step that is under way, or whose end nobody waited for.
+    pub(crate) lent: Option<Lent>,
     pub(crate) passed: Vec<SoftPassed>,
 }
 
@@ -50,7 +52,7 @@ impl Hold {
 
     /// Whether any account is charged.
     pub fn is_charged(&self) -> bool {
-        self.live.is_some()
+        self.live.is_some() || self.lent.is_some()
     }
 
     /// Whether it may have been billed.
@@ -66,36 +68,60 @@ impl Hold {
     /// The prompt is about to be sent: from here on it may be billed. Does nothing the second time, so that it can stand before
     /// each attempt. When it is refused, nothing may be sent; the hold is as it was.
     pub async fn dispatch(&mut self) -> Result<(), Refused> {
-        match &mut self.live {
-            Some(live) if !live.stake.is_dispatched => match &live.keeper {
-                Holder::Local(books) => Ok(local::dispatch(books, &mut live.stake)?),
-                Holder::Shared(inner) => {
-                    let inner = Arc::clone(inner);
-                    inner.dispatch(&mut self.live).await
-                }
-            },
-            _ => Ok(()),
+        self.ready().await;
+        match self.live.take_if(|live| !live.stake.is_dispatched) {
+            None => Ok(()),
+            Some(Live { mut stake, keeper: Holder::Local(books) }) => {
+                let outcome = local::dispatch(&books, &mut stake);
+                self.live = Some(Live { stake, keeper: Holder::Local(books) });
+                Ok(outcome?)
+            }
+            Some(Live { stake, keeper: Holder::Shared(inner) }) => {
+                self.lent = Some(inner.dispatch(stake));
+                self.take_back().await
+            }
         }
     }
 
     /// Holds `more`: a cascade goes on to a dearer model. When it is refused, the hold is as it was.
     pub async fn extend(&mut self, more: Usd) -> Result<(), Refused> {
-        match &mut self.live {
-            Some(live) if more > Usd::ZERO => match &live.keeper {
-                Holder::Local(books) => local::extend(books, &mut live.stake, more),
-                Holder::Shared(inner) => {
-                    let inner = Arc::clone(inner);
-                    inner.extend(&mut self.live, more).await
-                }
-            },
-            _ => Ok(()),
+        self.ready().await;
+        match self.live.take_if(|_| more > Usd::ZERO) {
+            None => Ok(()),
+            Some(Live { mut stake, keeper: Holder::Local(books) }) => {
+                let outcome = local::extend(&books, &mut stake, more);
+                self.live = Some(Live { stake, keeper: Holder::Local(books) });
+                outcome
+            }
+            Some(Live { stake, keeper: Holder::Shared(inner) }) => {
+                self.lent = Some(inner.extend(stake, more));
+                self.take_back().await
+            }
         }
+    }
+
+    /// Waits for a step whose caller left before its end, however it ended.
+    async fn ready(&mut self) {
+        if self.lent.is_some() {
+            let _nobody_asks = self.take_back().await;
+        }
+    }
+
+    /// Waits for the step that is under way, and takes back what was lent to it. Who leaves meanwhile leaves it where it is.
+    async fn take_back(&mut self) -> Result<(), Refused> {
+        let Some(lent) = &mut self.lent else { return Ok(()) };
+        let (live, outcome) = lent.back().await;
+        (self.live, self.lent) = (live, None);
+        outcome
     }
 
     /// It cost `actual`: usually less than was held. What is more is charged as well, and counted as an overrun.
     ///
     /// Books and journal are changed before the first wait: dropping the future loses nothing but the answer.
     pub async fn settle(mut self, actual: Usd) -> Settled {
+        if let Some(lent) = self.lent.take() {
+            lent.end(actual.max(Usd::ZERO));
+        }
         let Some(Live { stake, keeper }) = self.live.take() else { return Settled::default() };
         let actual = actual.max(Usd::ZERO);
         let passed = match keeper {
@@ -110,6 +136,9 @@ impl Hold {
 
     /// Nothing was billed.
     pub fn release(mut self) {
+        if let Some(lent) = self.lent.take() {
+            lent.end(Usd::ZERO);
+        }
         if let Some(live) = self.live.take() {
             live.end(Usd::ZERO);
         }

@@ -36,12 +36,19 @@ pub struct JournalOptions {
     pub fsync_interval: Duration,
     /// A snapshot takes the place of changes when they have grown beyond this many bytes.
     pub compact_bytes: u64,
+    /// Whether books that are damaged are opened with what can be read of them: limits may be passed by what cannot.
+    pub opens_damaged: bool,
 }
 
 impl JournalOptions {
     /// A journal in `dir`, with an fsync every 100 ms and a snapshot every 16 MiB (about 200,000 calls).
     pub fn new(dir: impl Into<PathBuf>) -> Self {
-        Self { dir: dir.into(), fsync_interval: Duration::from_millis(100), compact_bytes: 16 << 20 }
+        Self {
+            dir: dir.into(),
+            fsync_interval: Duration::from_millis(100),
+            compact_bytes: 16 << 20,
+            opens_damaged: false,
+        }
     }
 }
 
@@ -61,6 +68,12 @@ pub enum OpenError {
     /// Another process has it.
     #[error("budget journal {} is used by another process", .0.display())]
     InUse(PathBuf),
+    /// Something of it is missing or is not what was written: nobody knows what was spent.
+    #[error(
+        "budget journal {} is damaged, so that nobody knows what was spent: expected what was written there; put back a copy, or set gateway.budgets.open_damaged for one start to go on with what can be read",
+        .0.display()
+    )]
+    Damaged(PathBuf),
     /// The system said no.
     #[error("could not {action} {}", path.display())]
     Io {

@@ -95,6 +95,12 @@ impl Ledger {
         }
     }
 
+    /// Groups that are known.
+    #[cfg(test)]
+    pub(crate) fn groups(&self) -> usize {
+        self.books().groups().len()
+    }
+
     fn books(&self) -> &Books {
         match &self.kind {
             Kind::Local(books) => books,

@@ -18,7 +18,7 @@ pub(crate) fn reserve(
         .admit(group, accounts, amount, now, Check::Limits)
         .inspect_err(|_| books.metrics.exhausted.inc())?;
     books.metrics.reserved.inc();
-    Ok(Hold { live: Some(Live { stake, keeper: Holder::Local(Arc::clone(books)) }), passed })
+    Ok(Hold { live: Some(Live { stake, keeper: Holder::Local(Arc::clone(books)) }), lent: None, passed })
 }
 
 pub(crate) fn dispatch(books: &Books, stake: &mut Stake) -> Result<(), Unavailable> {

@@ -33,8 +33,17 @@ pub struct Exhausted {
     pub held: Usd,
     /// What was asked for.
     pub asked: Usd,
+    /// When it was asked.
+    pub now: Timestamp,
     /// When the window ends.
     pub ends: Option<Timestamp>,
+}
+
+impl Exhausted {
+    /// How long it takes until the window ends; `None` when it never does.
+    pub fn wait(&self) -> Option<Duration> {
+        self.ends.map(|ends| Duration::from_nanos(ends.nanos_since(self.now)))
+    }
 }
 
 /// Why nobody can tell.

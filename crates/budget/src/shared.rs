@@ -31,8 +31,8 @@ mod wire;
 
 use crate::OpenError;
 use crate::account::{Accounts, Standing};
-use crate::books::Books;
-use crate::hold::{Hold, Live};
+use crate::books::{Books, Stake};
+use crate::hold::{Hold, Holder, Live};
 use crate::journal::{JournalOptions, WhenGatewayDies};
 use crate::metrics::Metrics;
 use crate::refused::{Refused, Unavailable};
@@ -42,6 +42,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use wire::Wire;
 
@@ -201,49 +202,46 @@ impl Inner {
         outcome
     }
 
-    pub(crate) async fn dispatch(self: Arc<Self>, live: &mut Option<Live>) -> Result<(), Refused> {
-        let Some(taken) = live.take() else { return Ok(()) };
-        let inner = Arc::clone(&self);
-        let task = self.runtime.spawn(async move {
-            let mut step = Step(Some(taken), false);
-            let outcome = match &mut step.0 {
-                Some(live) => inner.dispatch_now(&mut live.stake).await,
-                None => Ok(()),
-            };
+    /// In a task of its own, as [`Inner::reserve`].
+    pub(crate) fn dispatch(self: &Arc<Self>, stake: Stake) -> Lent {
+        let mut step = Step(Some(self.live(stake)), false);
+        let inner = Arc::clone(self);
+        self.lend(async move {
+            let Some(live) = &mut step.0 else { return (step, Ok(())) };
+            let outcome = inner.dispatch_now(&mut live.stake).await;
+            if outcome.is_ok() {
+                inner.metrics().dispatched.inc();
+            }
             (step, outcome)
-        });
-        self.ended(task.await, live, &self.metrics().dispatched)
+        })
     }
 
-    pub(crate) async fn extend(self: Arc<Self>, live: &mut Option<Live>, more: Usd) -> Result<(), Refused> {
-        let Some(taken) = live.take() else { return Ok(()) };
-        let was_dispatched = taken.stake.is_dispatched;
-        let inner = Arc::clone(&self);
-        let task = self.runtime.spawn(async move {
-            let mut step = Step(Some(taken), was_dispatched);
-            let outcome = match &mut step.0 {
-                Some(live) => inner.extend_now(&mut live.stake, more).await,
-                None => Ok(()),
-            };
+    /// In a task of its own, as [`Inner::reserve`].
+    pub(crate) fn extend(self: &Arc<Self>, stake: Stake, more: Usd) -> Lent {
+        let was_dispatched = stake.is_dispatched;
+        let mut step = Step(Some(self.live(stake)), was_dispatched);
+        let inner = Arc::clone(self);
+        self.lend(async move {
+            let Some(live) = &mut step.0 else { return (step, Ok(())) };
+            let outcome = inner.extend_now(&mut live.stake, more).await;
             (step, outcome)
-        });
-        self.ended(task.await, live, &crate::Count::default())
+        })
     }
 
-    /// Takes back what was lent to a step.
-    fn ended(
-        &self,
-        step: Result<(Step, Result<(), Refused>), tokio::task::JoinError>,
-        live: &mut Option<Live>,
-        count_of: &crate::Count,
-    ) -> Result<(), Refused> {
-        let (mut step, outcome) = step.map_err(|_ended| Refused::from(Unavailable::Redis))?;
-        *live = step.0.take();
-        match &outcome {
-            Ok(()) => count_of.inc(),
-            Err(refused) => count(self.metrics(), refused),
-        }
-        outcome
+    fn live(self: &Arc<Self>, stake: Stake) -> Live {
+        Live { stake, keeper: Holder::Shared(Arc::clone(self)) }
+    }
+
+    fn lend(self: &Arc<Self>, step: impl Future<Output = Ended> + Send + 'static) -> Lent {
+        let inner = Arc::clone(self);
+        let task = self.runtime.spawn(async move {
+            let ended = step.await;
+            if let Err(refused) = &ended.1 {
+                count(inner.metrics(), refused);
+            }
+            ended
+        });
+        Lent { task, runtime: self.runtime.clone() }
     }
 
     /// How the accounts stand for all gateways.
@@ -277,6 +275,36 @@ fn count(metrics: &Metrics, refused: &Refused) {
     match refused {
         Refused::Exhausted(_) => metrics.exhausted.inc(),
         Refused::Unavailable(_) => metrics.unavailable.inc(),
+    }
+}
+
+/// How a step ended, and what was lent to it.
+type Ended = (Step, Result<(), Refused>);
+
+/// A stake that is lent to a step.
+#[derive(Debug)]
+pub(crate) struct Lent {
+    task: JoinHandle<Ended>,
+    runtime: Handle,
+}
+
+impl Lent {
+    /// Waits for the end of the step. Not to be asked again after that.
+    pub(crate) async fn back(&mut self) -> (Option<Live>, Result<(), Refused>) {
+        match (&mut self.task).await {
+            Ok((mut step, outcome)) => (step.0.take(), outcome),
+            Err(_ended) => (None, Err(Unavailable::Redis.into())),
+        }
+    }
+
+    /// The call has ended and cost `actual`: it is settled when the step is over.
+    pub(crate) fn end(mut self, actual: Usd) {
+        let runtime = self.runtime.clone();
+        runtime.spawn(async move {
+            if let (Some(live), _) = self.back().await {
+                live.end(actual);
+            }
+        });
     }
 }
 

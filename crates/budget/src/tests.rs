@@ -252,3 +252,163 @@ async fn the_journal_does_not_grow_without_bound() {
     assert!(files <= 7, "{files} files are left");
     assert!(Ledger::local(JournalOptions::new(dir.path()), WhenGatewayDies::Charge).is_err(), "it is in use");
 }
+
+async fn spend_all(ledger: &Ledger, accounts: &Arc<Accounts>) {
+    let mut hold = ledger.reserve(accounts, usd("1"), at(0)).await.unwrap();
+    hold.dispatch().await.unwrap();
+    hold.settle(usd("1")).await;
+}
+
+#[tokio::test]
+async fn who_comes_late_finds_the_window_that_was_spent() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = open(dir.path());
+    let accounts = of(&[account("tenant", "1", Window::Minute)]);
+    spend_all(&ledger, &accounts).await;
+    for seconds in [60, 120, 1_800] {
+        spend(&ledger, &accounts, seconds).await;
+        let late = ledger.reserve(&accounts, usd("0.1"), at(30)).await;
+        assert!(late.is_err(), "after {seconds} s");
+    }
+    assert!(open(killed(dir.path()).path()).reserve(&accounts, usd("0.1"), at(30)).await.is_err());
+    // In the end it is forgotten.
+    spend(&ledger, &accounts, 7_200).await;
+    assert!(ledger.reserve(&accounts, usd("0.1"), at(30)).await.is_ok());
+}
+
+#[tokio::test]
+async fn groups_that_nothing_is_left_of_are_forgotten() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = JournalOptions {
+        fsync_interval: std::time::Duration::from_millis(1),
+        compact_bytes: 1_000,
+        ..JournalOptions::new(dir.path())
+    };
+    let ledger = Ledger::local(options, WhenGatewayDies::Charge).unwrap();
+    let of_group =
+        |n: usize| Arc::new(Accounts::new(format!("group {n}"), [account("tenant", "9", Window::Day)]));
+    let mut held = Vec::new();
+    for n in 0..100 {
+        spend(&ledger, &of_group(n), 0).await;
+        if n < 3 {
+            held.push(ledger.reserve(&of_group(n), usd("0.1"), at(0)).await.unwrap());
+        }
+    }
+    let any = of(&[account("any", "1000000", Window::Total)]);
+    let months = 90 * 86_400;
+    let compactions = ledger.metrics().compactions.get();
+    while ledger.metrics().compactions.get() < compactions + 3 {
+        spend(&ledger, &any, months).await;
+    }
+    assert_eq!(ledger.groups(), 4, "one that is used, and those in which something is held");
+    for mut hold in held {
+        hold.dispatch().await.unwrap();
+        hold.settle(usd("0.1")).await;
+    }
+    spend(&ledger, &of_group(50), months).await;
+}
+
+async fn spend(ledger: &Ledger, accounts: &Arc<Accounts>, seconds: i64) {
+    let mut hold = ledger.reserve(accounts, usd("0.1"), at(seconds)).await.unwrap();
+    hold.dispatch().await.unwrap();
+    hold.settle(usd("0.1")).await;
+}
+
+#[tokio::test]
+async fn a_clock_that_was_wrong_once_opens_no_budget_that_was_spent() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = JournalOptions {
+        fsync_interval: std::time::Duration::from_millis(1),
+        compact_bytes: 10_000,
+        ..JournalOptions::new(dir.path())
+    };
+    let ledger = Ledger::local(options, WhenGatewayDies::Charge).unwrap();
+    let accounts = of(&[account("tenant", "1", Window::Month)]);
+    spend_all(&ledger, &accounts).await;
+    spend(&ledger, &accounts, 40 * 86_400).await;
+    assert!(ledger.reserve(&accounts, usd("0.1"), at(1)).await.is_err());
+    // Nor when the journal is compacted, which is done as of the time that was told last.
+    let any = of(&[account("any", "1000000", Window::Total)]);
+    while ledger.metrics().compactions.get() < 3 {
+        spend(&ledger, &any, 1).await;
+    }
+    let left = killed(dir.path());
+    assert!(ledger.reserve(&accounts, usd("0.1"), at(1)).await.is_err());
+    assert!(open(left.path()).reserve(&accounts, usd("0.1"), at(1)).await.is_err());
+}
+
+/// The files of a kind, by their positions.
+fn files(dir: &Path, kind: &str) -> Vec<std::path::PathBuf> {
+    let is_it = |path: &std::path::PathBuf| {
+        path.file_name()
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .strip_prefix(kind)
+            .is_some_and(|rest| rest.starts_with(".0"))
+    };
+    let mut files: Vec<_> =
+        std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).filter(is_it).collect();
+    files.sort();
+    files
+}
+
+fn damage(path: &Path) {
+    let mut bytes = std::fs::read(path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(path, bytes).unwrap();
+}
+
+#[tokio::test]
+async fn books_that_are_damaged_are_not_opened_as_if_nothing_were_spent() {
+    let dir = tempfile::tempdir().unwrap();
+    let accounts = of(&[account("tenant", "10", Window::Total)]);
+    let ledger = open(dir.path());
+    spend_all(&ledger, &accounts).await;
+    drop(ledger);
+    // The first dollar is in the snapshot, the second in the segment.
+    let ledger = open(dir.path());
+    spend_all(&ledger, &accounts).await;
+    let refused = |dir: &Path| {
+        Ledger::local(JournalOptions::new(dir), WhenGatewayDies::Charge).expect_err("it is damaged")
+    };
+    let what_is_left = async |dir: &Path| {
+        let options = JournalOptions { opens_damaged: true, ..JournalOptions::new(dir) };
+        let ledger = Ledger::local(options, WhenGatewayDies::Charge).unwrap();
+        assert_eq!(ledger.metrics().journal_damaged.get(), 1);
+        stands(&ledger, &accounts).await.0
+    };
+    let position = |path: &Path| -> u64 { path.extension().unwrap().to_str().unwrap().parse().unwrap() };
+
+    let left = killed(dir.path());
+    let [snapshot] = &files(left.path(), "snapshot")[..] else { panic!("there is one") };
+    damage(snapshot);
+    assert!(matches!(refused(left.path()), OpenError::Damaged(path) if path == *snapshot));
+    let error = refused(left.path()).to_string();
+    assert!(error.contains("snapshot.0") && error.contains("gateway.budgets.open_damaged"), "{error}");
+    assert_eq!(what_is_left(left.path()).await, Usd::ZERO);
+    drop(open(left.path()));
+
+    for (after, is_damaged, expected) in [(0, true, usd("1")), (1, false, usd("1"))] {
+        // The segment that follows where this one ends was begun by a process that knew its end; the one that follows a byte later by
+        // one that found it so.
+        let left = killed(dir.path());
+        let [segment] = &files(left.path(), "journal")[..] else { panic!("there is one") };
+        let next = position(segment) + std::fs::metadata(segment).unwrap().len() + after;
+        damage(segment);
+        std::fs::write(left.path().join(format!("journal.{next:020}")), b"CTBUDGT1").unwrap();
+        if is_damaged {
+            assert!(matches!(refused(left.path()), OpenError::Damaged(path) if path == *segment));
+            assert_eq!(what_is_left(left.path()).await, expected);
+        } else {
+            assert_eq!(stands(&open(left.path()), &accounts).await.0, expected);
+        }
+    }
+
+    for kind in ["snapshot", "journal"] {
+        let left = killed(dir.path());
+        std::fs::remove_file(&files(left.path(), kind)[0]).unwrap();
+        assert!(matches!(refused(left.path()), OpenError::Damaged(_)), "{kind}");
+    }
+}

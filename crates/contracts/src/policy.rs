@@ -167,6 +167,8 @@ pub struct Model {
     pub name: ModelName,
     /// The name that the provider knows it by.
     pub upstream_model: String,
+    /// Its name in the price book, where that is another.
+    pub price_as: Option<String>,
     /// Where it is served.
     pub provider: Arc<Provider>,
     /// Its place in the pool: `local`, `mid` or `premium` by convention.
@@ -277,6 +279,13 @@ impl TenantPolicy {
     /// A tenant with the defaults.
     pub const fn new(id: TenantId) -> Self {
         Self { id, retention_days: 30, capture_content: true, organisation: None, plan: None }
+    }
+}
+
+impl Model {
+    /// The name that prices it, both what is reserved for a call and what a call cost.
+    pub fn price_name(&self) -> &str {
+        self.price_as.as_deref().unwrap_or(&self.upstream_model)
     }
 }
 

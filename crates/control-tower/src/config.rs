@@ -280,7 +280,7 @@ mod tests {
 
     #[test]
     fn the_gateway_has_sections_for_budgets_floods_and_streams_that_go_on() {
-        let all = "[gateway.budgets]\ndir = \"/a\"\nwhen_gateway_dies = \"release\"\ndefault_max_tokens = 100\n\
+        let all = "[gateway.budgets]\ndir = \"/a\"\nwhen_gateway_dies = \"release\"\ndefault_max_tokens = 100\ncontext_tokens = 400000\nopen_damaged = true\n\
                    redis = \"redis://:secret@127.0.0.1:6379/1\"\nlease_ms = 5000\nredis_timeout_ms = 100\ngrant = \"1.50\"\n\
                    [gateway.flood]\nfailures_per_minute = 5\n\
                    [gateway.resume]\nstream_bytes = 1\ntotal_bytes = 2\nmost_streams = 3\nkeep_ms = 4\n";

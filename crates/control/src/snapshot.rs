@@ -186,6 +186,7 @@ fn build_models(
         let entry = policy::Model {
             name: model.name.clone(),
             upstream_model: model.upstream_model,
+            price_as: model.price_as,
             provider: provider.clone(),
             tier: model.tier,
             created_at: model.created_at,

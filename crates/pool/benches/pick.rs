@@ -16,6 +16,7 @@ fn policy(count: usize, balance: Balance) -> Policy {
         id: format!("d{number}").parse().unwrap(),
         provider: "p".parse().unwrap(),
         upstream_model: "m".to_owned(),
+        price_as: None,
         weight: 1,
         slots: None,
         load: None,

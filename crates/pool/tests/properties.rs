@@ -57,6 +57,7 @@ fn policy(count: usize, balance: &Balance, probes: bool) -> Policy {
         id: format!("d{number}").parse().unwrap(),
         provider: "p".parse().unwrap(),
         upstream_model: "m".to_owned(),
+        price_as: None,
         weight: u32::from(number % 4 != 3) + u32::from(number == 0),
         slots: (number == 1).then_some(2),
         load: None,

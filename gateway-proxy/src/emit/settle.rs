@@ -80,11 +80,11 @@ fn price_attempts(facts: &mut Facts) -> Spent {
     let mut attempts = std::mem::take(&mut facts.attempts);
     let mut spent = Spent { used: Used::NOTHING, cost: None, is_unpriced: false };
     for attempt in &mut attempts {
+        spent.used = spent.used.and(attempt.used);
         if attempt.used.source.is_none() {
             continue;
         }
         attempt.cost = attempt.cost.or_else(|| price(facts, attempt, attempt.used));
-        spent.used = spent.used.and(attempt.used);
         spent.is_unpriced |= attempt.cost.is_none();
         spent.cost = match (spent.cost, attempt.cost) {
             (Some(so_far), Some(more)) => Some(so_far + more),
@@ -95,15 +95,17 @@ fn price_attempts(facts: &mut Facts) -> Spent {
     spent
 }
 
-/// The price of the model that answered, or else of the one that was asked; at the tier it says it was served at, or else at
-/// the one that was asked for, as when it broke off before saying.
+/// The price of the model that was asked, by the name that the call's reservation was priced by; or, where the book knows no such
+/// name and none was given, of the one that answered. At the tier it says it was served at, or else at the one that was asked for, as
+/// when it broke off before saying.
 fn price(facts: &Facts, attempt: &Attempt, used: Used) -> Option<Cost> {
     let answer = attempt.answer.as_deref().unwrap_or(&facts.answer);
     let model = &attempt.model;
     let tier = answer.tier.or(facts.ask.as_ref().map(|ask| ask.tier)).unwrap_or_default();
     let (provider, at) = (&model.provider.price_as, facts.identity.started);
     let of = |name: &str| facts.snapshot.prices.cost(provider, name, tier, &used.usage, at);
-    answer.model.as_deref().and_then(of).or_else(|| of(&model.upstream_model))
+    let answered = answer.model.as_deref().filter(|_| model.price_as.is_none());
+    of(model.price_name()).or_else(|| answered.and_then(of))
 }
 
 impl Facts {

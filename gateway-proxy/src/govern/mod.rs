@@ -3,10 +3,12 @@
 //! What was taken is corrected when the call ends: tokens and dollars are settled with what it used, or given back. A call to
 //! which neither plan nor budget applies costs nothing here.
 
+mod content;
 mod estimate;
 mod most;
 mod soft;
 
+pub(crate) use content::Beyond;
 pub(crate) use estimate::estimate;
 pub(crate) use most::most;
 
@@ -23,10 +25,11 @@ use contracts::policy::plan::{self, Limit, Plan};
 use contracts::policy::queue::Band;
 use contracts::policy::{Held, Model, Named};
 use contracts::price::Cost;
-use contracts::{UsageSource, Usd};
+use contracts::{ApiError, UsageSource, Usd};
 use futures_util::FutureExt;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use soft::{Teller, Told};
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -38,6 +41,8 @@ const TAGS: &str = "x-control-tower-tags";
 const SOFT_LIMIT: HeaderName = HeaderName::from_static("x-control-tower-soft-limit");
 /// Most tags that a request may carry.
 const MOST_TAGS: usize = 32;
+/// The limit of an account that only tells: more dollars than there are.
+const NO_LIMIT: Usd = Usd::from_picos(9_000_000_000_000_000 * 1_000_000_000_000);
 
 /// Holds everybody to what was agreed.
 #[derive(Debug)]
@@ -49,6 +54,8 @@ pub(crate) struct Governor {
     pub(crate) flood: Flood,
     /// Most tokens of an answer to a request that does not say, where a budget must know.
     default_max_tokens: u64,
+    /// Most tokens of a prompt that is not all in its request.
+    context_tokens: Option<NonZeroU64>,
 }
 
 /// What was taken for one call.
@@ -61,8 +68,10 @@ pub(crate) struct Governed {
     /// What is held beyond what the tries so far may have cost and the next may; below zero, what is missing, which the next try needs
     /// as well.
     spare: Usd,
-    /// What the upstream is told to write at most, since the client did not say.
+    /// What was reserved for, tokens of an answer: what the client said, or else what the upstream is told to write at most.
     pub(crate) cap: Option<u64>,
+    /// Most tokens of the prompt that its bytes say nothing of, where that was looked for.
+    pub(crate) prompt_tokens: Option<Beyond>,
     tags: Vec<String>,
 }
 
@@ -74,6 +83,7 @@ impl Governor {
             ledger,
             flood,
             default_max_tokens: config.default_max_tokens,
+            context_tokens: config.context_tokens,
         }
     }
 
@@ -112,10 +122,14 @@ impl Governor {
             self.told.tell(app, facts, permit.over_soft());
             governed.permit = Some(permit);
         }
-        let now = facts.identity.started;
+        // The present, not when the request began: a body may come for minutes, and the window may have ended meanwhile.
+        let now = app.clock.now();
         if let Some(accounts) = accounts(facts, &governed.tags, of_tenant, of_key)? {
-            governed.cap = cap(ask, self.default_max_tokens);
-            governed.most = most(&facts.snapshot, now, ask, governed.cap, models);
+            let may_refuse = may_refuse(&accounts);
+            governed.cap = cap(ask, self.default_max_tokens)?;
+            let content = content::of(facts.endpoint, ask).await;
+            governed.prompt_tokens = Some(content.tokens(self.context_tokens, may_refuse)?);
+            governed.most = most(facts.asking(ask, &governed), models, may_refuse)?;
             let held = self.ledger.reserve(&accounts, governed.most, now).await;
             governed.hold = held.map_err(Failure::Budget)?;
         }
@@ -142,6 +156,12 @@ impl Governor {
 }
 
 impl Governed {
+    /// One that holds `hold` and nothing else.
+    #[cfg(test)]
+    pub(crate) fn holding(hold: Hold) -> Self {
+        Self { hold, ..Self::default() }
+    }
+
     /// The prompt is about to be sent: from here on it may be billed.
     pub(crate) async fn dispatch(&mut self) -> Result<(), Failure> {
         self.hold.dispatch().await.map_err(Failure::Budget)
@@ -195,11 +215,16 @@ impl Governed {
         soft::texts(self.permit.as_ref().map_or(&[], Permit::over_soft), self.hold.passed())
     }
 
-    /// The call of `facts` has ended: it used `used` and cost `cost`; nothing when nothing of it may have been billed.
+    /// The call of `facts` has ended: it used `used` and cost `cost`; nothing when nothing of it may have been billed, and all that was
+    /// held when nobody knows.
     pub(crate) fn settle(self, app: &App, facts: &Facts, used: Used, cost: Usd) {
         let Self { permit, hold, .. } = self;
         if let Some(mut permit) = permit {
             permit.settle(used.usage.total());
+        }
+        if used.is_unknown {
+            // What it cost is not known either: the hold is dropped, which charges all of it if anything was sent.
+            return;
         }
         if used.source.is_none() {
             hold.release();
@@ -226,6 +251,7 @@ impl Governed {
 /// What a try may be charged that used `used` and cost `cost`: at most `most`, where nobody knows.
 fn charged(used: Used, cost: Option<Cost>, most: Usd) -> Usd {
     match used.source {
+        None if used.is_unknown => most,
         None => Usd::ZERO,
         Some(UsageSource::Reported) => cost.map_or(Usd::ZERO, |cost| cost.total),
         Some(UsageSource::Estimated | UsageSource::Partial) => most,
@@ -312,7 +338,7 @@ fn accounts(
             let Some(Limit { hard, soft }) = limit else { continue };
             list.push(Account {
                 id: format!("plan|{whose}|{id}|{window}").into(),
-                limit: hard.unwrap_or(Usd::from_picos(i128::from(i64::MAX))),
+                limit: hard.unwrap_or(NO_LIMIT),
                 soft,
                 window,
             });
@@ -325,9 +351,19 @@ fn accounts(
     Ok(Some(Arc::new(Accounts::new(Accounts::group_of(organisation, &key.tenant.id), list))))
 }
 
-/// What the upstream must be told to write at most: nothing when the client said so itself, or when nothing is written.
-fn cap(ask: &Ask, default: u64) -> Option<u64> {
-    (ask.writes && ask.max_output.is_none()).then_some(default)
+/// Whether any account has a limit that holds.
+fn may_refuse(accounts: &Accounts) -> bool {
+    accounts.list().iter().any(|account| account.limit < NO_LIMIT)
+}
+
+/// Most tokens of an answer: what the client said, or else `default`; nothing when nothing is written. What is below zero is without
+/// bound to some servers and an error to others, so that nobody knows what to reserve for it.
+fn cap(ask: &Ask, default: u64) -> Result<Option<u64>, Failure> {
+    if let Some(field) = ask.negative_bound() {
+        let message = format!("{field}: below zero: under a budget, expected a whole number from 0 on");
+        return Err(Failure::Body(ApiError::invalid(field, message).into()));
+    }
+    Ok(ask.writes.then(|| ask.max_output.unwrap_or(default)))
 }
 
 #[cfg(test)]

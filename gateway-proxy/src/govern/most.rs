@@ -5,14 +5,16 @@
 //! of framing. Counting its tokens would be closer for the one family of models whose tokenizer is public, and wrong for the others;
 //! what is reserved beyond is given back when the call ends, a moment later. An answer has at most as many tokens as were asked for.
 //!
-//! Pictures by URL are the exception: their tokens do not depend on the URL's length. Each is taken to be as many tokens as the
-//! largest that its provider documents.
+//! What is not in the body is the exception: pictures, whose tokens do not depend on the length of their address, are each taken to be
+//! as many tokens as the largest that their provider documents, and for what is only referred to a whole context is held (`content`).
 
 use crate::call::Facts;
-use crate::request::Ask;
-use contracts::policy::{Model, Snapshot};
+use crate::errors::Failure;
+use crate::govern::content::Beyond;
+use crate::trying::Asking;
+use contracts::policy::Model;
 use contracts::price::ServiceTier;
-use contracts::{Timestamp, TokenUsage, Usd};
+use contracts::{TokenUsage, Usd};
 use std::sync::Arc;
 
 /// Most tokens of a picture. Models of `OpenAI` up to 4.1 count 85 and 170 for each of at most 8 tiles, and later ones at most 1,536
@@ -21,46 +23,56 @@ const PICTURE: u64 = 6_000;
 /// GPT-4o-mini counts 2,833 and 5,667 for each of 8 tiles.
 const PICTURE_MINI: u64 = 48_169;
 
-/// The most that one try of the call can cost at any of `models`. A model without a price costs nothing.
-pub(crate) fn most(
-    snapshot: &Snapshot,
-    now: Timestamp,
-    ask: &Ask,
-    cap: Option<u64>,
-    models: &[Arc<Model>],
-) -> Usd {
-    let output = ask.max_output.or(cap).unwrap_or(0).saturating_mul(ask.choices);
-    let pictures = pictures(&ask.body);
-    let of_model = |model: &Arc<Model>| {
+/// The most that one try of the call can cost at each of `models`; `None` for one that the price book does not know.
+fn each<'a>(
+    asking: Asking<'_>,
+    tiers: &[ServiceTier],
+    models: &'a [Arc<Model>],
+) -> impl Iterator<Item = (&'a Arc<Model>, Option<Usd>)> {
+    let ask = asking.ask;
+    let output = ask.max_output.or(asking.cap).unwrap_or(0).saturating_mul(ask.choices);
+    // Without a budget a ceiling may still want to know.
+    let beyond = asking.prompt_tokens.unwrap_or_else(|| Beyond::within(asking.endpoint, ask));
+    let Beyond { pictures, context } = beyond;
+    let text = (ask.body.len() as u64).max(context);
+    models.iter().map(move |model| {
         let is_mini = model.upstream_model.contains("4o-mini");
         let picture = if is_mini { PICTURE_MINI } else { PICTURE };
-        dearest(snapshot, now, model, ask.tier, ask.body.len() as u64 + pictures * picture, output)
-    };
-    models.iter().map(of_model).max().unwrap_or_default()
+        let input = text.saturating_add(pictures.saturating_mul(picture));
+        (model, dearest(asking, model, tiers, input, output))
+    })
+}
+
+/// The most that one try of the call can cost at any of `models`. Where `must_know`, one without a price is refused: it may cost
+/// anything, and what is free has a price of nothing.
+pub(crate) fn most(asking: Asking<'_>, models: &[Arc<Model>], must_know: bool) -> Result<Usd, Failure> {
+    let mut most = Usd::ZERO;
+    for (model, of_model) in each(asking, asking.ask.most_tiers, models) {
+        if of_model.is_none() && must_know {
+            return Err(Failure::Unpriced(model.clone()));
+        }
+        most = most.max(of_model.unwrap_or_default());
+    }
+    Ok(most)
 }
 
 impl Facts {
-    /// The most that one try of the call can cost at any of `models`.
+    /// The most that one try of the call can cost at any of `models`, as far as they have a price, at the tier that was asked for.
     pub(crate) fn most(&self, models: &[Arc<Model>]) -> Usd {
-        let now = self.identity.started;
-        let of = |ask| most(&self.snapshot, now, ask, self.governed.cap, models);
-        self.ask.as_ref().map_or(Usd::ZERO, of)
+        let Some(ask) = &self.ask else { return Usd::ZERO };
+        let tiers = [ask.tier, ServiceTier::Standard];
+        let each = each(self.asking(ask, &self.governed), &tiers, models);
+        each.filter_map(|(_, most)| most).max().unwrap_or_default()
     }
 }
 
-/// What so many tokens cost at most, whichever kinds of tokens they turn out to be.
-fn dearest(
-    snapshot: &Snapshot,
-    now: Timestamp,
-    model: &Model,
-    tier: ServiceTier,
-    input: u64,
-    output: u64,
-) -> Usd {
+/// What so many tokens cost at most, whichever kinds of tokens they turn out to be; `None` without a price.
+fn dearest(asking: Asking<'_>, model: &Model, tiers: &[ServiceTier], input: u64, output: u64) -> Option<Usd> {
+    let (provider, name, at) = (&model.provider.price_as, model.price_name(), asking.identity.started);
+    let prices = &asking.snapshot.prices;
+    prices.entry(provider, name, at)?;
     let cost = |tier: ServiceTier, usage: TokenUsage| {
-        let (price_as, name) = (&model.provider.price_as, &model.upstream_model);
-        let cost = snapshot.prices.cost(price_as, name, tier, &usage, now);
-        cost.map_or(Usd::ZERO, |cost| cost.total)
+        prices.cost(provider, name, tier, &usage, at).map_or(Usd::ZERO, |cost| cost.total)
     };
     let read = TokenUsage { input, ..TokenUsage::default() };
     let inputs = [
@@ -75,18 +87,10 @@ fn dearest(
         TokenUsage { output, reasoning: output, ..read },
         TokenUsage { output, audio_output: output, ..read },
     ];
-    // What was asked for may be served at another tier: `auto` may mean any.
-    let tiers = [tier, ServiceTier::Standard];
     let most = |usages: &[TokenUsage]| {
         let all = tiers.iter().flat_map(|tier| usages.iter().map(|usage| cost(*tier, *usage)));
         all.max().unwrap_or_default()
     };
     // The cheapest way to count the prompt in `outputs` is part of both: counted twice it only makes the bound wider.
-    most(&inputs) + most(&outputs) - cost(ServiceTier::Standard, read).min(most(&inputs))
-}
-
-/// Pictures in a body, or more: every mention of one.
-fn pictures(body: &[u8]) -> u64 {
-    let names: [&[u8]; 3] = [b"\"image_url\":", b"\"input_image\"", b"\"image\""];
-    names.into_iter().map(|name| memchr::memmem::find_iter(body, name).count() as u64).sum()
+    Some(most(&inputs) + most(&outputs) - cost(ServiceTier::Standard, read).min(most(&inputs)))
 }

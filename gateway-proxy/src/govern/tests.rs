@@ -51,9 +51,9 @@ fn used(left: Left, most: i128) -> (Used, Option<Cost>, i128) {
         Left::Reported(percent) => {
             let picos = most * i128::from(percent) / 100;
             let cost = Cost { total: usd(picos), ..Cost::default() };
-            (Used { usage, source: Some(UsageSource::Reported) }, Some(cost), picos)
+            (Used { usage, source: Some(UsageSource::Reported), is_unknown: false }, Some(cost), picos)
         }
-        Left::Unknown => (Used { usage, source: Some(UsageSource::Partial) }, None, most),
+        Left::Unknown => (Used { usage, source: Some(UsageSource::Partial), is_unknown: false }, None, most),
     }
 }
 

@@ -163,6 +163,7 @@ fn deployments(
                 .map_err(|error: contracts::policy::InvalidPolicy| unreadable(policy, error.to_string()))?,
             provider: model.provider.id.clone(),
             upstream_model: model.upstream_model.clone(),
+            price_as: None,
             weight: 1,
             slots: None,
             load: None,
@@ -179,6 +180,7 @@ fn deployments(
         })?;
         let there = Model {
             upstream_model: deployment.upstream_model.clone(),
+            price_as: deployment.price_as.clone().or_else(|| model.price_as.clone()),
             provider: provider.clone(),
             ..Model::clone(model)
         };

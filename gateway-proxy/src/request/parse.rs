@@ -23,13 +23,18 @@ pub(crate) struct Ask {
     pub(crate) stream: bool,
     /// The service tier that it asks for.
     pub(crate) tier: ServiceTier,
+    /// The tiers at which it may be served.
+    pub(crate) most_tiers: &'static [ServiceTier],
     /// Where the value of `model` stands.
     pub(super) model_at: Range<usize>,
     /// Whether the answer is written, token by token.
     pub(crate) writes: bool,
-    /// Most tokens of each answer, where the client says so.
+    /// Most tokens of each answer, where the client says so: the greatest, where it says so twice, for providers differ in which they
+    /// follow.
     pub(crate) max_output: Option<u64>,
-    /// Answers that are asked for.
+    /// What it says, in each of the endpoint's fields for it.
+    pub(super) bounds: [Option<Bound>; 2],
+    /// Answers that are asked for, to all prompts together.
     pub(crate) choices: u64,
     /// Whether the client asks for the probabilities of tokens itself.
     pub(crate) asks_logprobs: bool,
@@ -53,6 +58,26 @@ pub(crate) struct Ask {
     pub(crate) format_at: Option<Range<usize>>,
     /// What the model was given to answer from, as far as the client says so.
     pub(crate) context: Context,
+}
+
+/// What a field says of an answer's length.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Bound {
+    field: &'static str,
+    /// Where the value stands.
+    pub(super) at: Range<usize>,
+    length: Length,
+}
+
+/// How long an answer may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Length {
+    /// `null`: as if nothing were said.
+    Open,
+    /// Below zero: to some servers, as long as it gets.
+    Negative,
+    /// So many tokens.
+    Tokens(u64),
 }
 
 /// What the client's body says about `stream_options.include_usage`.
@@ -84,6 +109,22 @@ impl Ask {
     /// Whether the upstream is asked for a stream: as the client says, and for what is made in the background.
     pub(crate) const fn asks_stream(&self) -> bool {
         self.stream || self.is_background()
+    }
+
+    /// What `field` says of the answer's length.
+    pub(super) fn bound(&self, field: &str) -> Option<&Bound> {
+        self.bounds.iter().flatten().find(|bound| bound.field == field)
+    }
+
+    /// Whether `field` bounds the answer's length.
+    pub(crate) fn is_bounded_by(&self, field: &str) -> bool {
+        self.bound(field).is_some_and(|bound| matches!(bound.length, Length::Tokens(_)))
+    }
+
+    /// A field that bounds the answer's length by less than nothing.
+    pub(crate) fn negative_bound(&self) -> Option<&'static str> {
+        let mut bounds = self.bounds.iter().flatten();
+        bounds.find(|bound| bound.length == Length::Negative).map(|bound| bound.field)
     }
 
     /// The text at `place`.
@@ -140,9 +181,15 @@ pub(crate) fn parse(endpoint: &Endpoint, body: Bytes, max_depth: usize) -> Resul
     }
     let stream = find("stream").is_some_and(|m| m.text() == "true");
     let asked = |name| find(name).filter(|m| m.text() != "null").map(place);
-    let number = |name: &&str| find(name).and_then(|m| m.text().parse::<u64>().ok());
-    let max_output = endpoint.max_output.iter().filter_map(number).min();
-    let choices = ["n", "best_of"].iter().filter_map(number).max().unwrap_or(1).max(1);
+    let bounds = std::array::from_fn(|at| {
+        let (field, member) = endpoint.max_output.get(at).and_then(|name| Some((*name, find(name)?)))?;
+        Some(Bound { field, at: place(member), length: length(member.text()) })
+    });
+    let tokens = |bound: &Bound| if let Length::Tokens(tokens) = bound.length { Some(tokens) } else { None };
+    let max_output = bounds.iter().flatten().filter_map(tokens).max();
+    let choices = ["n", "best_of"].iter().filter_map(|name| find(name)).filter_map(|m| choices(m.text()));
+    let prompts = find(endpoint.prompt).map_or(1, |m| prompts(endpoint, m.text()));
+    let choices = choices.max().unwrap_or(1).max(1).saturating_mul(prompts);
     let asks_logprobs = find("logprobs").is_some();
     let [stream_at, temperature_at, n_at, seed_at] =
         ["stream", "temperature", "n", "seed"].map(|name| find(name).map(place));
@@ -155,8 +202,9 @@ pub(crate) fn parse(endpoint: &Endpoint, body: Bytes, max_depth: usize) -> Resul
         (asked(endpoint.prompt), endpoint.instructions.and_then(asked), asked("tools"));
     let format_at = endpoint.format.and_then(asked);
     let usage = asked_usage(text, find("stream_options"))?;
-    let tier =
-        find("service_tier").and_then(Member::string).map_or(ServiceTier::Standard, |name| tier(&name));
+    let tier_name = find("service_tier").and_then(Member::string);
+    let most_tiers = most_tiers(tier_name.as_deref());
+    let tier = tier_name.map_or(ServiceTier::Standard, |name| tier(&name));
     let model = name.into_owned();
     let context = context::read(text, &members)?;
     Ok(Ask {
@@ -164,9 +212,11 @@ pub(crate) fn parse(endpoint: &Endpoint, body: Bytes, max_depth: usize) -> Resul
         model,
         stream,
         tier,
+        most_tiers,
         model_at,
         writes: !endpoint.max_output.is_empty(),
         max_output,
+        bounds,
         choices,
         asks_logprobs,
         temperature_at,
@@ -181,6 +231,41 @@ pub(crate) fn parse(endpoint: &Endpoint, body: Bytes, max_depth: usize) -> Resul
         format_at,
         context,
     })
+}
+
+/// The tiers at which a request may be served that asks for `asked`. Without a word, or with `auto`, the provider's settings decide,
+/// and what was asked for at another tier may be served at the standard one.
+fn most_tiers(asked: Option<&str>) -> &'static [ServiceTier] {
+    match asked {
+        Some("default" | "standard_only") => &[ServiceTier::Standard],
+        Some("flex") => &[ServiceTier::Standard, ServiceTier::Flex],
+        _ => &ServiceTier::ALL,
+    }
+}
+
+/// What is said of an answer's length. A number that is beyond counting is as good as the greatest that is not.
+fn length(text: &str) -> Length {
+    match text.as_bytes().first() {
+        Some(b'n') => Length::Open,
+        Some(b'-') => Length::Negative,
+        _ => Length::Tokens(text.parse().unwrap_or(u64::MAX)),
+    }
+}
+
+/// How many answers are asked for. What is no such number may be one to somebody.
+fn choices(text: &str) -> Option<u64> {
+    (text != "null").then(|| text.parse().unwrap_or(u64::MAX))
+}
+
+/// How many prompts `text` is: each of a list is answered on its own, unless the list is one of tokens.
+fn prompts(endpoint: &Endpoint, text: &str) -> u64 {
+    if endpoint.prompt != "prompt" || !text.starts_with('[') {
+        return 1;
+    }
+    let items: Vec<&RawValue> = serde_json::from_str(text).unwrap_or_default();
+    let is_token =
+        |item: &&RawValue| item.get().starts_with(|first: char| first == '-' || first.is_ascii_digit());
+    if items.iter().all(is_token) { 1 } else { items.len() as u64 }
 }
 
 /// Where `part`, a slice of `text`, stands in it.

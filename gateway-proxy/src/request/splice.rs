@@ -9,7 +9,7 @@ use std::ops::Range;
 pub(crate) struct More<'a> {
     /// `stream_options.include_usage`.
     pub(crate) usage: bool,
-    /// A field, and the most tokens of an answer whose length the client left open.
+    /// A field that does not say it yet, and the most tokens of the answer.
     pub(crate) cap: Option<(&'a str, u64)>,
     /// The probabilities of tokens.
     pub(crate) logprobs: bool,
@@ -38,8 +38,11 @@ pub(crate) fn outgoing_body(ask: &Ask, upstream_model: &str, more: More<'_>) -> 
         edits.push((ask.model_at.clone(), quoted));
     }
     if let Some((field, tokens)) = more.cap {
-        let after = ask.model_at.end;
-        edits.push((after..after, format!(",\"{field}\":{tokens}")));
+        edits.push(match ask.bound(field) {
+            // A member of that name again would be read by some and not by others.
+            Some(bound) => (bound.at.clone(), tokens.to_string()),
+            None => (ask.model_at.end..ask.model_at.end, format!(",\"{field}\":{tokens}")),
+        });
     }
     if more.logprobs {
         let after = ask.model_at.end;
@@ -182,6 +185,25 @@ mod tests {
         let full = json!({"model": "a", "messages": messages, "temperature": null, "seed": 40, "n": 1});
         let expected = json!({"model": "a", "messages": messages, "temperature": 0.7, "seed": 42, "n": 3});
         assert_eq!(sample(&full.to_string(), 3), expected);
+    }
+
+    #[test]
+    fn the_most_tokens_are_said_once() {
+        for (said, expected) in [
+            ("", r#"{"model":"a","max_tokens":7,"messages":[]}"#),
+            (r#","max_tokens": null"#, r#"{"model":"a","messages":[],"max_tokens": 7}"#),
+            (r#","max_tokens":null,"n":2"#, r#"{"model":"a","messages":[],"max_tokens":7,"n":2}"#),
+            (
+                r#","max_completion_tokens":7"#,
+                r#"{"model":"a","max_tokens":7,"messages":[],"max_completion_tokens":7}"#,
+            ),
+        ] {
+            let body = format!(r#"{{"model":"a","messages":[{{"role":"user"}}]{said}}}"#);
+            let ask = parse(&CHAT_COMPLETIONS, Bytes::from(body), 64).unwrap();
+            let more = More { cap: Some(("max_tokens", 7)), ..More::default() };
+            let sent = String::from_utf8(outgoing_body(&ask, "a", more).to_vec()).unwrap();
+            assert_eq!(sent.replace(r#"{"role":"user"}"#, ""), expected);
+        }
     }
 
     #[test]

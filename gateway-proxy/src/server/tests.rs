@@ -1,7 +1,7 @@
 //! The end of a gateway: nothing that was cut goes unrecorded.
 
 use super::*;
-use crate::call::{Attempt, Call, Facts, Turn};
+use crate::call::{Attempt, Call, Ending, Facts, Turn, Used};
 use crate::endpoints::CHAT_COMPLETIONS;
 use crate::govern::Governed;
 use crate::meter::Answer;
@@ -21,6 +21,7 @@ fn call(app: &Arc<App>) -> Call {
     let model = Arc::new(Model {
         name: "m".parse().unwrap(),
         upstream_model: "m".into(),
+        price_as: None,
         provider,
         tier: "mid".into(),
         created_at: app.clock.now(),
@@ -61,28 +62,49 @@ fn call(app: &Arc<App>) -> Call {
     Call::new(app.clone(), facts)
 }
 
-#[tokio::test]
-async fn calls_that_cannot_be_counted_in_time_are_estimated_by_their_length_and_recorded() {
-    let dir = tempfile::tempdir().unwrap();
-    let (writer, mut reader) = Spool::open(spool::Options::new(dir.path().join("spool"))).unwrap();
+/// A gateway whose spool and books are in `dir`.
+async fn app_in(dir: &std::path::Path) -> (Arc<App>, spool::Writer, spool::Reader) {
+    let (writer, reader) = Spool::open(spool::Options::new(dir.join("spool"))).unwrap();
     let metrics = Metrics::new().with_registry(GatewayMetrics::register);
     let tls = runtime::tls::client_config("gateway.ca_file", None).unwrap();
     let mut config = Config::default();
-    config.budgets.dir = dir.path().join("budgets");
+    config.budgets.dir = dir.join("budgets");
     let governor = governor(&config, &Clock::system()).await.unwrap();
     let meaning = Arc::new(Meaning::new(None));
     let checks = Arc::new(Checks::new(&config.cascade, meaning.clone(), tls.clone()));
     let (answers, _keeper) = Answers::new(&config.cache, meaning).unwrap();
-    let app = app(
-        &config,
-        tls,
-        Policy::default(),
-        writer.clone(),
-        metrics,
-        Clock::system(),
-        Deciders { governor, checks, answers },
-    );
-    let app = Arc::new(app);
+    let deciders = Deciders { governor, checks, answers };
+    let app = app(&config, tls, Policy::default(), writer.clone(), metrics, Clock::system(), deciders);
+    (Arc::new(app), writer, reader)
+}
+
+#[tokio::test]
+async fn what_was_sent_and_cannot_be_counted_is_charged_in_full() {
+    let dir = tempfile::tempdir().unwrap();
+    let (app, _writer, _reader) = app_in(dir.path()).await;
+    let account = budget::Account {
+        id: "tenant".into(),
+        limit: "1".parse().unwrap(),
+        soft: None,
+        window: contracts::policy::budget::Window::Total,
+    };
+    let accounts = Arc::new(budget::Accounts::new("acme", [account]));
+    let ledger = app.governor.ledger();
+    let mut hold = ledger.reserve(&accounts, "0.5".parse().unwrap(), app.clock.now()).await.unwrap();
+    hold.dispatch().await.unwrap();
+    let mut call = call(&app);
+    call.facts().unwrap().governed = Governed::holding(hold);
+    let never = tokio::spawn(std::future::pending());
+    never.abort();
+    let _recorded = call.record(Ending::ok(200), Used::of_count(never.await, Ending::ok(200)));
+    let standing = ledger.read(&accounts, app.clock.now()).await.unwrap().remove(0);
+    assert_eq!((standing.spent, standing.held), ("0.5".parse().unwrap(), contracts::Usd::ZERO));
+}
+
+#[tokio::test]
+async fn calls_that_cannot_be_counted_in_time_are_estimated_by_their_length_and_recorded() {
+    let dir = tempfile::tempdir().unwrap();
+    let (app, writer, mut reader) = app_in(dir.path()).await;
     // Every processor is busy counting.
     let all = u32::try_from(app.counters.available_permits()).unwrap();
     let busy = app.counters.clone().acquire_many_owned(all).await.unwrap();

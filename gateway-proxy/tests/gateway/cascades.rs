@@ -330,3 +330,22 @@ async fn a_question_that_means_the_same_has_its_answer_again_and_no_other_tenant
     }
     assert_eq!(small.received().len(), 3);
 }
+
+#[tokio::test]
+async fn a_ceiling_counts_pictures_also_without_a_budget() {
+    let (small, large) = (
+        Upstream::always(json(200, &answer("gpt-4o-mini", "{\"city\":1}"))).await,
+        Upstream::always(json(200, &answer("pro-2025", "{\"city\":1}"))).await,
+    );
+    // A picture is up to 48,169 tokens of the small model and 6,000 of the large one: more than four cents, and less than one.
+    let mut cascade = two_tiers();
+    cascade["price_ceiling"] = serde_json::json!("0.01");
+    let gateway = Gateway::start(config(None), routed(&small, &large, Some(cascade), None));
+    let picture = r#"[{"type":"image_url","image_url" : {"url":"https://a/1"}}]"#;
+    let with = format!(r#"{{"model":"route","messages":[{{"role":"user","content":{picture}}}]}}"#);
+    assert_eq!(gateway.post("/v1/chat/completions", with).await.status, StatusCode::OK);
+    assert_eq!((small.received().len(), large.received().len()), (0, 1));
+    let without = r#"{"model":"route","messages":[{"role":"user","content":"Hi"}]}"#;
+    assert_eq!(gateway.post("/v1/chat/completions", without).await.status, StatusCode::OK);
+    assert_eq!((small.received().len(), large.received().len()), (1, 1));
+}

@@ -294,7 +294,7 @@ pub fn budgeted(policy: Snapshot, limit: &str) -> Snapshot {
 
 /// A request whose answer may have a million tokens.
 fn long() -> String {
-    chat(false).replacen('{', r#"{"max_tokens":1000000,"#, 1)
+    chat(false).replacen('{', r#"{"max_tokens":1000000,"service_tier":"default","#, 1)
 }
 
 #[tokio::test]

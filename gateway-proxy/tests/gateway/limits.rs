@@ -1,13 +1,16 @@
 //! Rate plans, budgets, and addresses that keep failing.
 
 use crate::support::{Collector, Gateway, KEY, Step, Upstream, chat, config, json, snapshot, sse};
-use contracts::Usd;
 use contracts::policy::budget::Budget;
 use contracts::policy::plan::Plan;
-use contracts::policy::{KeyPolicy, Named, Reaching, Snapshot, TenantPolicy};
+use contracts::policy::{KeyPolicy, Model, Named, Reaching, Snapshot, TenantPolicy};
+use contracts::{Timestamp, Usd};
 use http::StatusCode;
+use runtime::Clock;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 /// Costs 3 x $1 + 2 x $2 a million: 0.000007.
 const ANSWER: &str = r#"{"id":"c","object":"chat.completion","model":"gpt-4o-mini","choices":[{"index":0,"message":{"role":"assistant","content":"Hi"},"finish_reason":"stop"}],"usage":{"prompt_tokens":3,"completion_tokens":2}}"#;
@@ -45,7 +48,7 @@ fn budgeted(upstream: &Upstream, budgets: &[serde_json::Value]) -> Snapshot {
 
 /// A request whose answer has at most two tokens.
 fn short() -> String {
-    chat(false).replacen('{', r#"{"max_tokens":2,"#, 1)
+    chat(false).replacen('{', r#"{"max_tokens":2,"service_tier":"default","#, 1)
 }
 
 #[tokio::test]
@@ -149,6 +152,134 @@ async fn a_budget_is_reserved_settled_and_not_overshot() {
 }
 
 #[tokio::test]
+async fn a_budget_that_renews_soon_is_waited_for_and_says_for_how_long() {
+    let dear = ANSWER.replace("\"completion_tokens\":2", "\"completion_tokens\":5000");
+    let upstream = Upstream::always(json(200, &dear)).await;
+    let asked = |scope: serde_json::Value, window: &'static str| {
+        let budget = serde_json::json!({"scope": scope, "limit": "0.009", "window": window});
+        let gateway = Gateway::start(config(None), budgeted(&upstream, &[budget]));
+        async move {
+            assert_eq!(gateway.post("/v1/chat/completions", short()).await.status, StatusCode::OK);
+            gateway.post("/v1/chat/completions", short()).await
+        }
+    };
+    let tenant = || serde_json::json!({"kind": "tenant", "tenant": "acme"});
+    let refused = asked(tenant(), "hour").await;
+    assert_eq!(refused.status, StatusCode::TOO_MANY_REQUESTS);
+    let error = &refused.json()["error"];
+    assert_eq!((&error["code"], &error["retryable"]), (&"rate_limit_exceeded".into(), &true.into()));
+    assert!((1..=3_600).contains(&refused.header("retry-after").parse::<u32>().unwrap()));
+    assert_eq!(refused.header("x-should-retry"), "");
+
+    let refused = asked(tenant(), "month").await;
+    assert_eq!(refused.json()["error"]["code"], "insufficient_quota");
+    assert!((1..=31 * 86_400).contains(&refused.header("retry-after").parse::<u32>().unwrap()));
+    assert_eq!(refused.header("x-should-retry"), "false");
+
+    let refused = asked(tenant(), "total").await;
+    assert!(refused.text().contains("of 0.009 dollars"), "{}", refused.text());
+    assert_eq!(refused.header("retry-after"), "");
+
+    // What does not fit into an empty budget need not be tried again.
+    let budget = serde_json::json!({"scope": tenant(), "limit": "0.000001", "window": "minute"});
+    let gateway = Gateway::start(config(None), budgeted(&upstream, &[budget]));
+    let refused = gateway.post("/v1/chat/completions", short()).await;
+    assert_eq!(refused.json()["error"]["code"], "insufficient_quota");
+    assert_eq!((refused.header("retry-after"), refused.header("x-should-retry")), ("", "false"));
+}
+
+#[tokio::test]
+async fn what_the_request_does_not_bound_is_not_sent_under_a_budget() {
+    let upstream = Upstream::always(json(200, ANSWER)).await;
+    let budget = serde_json::json!({"scope": {"kind": "tenant", "tenant": "acme"}, "limit": "0.3"});
+    let policy = || budgeted(&upstream, std::slice::from_ref(&budget));
+    let gateway = Gateway::start(config(None), policy());
+    let with = |more: &str| short().replacen('{', &format!("{{{more},"), 1);
+    let search = with(r#""web_search_options":{}"#);
+    let file = short().replace("\"Say hi\"", r#"[{"type":"file","file":{"file_id":"f"}}]"#);
+    for (body, param) in [(&search, "web_search_options"), (&file, "messages")] {
+        let refused = gateway.post("/v1/chat/completions", body.clone()).await;
+        assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{}", refused.text());
+        let error = &refused.json()["error"];
+        assert_eq!((&error["code"], &error["param"]), (&"cost_not_bounded".into(), &param.into()));
+    }
+    // Where it is known how long a prompt can be, that much is held: $0.2 of them.
+    let known = |tokens: u64| {
+        let mut config = config(None);
+        config.budgets.context_tokens = tokens.try_into().ok();
+        Gateway::start(config, policy())
+    };
+    assert_eq!(known(200_000).post("/v1/chat/completions", file.clone()).await.status, StatusCode::OK);
+    let refused = known(400_000).post("/v1/chat/completions", file).await;
+    assert_eq!(refused.status, StatusCode::TOO_MANY_REQUESTS);
+    let refused = known(200_000).post("/v1/chat/completions", search.clone()).await;
+    assert_eq!(refused.status, StatusCode::BAD_REQUEST);
+    // Without a budget it is the provider's affair.
+    let free = Gateway::start(config(None), snapshot(upstream.addr, false));
+    assert_eq!(free.post("/v1/chat/completions", search).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn the_tier_that_a_provider_may_choose_is_reserved_for() {
+    // Of 100 tokens in and 2 out: $0.0002 at the standard tier, and a hundredfold of it at priority.
+    let served = ANSWER.replacen('{', r#"{"service_tier":"priority","#, 1);
+    let upstream = Upstream::always(json(200, &served)).await;
+    let budget = serde_json::json!({"scope": {"kind": "tenant", "tenant": "acme"}, "limit": "0.001"});
+    let gateway = Gateway::start(config(None), budgeted(&upstream, &[budget]));
+    let asked = |tier: &str| short().replace(r#""default""#, tier);
+    for tier in ["null", "\"auto\"", "\"priority\"", "\"what\""] {
+        let refused = gateway.post("/v1/chat/completions", asked(tier)).await;
+        assert_eq!(refused.status, StatusCode::TOO_MANY_REQUESTS, "{tier}");
+    }
+    assert_eq!(gateway.post("/v1/chat/completions", asked("\"flex\"")).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_request_that_comes_slowly_is_charged_to_the_window_in_which_it_is_admitted() {
+    let dear = ANSWER.replace("\"completion_tokens\":2", "\"completion_tokens\":5000");
+    let upstream = Upstream::always(json(200, &dear)).await;
+    let budget = serde_json::json!({"scope": {"kind": "tenant", "tenant": "acme"}, "limit": "0.009", "window": "month"});
+    let clock = Clock::manual(Timestamp::from_unix_seconds(1_793_491_199));
+    let gateway = Gateway::start_at(config(None), budgeted(&upstream, &[budget]), clock.clone());
+    // In the last second of October all is spent, and a request begins.
+    let mut slow = TcpStream::connect(gateway.addr).await.unwrap();
+    let (body, waiting) = (short(), Duration::from_millis(300));
+    let head = format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {KEY}\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    slow.write_all(head.as_bytes()).await.unwrap();
+    slow.write_all(&body.as_bytes()[..9]).await.unwrap();
+    tokio::time::sleep(waiting).await;
+    let status = async || gateway.post("/v1/chat/completions", short()).await.status;
+    assert_eq!((status().await, status().await), (StatusCode::OK, StatusCode::TOO_MANY_REQUESTS));
+    // It ends in November, of which nothing is spent yet, and spends it.
+    clock.advance(Duration::from_secs(2));
+    slow.write_all(&body.as_bytes()[9..]).await.unwrap();
+    let mut answer = String::new();
+    slow.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert_eq!(status().await, StatusCode::TOO_MANY_REQUESTS);
+}
+
+#[tokio::test]
+async fn an_organisations_budget_is_not_told_to_its_tenants() {
+    let upstream = Upstream::always(json(200, ANSWER)).await;
+    let budget =
+        serde_json::json!({"scope": {"kind": "organisation", "organisation": "group"}, "limit": "0.000123"});
+    let mut policy = budgeted(&upstream, &[budget]);
+    let hash = control::secrets::hash(KEY);
+    let old = KeyPolicy::clone(&policy.keys[&hash]);
+    let organisation = Some("group".parse().unwrap());
+    let tenant = Arc::new(TenantPolicy { organisation, ..TenantPolicy::clone(&old.tenant) });
+    policy.keys.insert(hash, Arc::new(KeyPolicy { tenant, ..old }));
+    let gateway = Gateway::start(config(None), policy);
+    let refused = gateway.post("/v1/chat/completions", chat(false)).await;
+    assert_eq!(refused.json()["error"]["code"], "insufficient_quota");
+    assert!(!refused.text().contains("0.0"), "{}", refused.text());
+}
+
+#[tokio::test]
 async fn an_answer_of_open_length_is_bounded_where_a_budget_must_know() {
     let upstream = Upstream::always(json(200, ANSWER)).await;
     let budget = serde_json::json!({"scope": {"kind": "key", "key": "key-1"}, "limit": "1"});
@@ -158,6 +289,86 @@ async fn an_answer_of_open_length_is_bounded_where_a_budget_must_know() {
     let sent = upstream.received();
     assert_eq!(sent[0].json()["max_tokens"], 4096);
     assert_eq!(sent[1].json()["max_tokens"], 2, "what the client says stays");
+}
+
+#[tokio::test]
+async fn what_bounds_an_answer_is_what_the_upstream_reads_and_what_is_reserved() {
+    let upstream = Upstream::always(json(200, ANSWER)).await;
+    let budget = serde_json::json!({"scope": {"kind": "key", "key": "key-1"}, "limit": "1"});
+    let gateway = Gateway::start(config(None), budgeted(&upstream, &[budget]));
+    let ask = |more: &str| {
+        gateway.post("/v1/chat/completions", chat(false).replacen('{', &format!("{{{more},"), 1))
+    };
+    for (more, says) in [
+        (r#""max_tokens":null"#, r#""max_tokens":4096"#),
+        (r#""max_completion_tokens":null"#, r#""max_tokens":4096"#),
+        (r#""max_tokens":null,"max_completion_tokens":9"#, r#""max_tokens":9"#),
+        (r#""max_tokens":5,"max_completion_tokens":9"#, r#""max_tokens":5"#),
+    ] {
+        let answer = ask(more).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+        let received = upstream.received();
+        let sent = String::from_utf8(received.last().unwrap().body.clone()).unwrap();
+        assert!(sent.contains(says), "{sent}");
+        assert_eq!(sent.matches("\"max_tokens\"").count(), 1, "{sent}");
+    }
+    let sent = upstream.received().len();
+    for more in [r#""max_tokens":-1"#, r#""max_tokens":1,"max_completion_tokens":-1"#] {
+        let answer = ask(more).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+        assert!(answer.text().contains("below zero"), "{}", answer.text());
+    }
+    // The greater of both, as many answers as are asked for, and a number beyond any: more than a dollar.
+    for more in [
+        r#""max_tokens":1,"max_completion_tokens":600000"#,
+        r#""max_tokens":1,"n":600000"#,
+        r#""max_tokens":99999999999999999999"#,
+    ] {
+        assert_eq!(ask(more).await.status, StatusCode::TOO_MANY_REQUESTS, "{more}");
+    }
+    let prompts = vec!["a"; 600];
+    let many = serde_json::json!({"model": "gpt-4o-mini", "prompt": prompts, "max_tokens": 1_000});
+    assert_eq!(gateway.post("/v1/completions", many.to_string()).await.status, StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(upstream.received().len(), sent, "what is refused is not sent");
+}
+
+/// `snapshot` with the first model known upstream as `upstream_model` and priced as `price_as`.
+fn known_as(mut snapshot: Snapshot, upstream_model: &str, price_as: Option<&str>) -> Snapshot {
+    let name = "gpt-4o-mini".parse().unwrap();
+    let old = Model::clone(&snapshot.models[&name]);
+    let model = Model { upstream_model: upstream_model.into(), price_as: price_as.map(Into::into), ..old };
+    snapshot.models.insert(name, Arc::new(model));
+    snapshot
+}
+
+#[tokio::test]
+async fn what_is_reserved_and_what_is_charged_have_one_price() {
+    let budget = serde_json::json!({"scope": {"kind": "tenant", "tenant": "acme"}, "limit": "0.0003"});
+    // A deployment with a name of its own, whose answers name a model that has a price.
+    let upstream = Upstream::always(json(200, ANSWER)).await;
+    let gateway = Gateway::start(
+        config(None),
+        known_as(budgeted(&upstream, std::slice::from_ref(&budget)), "prod-chat", None),
+    );
+    let refused = gateway.post("/v1/chat/completions", short()).await;
+    assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE);
+    let error = &refused.json()["error"];
+    assert_eq!((&error["code"], &error["fault"]), (&"model_not_priced".into(), &"policy".into()));
+    assert!(error["message"].as_str().unwrap().contains("\"prod-chat\" at \"sim\""), "{error}");
+    assert!(upstream.received().is_empty());
+    // Without a budget it is asked as before.
+    let free = Gateway::start(config(None), known_as(snapshot(upstream.addr, false), "prod-chat", None));
+    let answer = free.post("/v1/chat/completions", short()).await;
+    assert_eq!((answer.status, answer.header("x-control-tower-cost-usd")), (StatusCode::OK, "0.000007"));
+
+    // The answer names a dearer model: what is charged is what was reserved for.
+    let dear = ANSWER.replace("gpt-4o-mini", "dear");
+    let upstream = Upstream::always(json(200, &dear)).await;
+    let policy = known_as(budgeted(&upstream, &[budget]), "prod-chat", Some("pro-2025"));
+    let gateway = Gateway::start(config(None), policy);
+    let answer = gateway.post("/v1/chat/completions", short()).await;
+    assert_eq!((answer.status, answer.header("x-control-tower-cost-usd")), (StatusCode::OK, "0.000007"));
+    assert_eq!(gateway.post("/v1/chat/completions", short()).await.status, StatusCode::OK);
 }
 
 #[tokio::test]
@@ -185,9 +396,10 @@ async fn a_stream_that_its_client_leaves_is_charged_for_what_it_brought() {
     let budget = serde_json::json!({"scope": {"kind": "tenant", "tenant": "acme"}, "limit": "0.01"});
     let gateway = Gateway::start(config(None), budgeted(&upstream, &[budget]));
     // Each holds most of the budget: were it not given back, no other could follow.
+    let body = || chat(true).replacen('{', r#"{"service_tier":"default","#, 1);
     for _ in 0..3 {
         for waited in 0.. {
-            let answer = gateway.send(gateway.request("/v1/chat/completions", chat(true))).await;
+            let answer = gateway.send(gateway.request("/v1/chat/completions", body())).await;
             if answer.status() == StatusCode::OK {
                 break;
             }

@@ -162,7 +162,7 @@ async fn a_sample_that_fails_is_left_out() {
 #[tokio::test]
 async fn without_the_money_for_samples_the_default_holds_and_none_is_asked() {
     // A request whose answer may have a million tokens holds $2; three answers would hold $6.
-    let long = ask(false).replacen('{', r#"{"max_tokens":1000000,"#, 1);
+    let long = ask(false).replacen('{', r#"{"max_tokens":1000000,"service_tier":"default","#, 1);
     for (on_deadline, limit, model, asked) in [
         ("accept", "5", "gpt-4o-mini", 1),
         ("escalate", "5", "pro-2025", 1),

@@ -354,7 +354,7 @@ fn price(snapshot: &Snapshot, model: &ModelName, usage: TokenUsage, at: Timestam
     let model = snapshot.models.get(model)?;
     let cost =
         |name: &str| snapshot.prices.cost(&model.provider.price_as, name, ServiceTier::Standard, &usage, at);
-    cost(&model.upstream_model).or_else(|| cost(model.name.as_str())).map(|cost| cost.total)
+    cost(model.price_name()).or_else(|| cost(model.name.as_str())).map(|cost| cost.total)
 }
 
 fn model_name(name: &str) -> Result<ModelName, ApiError> {

@@ -53,6 +53,7 @@ pub async fn stage(figures: Figures, clock: Clock) -> Stage {
             name: name.parse().unwrap(),
             provider: provider.parse().unwrap(),
             upstream_model: None,
+            price_as: None,
             tier: Some(tier.into()),
         };
         control.models().create(model, now).await.unwrap();

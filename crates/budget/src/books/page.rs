@@ -11,6 +11,7 @@ use contracts::{Timestamp, Usd};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// Accounts that are charged together.
 #[derive(Debug)]
@@ -33,6 +34,13 @@ pub(crate) struct Page {
 }
 
 pub(super) type Slot = usize;
+
+/// A bucket is kept so long after its window, as it is in Redis: for calls that end late, and for callers whose clock is behind. To
+/// them one that is gone too early would be a budget that nobody has touched.
+const KEPT_AFTER: Duration = Duration::from_hours(1);
+
+/// The latest bucket of an account is kept so long, for a clock that was wrong may have told that its window is over.
+const LATEST_KEPT_AFTER: Duration = Duration::from_hours(32 * 24);
 
 /// One account in one window, as far as this gateway is concerned.
 #[derive(Debug)]
@@ -122,7 +130,7 @@ impl Page {
             let bucket = buckets.get(**slot).and_then(Option::as_ref);
             bucket.is_some_and(|bucket| bucket.window == account.window && bucket.span.contains(now))
         };
-        if let Some(slot) = self.accounts.get(&account.id).and_then(|slots| slots.iter().find(is_it)) {
+        if let Some(slot) = self.accounts.get(&account.id).and_then(|slots| slots.iter().rev().find(is_it)) {
             return *slot;
         }
         self.forget(&account.id, now);
@@ -144,12 +152,16 @@ impl Page {
         slot
     }
 
-    /// Forgets the account's windows that are over and in which nothing is under way.
+    /// Forgets the account's windows that have long been over and in which nothing is under way.
     fn forget(&mut self, account: &str, now: Timestamp) {
         let Some(slots) = self.accounts.get_mut(account) else { return };
         let (buckets, free) = (&mut self.buckets, &mut self.free);
+        let latest = slots.iter().filter_map(|slot| buckets[*slot].as_ref()).map(|b| b.span.start).max();
         slots.retain(|slot| {
-            let is_done = buckets[*slot].as_ref().is_none_or(|b| b.pins == 0 && b.span.is_over(now));
+            let is_done = buckets[*slot].as_ref().is_none_or(|b| {
+                let kept = if Some(b.span.start) < latest { KEPT_AFTER } else { LATEST_KEPT_AFTER };
+                b.pins == 0 && b.is_over_for(kept, now)
+            });
             if is_done {
                 buckets[*slot] = None;
                 free.push(*slot);
@@ -162,7 +174,7 @@ impl Page {
     }
 
     pub(super) fn forget_all(&mut self, now: Timestamp) {
-        let is_done = |bucket: &&Bucket| bucket.pins == 0 && bucket.span.is_over(now);
+        let is_done = |bucket: &&Bucket| bucket.is_past(now);
         let done: Vec<_> =
             self.buckets.iter().flatten().filter(is_done).map(|b| Arc::clone(&b.account)).collect();
         for account in done {
@@ -189,6 +201,7 @@ impl Page {
         accounts: &Accounts,
         amount: Usd,
         check: Check,
+        now: Timestamp,
     ) -> Result<(), Box<Exhausted>> {
         for (slot, account) in slots.iter().zip(accounts.list()) {
             let bucket = self.bucket(*slot);
@@ -203,6 +216,7 @@ impl Page {
                     spent: bucket.spent,
                     held: bucket.dispatched + bucket.held,
                     asked: amount,
+                    now,
                     ends: bucket.span.end,
                 }));
             }
@@ -275,6 +289,15 @@ impl Bucket {
     pub(super) fn recovered(define: Define, state: BucketState) -> Self {
         let bucket = Self::new(define.id, define.account, define.window, define.span);
         Self { spent: state.spent, is_defined: true, ..bucket }
+    }
+
+    /// Whether its window has been over for so long that nobody is told of it any more.
+    pub(crate) fn is_past(&self, now: Timestamp) -> bool {
+        self.pins == 0 && self.is_over_for(KEPT_AFTER, now)
+    }
+
+    fn is_over_for(&self, kept: Duration, now: Timestamp) -> bool {
+        self.span.end.is_some_and(|end| u128::from(now.nanos_since(end)) >= kept.as_nanos())
     }
 
     pub(super) fn shift(&mut self, shift: Shift) {

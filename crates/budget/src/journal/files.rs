@@ -30,7 +30,7 @@ pub(super) fn open(
     DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(OpenError::io("create", dir))?;
     let lock = lock(dir)?;
     let instance = instance(dir)?;
-    let (recovered, end) = recover(dir, &metrics)?;
+    let (recovered, end) = recover(&options, &metrics)?;
     let base = end + 1;
     let file = prepare_segment(dir).and_then(|file| name_segment(dir, base).map(|()| file));
     let file = file.map_err(OpenError::io("create a segment in", dir))?;
@@ -113,23 +113,32 @@ fn list(dir: &Path, kind: &str) -> io::Result<Vec<u64>> {
 }
 
 /// What the newest snapshot and the segments after it tell, and where the stream ends.
-fn recover(dir: &Path, metrics: &Metrics) -> Result<(Recovered, u64), OpenError> {
+fn recover(options: &JournalOptions, metrics: &Metrics) -> Result<(Recovered, u64), OpenError> {
+    let dir = options.dir.as_path();
+    let damaged = |path: PathBuf, what: &str| {
+        metrics.journal_damaged.inc();
+        tracing::error!(path = %path.display(), "{what}");
+        if options.opens_damaged { Ok(()) } else { Err(OpenError::Damaged(path)) }
+    };
     let mut recovered = Recovered::default();
     let mut from = 0;
-    for position in list(dir, "snapshot").map_err(OpenError::io("list", dir))?.into_iter().rev() {
+    let snapshots = list(dir, "snapshot").map_err(OpenError::io("list", dir))?;
+    for &position in snapshots.iter().rev() {
         let path = path_of(dir, "snapshot", position);
         let bytes = std::fs::read(&path).map_err(OpenError::io("read", &path))?;
         if let Some(snapshot) = read_snapshot(&bytes) {
             (recovered, from) = (snapshot, position);
             break;
         }
-        metrics.journal_damaged.inc();
-        tracing::error!(path = %path.display(), "a snapshot of budgets is damaged");
+        damaged(path, "a snapshot of budgets is damaged")?;
     }
     let mut end = from;
     let segments = list(dir, "journal").map_err(OpenError::io("list", dir))?;
-    let last = segments.last().copied();
-    for base in segments {
+    // A snapshot is written after the segment that goes on from it has its name, and before anything is written to that.
+    if from > 0 && !segments.contains(&from) {
+        damaged(path_of(dir, "journal", from), "a journal of budgets is missing")?;
+    }
+    for (at, &base) in segments.iter().enumerate() {
         let path = path_of(dir, "journal", base);
         let bytes = std::fs::read(&path).map_err(OpenError::io("read", &path))?;
         end = end.max(base + bytes.len() as u64);
@@ -137,10 +146,16 @@ fn recover(dir: &Path, metrics: &Metrics) -> Result<(Recovered, u64), OpenError>
             continue;
         }
         let whole = replay(&mut recovered, &bytes, base);
-        // The kill of a process can tear the last record of the last segment, and no other.
-        if whole < bytes.len() && Some(base) != last {
-            metrics.journal_damaged.inc();
-            tracing::error!(path = %path.display(), at = whole, "a journal of budgets is damaged");
+        if snapshots.is_empty() && whole as u64 > HEADER_LEN {
+            damaged(path_of(dir, "snapshot", base), "a snapshot of budgets is missing")?;
+        }
+        // The next one goes on where this one ended, or was begun by a process that found this one as the last: the kill of a process
+        // can tear the last record of the last segment, and no other.
+        if let Some(&next) = segments.get(at + 1)
+            && next != base + whole as u64
+            && next != end + 1
+        {
+            damaged(path, "a journal of budgets is damaged")?;
         }
     }
     Ok((recovered, end))

@@ -5,6 +5,7 @@ use super::{Inner, keys};
 use crate::books::Group;
 use crate::journal::WhenGatewayDies;
 use contracts::Usd;
+use futures_util::StreamExt;
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
@@ -15,6 +16,9 @@ const RENEWALS: u32 = 4;
 
 /// Whether there is a connection is looked at more often, so many times for each renewal.
 const LOOKS: u32 = 5;
+
+/// So many groups join and renew at the same time.
+const AT_A_TIME: usize = 64;
 
 /// A group that was not used for so many renewals is left to lapse: with its next call it joins again.
 const IDLE: u32 = 4 * RENEWALS;
@@ -57,8 +61,10 @@ impl Inner {
         }
     }
 
+    /// Many at a time, so that all groups have joined within a lease also where there are thousands.
     async fn beat_all(&self) {
-        for group in self.books.groups() {
+        self.books.forget_groups();
+        let beat = async |group: Arc<Group>| {
             if self.wire.get().is_none() {
                 return;
             }
@@ -66,7 +72,8 @@ impl Inner {
             if let Err(Failed) = self.beat(&group).await {
                 tracing::debug!(group = %group.name, "a lease was not renewed");
             }
-        }
+        };
+        futures_util::stream::iter(self.books.groups()).for_each_concurrent(AT_A_TIME, beat).await;
     }
 
     async fn beat(&self, group: &Group) -> Result<(), Failed> {
@@ -76,7 +83,9 @@ impl Inner {
             page.told.idle = page.told.idle.saturating_add(1);
             // On a new connection every group says what is in its books, also one that is idle.
             let is_idle = page.told.idle > IDLE && !page.is_pinned();
-            if is_idle && Some(page.told.generation) == generation && !page.told.is_ahead {
+            let has_told = Some(page.told.generation) == generation && !page.told.is_ahead;
+            let now = self.books.now();
+            if is_idle && (has_told || page.buckets().all(|bucket| bucket.is_past(now))) {
                 return Ok(());
             }
         }

@@ -100,7 +100,7 @@ impl Inner {
             millis(self.options.lease),
         ]);
         let mut told = HashSet::new();
-        for bucket in page.buckets().filter(|bucket| !bucket.span.is_over(now)) {
+        for bucket in page.buckets().filter(|bucket| !bucket.is_past(now)) {
             let firm = bucket.spent + bucket.dispatched;
             // What calls under way gave back may have made it more than a grant is.
             let granted = (bucket.cover - firm).min(self.grant()).max(Usd::ZERO);

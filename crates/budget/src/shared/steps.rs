@@ -69,7 +69,7 @@ impl Inner {
     }
 
     fn hold(self: &Arc<Self>, stake: Stake, passed: Vec<SoftPassed>) -> Hold {
-        Hold { live: Some(Live { stake, keeper: Holder::Shared(Arc::clone(self)) }), passed }
+        Hold { live: Some(Live { stake, keeper: Holder::Shared(Arc::clone(self)) }), lent: None, passed }
     }
 
     pub(super) async fn dispatch_now(&self, stake: &mut Stake) -> Result<(), Refused> {
@@ -274,6 +274,7 @@ impl Inner {
                     spent: amount(reply.get(2)),
                     held: amount(reply.get(3)),
                     asked: more,
+                    now: ask.now,
                     ends: account.window.span(ask.now).end,
                 };
                 Took::Full(Box::new(exhausted), reply.into_iter().skip(4).collect())

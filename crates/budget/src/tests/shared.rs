@@ -10,6 +10,8 @@ use proptest::prelude::*;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::Instant;
 
 /// Long enough that a busy machine does not let it run out by itself.
 pub(super) const LEASE: Duration = Duration::from_secs(2);
@@ -26,7 +28,7 @@ pub(super) async fn open(redis: &Redis, dir: &Path, away: WhenRedisIsAway) -> Le
 
 /// Waits until something is so.
 pub(super) async fn until(mut is_so: impl AsyncFnMut() -> bool) {
-    let start = tokio::time::Instant::now();
+    let start = Instant::now();
     while !is_so().await {
         assert!(start.elapsed() < Duration::from_mins(1), "it never was");
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -142,6 +144,92 @@ async fn a_gateway_that_was_taken_for_dead_must_reserve_again() {
 }
 
 #[tokio::test]
+async fn what_was_reserved_in_an_earlier_life_does_not_hide_what_is_reserved_now() {
+    let (redis, one, two) = (Redis::start(false), dir(), dir());
+    let a = open(&redis, one.path(), WhenRedisIsAway::Refuse).await;
+    let b = open(&redis, two.path(), WhenRedisIsAway::Refuse).await;
+    opened(&a).await;
+    let accounts = of(&[account("tenant", "1", Window::Month)]);
+    a.reserve(&accounts, usd("0.01"), at(0)).await.unwrap().release();
+    // Nothing of it is in the journal: it was not sent.
+    let reserved = b.reserve(&accounts, usd("0.5"), at(0)).await.unwrap();
+    b.cut(true);
+    let left = killed(two.path());
+    let again = open(&redis, left.path(), WhenRedisIsAway::Refuse).await;
+    let second = again.reserve(&accounts, usd("0.3"), at(0)).await.unwrap();
+    assert_eq!(stands(&a, &accounts).await, (Usd::ZERO, usd("0.3")));
+    again.cut(true);
+    until(async || stands(&a, &accounts).await == (Usd::ZERO, Usd::ZERO)).await;
+    drop((reserved, second));
+}
+
+#[tokio::test]
+async fn windows_that_are_over_keep_what_was_spent_when_a_gateway_tells_all_again() {
+    let (redis, one, two) = (Redis::start(false), dir(), dir());
+    let a = open(&redis, one.path(), WhenRedisIsAway::Refuse).await;
+    let b = open(&redis, two.path(), WhenRedisIsAway::Refuse).await;
+    opened(&a).await;
+    let accounts = of(&[account("tenant", "1", Window::Minute)]);
+    for ledger in [&a, &b] {
+        let mut hold = ledger.reserve(&accounts, usd("0.5"), at(0)).await.unwrap();
+        hold.dispatch().await.unwrap();
+        hold.settle(usd("0.5")).await;
+    }
+    // Late: in the books of one the window is still there, in those of the other it has long been over.
+    for (ledger, seconds) in [(&a, 60), (&b, 7_200)] {
+        ledger.cut(true);
+        ledger.cut(false);
+        let mut other = None;
+        until(async || {
+            other = ledger.reserve(&accounts, usd("0.1"), at(seconds)).await.ok();
+            other.is_some()
+        })
+        .await;
+        assert_eq!(stands(&a, &accounts).await.0, usd("1"));
+    }
+    assert!(a.reserve(&accounts, usd("0.1"), at(30)).await.is_err());
+}
+
+#[tokio::test]
+async fn who_leaves_while_more_is_asked_for_pays_what_the_call_cost() {
+    let (redis, one) = (Redis::start(false), dir());
+    let ledger = open(&redis, one.path(), WhenRedisIsAway::Refuse).await;
+    opened(&ledger).await;
+    let accounts = of(&[account("tenant", "1", Window::Total)]);
+    for (n, ends) in ["settled", "released", "asked again"].into_iter().enumerate() {
+        let mut hold = ledger.reserve(&accounts, usd("0.3"), at(0)).await.unwrap();
+        hold.dispatch().await.unwrap();
+        {
+            let mut extending = Box::pin(hold.extend(usd("0.2")));
+            let once = std::future::poll_fn(|context| {
+                std::task::Poll::Ready(extending.as_mut().poll(context).is_pending())
+            });
+            assert!(once.await, "Redis was asked and has not answered");
+        }
+        assert!(hold.is_charged());
+        let before = stands(&ledger, &accounts).await.0;
+        let actual = match ends {
+            "settled" => {
+                hold.settle(usd("0.01")).await;
+                usd("0.01")
+            }
+            "released" => {
+                hold.release();
+                Usd::ZERO
+            }
+            _ => {
+                hold.extend(usd("0.1")).await.unwrap();
+                assert_eq!(hold.amount(), usd("0.6"));
+                hold.settle(usd("0.02")).await;
+                usd("0.02")
+            }
+        };
+        until(async || stands(&ledger, &accounts).await == (before + actual, Usd::ZERO)).await;
+        assert_eq!(ledger.metrics().overruns.get(), 0, "{n}");
+    }
+}
+
+#[tokio::test]
 async fn a_grant_is_spent_while_redis_is_away_and_no_more() {
     let (mut redis, one, two) = (Redis::start(false), dir(), dir());
     let mode = WhenRedisIsAway::SpendGrant { per_account: usd("0.1") };
@@ -200,6 +288,71 @@ async fn what_redis_forgets_its_gateways_remember() {
     opened(&a).await;
     assert!(b.reserve(&accounts, usd("0.5"), at(0)).await.is_err());
     b.reserve(&accounts, usd("0.4"), at(0)).await.unwrap().release();
+}
+
+/// A way to Redis on which every byte takes a while, however many are on it.
+async fn far_from(redis: &Redis, delay: Duration) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (here, there) = (listener.local_addr().unwrap(), redis.url().replace("redis://", ""));
+    tokio::spawn(async move {
+        while let Ok((near, _)) = listener.accept().await {
+            let Ok(far) = tokio::net::TcpStream::connect(&there).await else { continue };
+            let ((near_in, near_out), (far_in, far_out)) = (near.into_split(), far.into_split());
+            for (mut from, mut to) in [(near_in, far_out), (far_in, near_out)] {
+                let (put, mut late) = tokio::sync::mpsc::unbounded_channel::<(Instant, Vec<u8>)>();
+                tokio::spawn(async move {
+                    let mut buffer = vec![0; 1 << 16];
+                    while let Ok(n @ 1..) = from.read(&mut buffer).await {
+                        let _gone = put.send((Instant::now() + delay, buffer[..n].to_vec()));
+                    }
+                });
+                tokio::spawn(async move {
+                    while let Some((when, bytes)) = late.recv().await {
+                        tokio::time::sleep_until(when).await;
+                        if to.write_all(&bytes).await.is_err() {
+                            return;
+                        }
+                    }
+                });
+            }
+        }
+    });
+    format!("redis://{here}")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_groups_have_joined_when_a_redis_that_forgot_opens() {
+    let (mut redis, one, two) = (Redis::start(false), dir(), dir());
+    let url = far_from(&redis, Duration::from_millis(5)).await;
+    let open = async |url: String, dir: &Path| {
+        let options =
+            RedisOptions { lease: 2 * LEASE, timeout: Duration::from_secs(2), ..RedisOptions::new(url) };
+        Ledger::shared(JournalOptions::new(dir), WhenGatewayDies::Charge, options, at(0)).await.unwrap()
+    };
+    let a = open(url, one.path()).await;
+    let b = open(redis.url(), two.path()).await;
+    opened(&b).await;
+    let groups: Vec<_> = (0..400)
+        .map(|n| Arc::new(Accounts::new(format!("group {n}"), [account("tenant", "1", Window::Total)])))
+        .collect();
+    let mut spending = tokio::task::JoinSet::new();
+    for accounts in groups.clone() {
+        let a = a.clone();
+        spending.spawn(async move {
+            let mut hold = a.reserve(&accounts, usd("1"), at(0)).await.unwrap();
+            hold.dispatch().await.unwrap();
+            hold.settle(usd("1")).await;
+        });
+    }
+    spending.join_all().await;
+    redis.kill();
+    redis.restart();
+    opened(&b).await;
+    // One after the other, all that are known to the gateway far away would take three times the lease to join.
+    for accounts in &groups {
+        let refused = b.reserve(accounts, usd("0.1"), at(0)).await;
+        assert!(matches!(refused, Err(Refused::Exhausted(_))), "{}", accounts.group());
+    }
 }
 
 /// One step of one of two gateways.

@@ -65,6 +65,9 @@ pub struct Deployment {
     pub provider: ProviderId,
     /// The name that the provider knows the model by.
     pub upstream_model: String,
+    /// The model's name in the price book, where it is neither the model's own `price_as` nor what the provider knows it by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub price_as: Option<String>,
     /// Its share of the calls beside the others' weights; 0 drains it: it finishes what it has and gets no more.
     #[serde(default = "one")]
     pub weight: u32,

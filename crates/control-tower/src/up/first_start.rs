@@ -162,7 +162,13 @@ async fn pool(control: &Control, plan: &Plan, config: &TowerConfig, now: Timesta
     for model in sim::advertised(&config.sim)? {
         let name: ModelName = model.name.parse()?;
         if control.models().get(&name).await?.is_none() {
-            let new = NewModel { name, provider: sim.clone(), upstream_model: None, tier: Some(model.tier) };
+            let new = NewModel {
+                name,
+                provider: sim.clone(),
+                upstream_model: None,
+                price_as: None,
+                tier: Some(model.tier),
+            };
             control.models().create(new, now).await?;
         }
     }

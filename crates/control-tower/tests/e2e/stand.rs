@@ -70,6 +70,7 @@ impl Stand {
             name: name.parse().unwrap(),
             provider: provider.parse().unwrap(),
             upstream_model: None,
+            price_as: None,
             tier: None,
         };
         self.control.models().create(new, Clock::system().now()).await.unwrap();

@@ -240,6 +240,9 @@ pub struct Model {
     pub provider: ProviderId,
     /// The name that the provider knows it by.
     pub upstream_model: String,
+    /// Its name in the price book; `upstream_model` when absent.
+    #[schema(example = "gpt-5.4")]
+    pub price_as: Option<String>,
     /// Its place in the pool: `local`, `mid` or `premium` by convention.
     pub tier: String,
     /// When it was created.
@@ -261,12 +264,15 @@ pub struct NewModel {
     /// The name that the provider knows it by; `name` when absent.
     #[serde(default)]
     pub upstream_model: Option<String>,
+    /// Its name in the price book, where the provider's name for it is not there, as of a deployment at Azure.
+    #[serde(default)]
+    pub price_as: Option<String>,
     /// Its place in the pool; `premium` when absent.
     #[serde(default)]
     pub tier: Option<String>,
 }
 
-/// What to change about a model; absent fields stay.
+/// What to change about a model; absent fields stay, `null` clears.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ModelChange {
@@ -275,6 +281,9 @@ pub struct ModelChange {
     pub provider: Option<ProviderId>,
     /// The name that the provider knows it by.
     pub upstream_model: Option<String>,
+    /// Its name in the price book.
+    #[schema(value_type = Option<String>)]
+    pub price_as: Patch<String>,
     /// Its place in the pool.
     pub tier: Option<String>,
 }

@@ -23,6 +23,7 @@ impl Models {
     pub async fn create(&self, new: NewModel, now: Timestamp) -> Result<Model, ControlError> {
         let model = Model {
             upstream_model: new.upstream_model.unwrap_or_else(|| new.name.to_string()),
+            price_as: new.price_as,
             tier: new.tier.unwrap_or_else(|| DEFAULT_TIER.to_owned()),
             name: new.name,
             provider: new.provider,
@@ -32,13 +33,15 @@ impl Models {
         let mut tx = self.db.write().await?;
         providers::find(&mut tx, &model.provider).await?;
         sqlx::query(
-            "INSERT INTO models (name, provider_id, upstream_model, tier, created_at) VALUES ($1, $2, $3, $4, $5)",
+            "INSERT INTO models (name, provider_id, upstream_model, tier, created_at, price_as)
+             VALUES ($1, $2, $3, $4, $5, $6)",
         )
         .bind(model.name.as_str())
         .bind(model.provider.as_str())
         .bind(model.upstream_model.as_str())
         .bind(model.tier.as_str())
         .bind(now.unix_nanos())
+        .bind(model.price_as.as_deref())
         .execute(&mut *tx)
         .await
         .map_err(insert_failed("model", model.name.as_str()))?;
@@ -77,15 +80,19 @@ impl Models {
         if let Some(tier) = change.tier {
             model.tier = tier;
         }
+        change.price_as.apply(&mut model.price_as);
         check(&model)?;
-        sqlx::query("UPDATE models SET provider_id = $1, upstream_model = $2, tier = $3 WHERE name = $4")
-            .bind(model.provider.as_str())
-            .bind(model.upstream_model.as_str())
-            .bind(model.tier.as_str())
-            .bind(name.as_str())
-            .execute(&mut *tx)
-            .await
-            .map_err(failed("update a model"))?;
+        sqlx::query(
+            "UPDATE models SET provider_id = $1, upstream_model = $2, tier = $3, price_as = $5 WHERE name = $4",
+        )
+        .bind(model.provider.as_str())
+        .bind(model.upstream_model.as_str())
+        .bind(model.tier.as_str())
+        .bind(name.as_str())
+        .bind(model.price_as.as_deref())
+        .execute(&mut *tx)
+        .await
+        .map_err(failed("update a model"))?;
         self.db.commit(tx, Change::updated("model", name, &before, &model)?).await?;
         Ok(model)
     }
@@ -128,6 +135,9 @@ pub(super) async fn find(tx: &mut Tx, name: &ModelName) -> Result<Model, Control
 
 fn check(model: &Model) -> Result<(), ControlError> {
     validate::token("upstream_model", &model.upstream_model)?;
+    if let Some(price_as) = &model.price_as {
+        validate::token("price_as", price_as)?;
+    }
     validate::token("tier", &model.tier)
 }
 
@@ -136,6 +146,7 @@ fn from_row(row: &AnyRow) -> Result<Model, ControlError> {
         name: row::parsed(row, "model", "name")?,
         provider: row::parsed(row, "model", "provider_id")?,
         upstream_model: row::text(row, "upstream_model")?,
+        price_as: row::optional_text(row, "price_as")?,
         tier: row::text(row, "tier")?,
         created_at: row::time(row, "created_at")?,
     })

@@ -9,6 +9,7 @@ fn deployment(id: &str) -> Deployment {
         id: id.parse().unwrap(),
         provider: "p".parse().unwrap(),
         upstream_model: "m".to_owned(),
+        price_as: None,
         weight: 1,
         slots: None,
         load: None,

@@ -41,6 +41,7 @@ pub fn policy(count: usize) -> Policy {
         id: format!("d{number}").parse().unwrap(),
         provider: "p".parse().unwrap(),
         upstream_model: "m".to_owned(),
+        price_as: None,
         weight: 1,
         slots: None,
         load: None,

@@ -87,6 +87,7 @@ pub fn snapshot_at(base_url: &str, capture_content: bool) -> Snapshot {
         let model = Model {
             name: name.parse().unwrap(),
             upstream_model: at.into(),
+            price_as: None,
             provider: provider.clone(),
             tier: "mid".into(),
             created_at: Timestamp::from_unix_seconds(1_700_000_000),
@@ -130,7 +131,8 @@ pub fn snapshot_at(base_url: &str, capture_content: bool) -> Snapshot {
     }
 }
 
-/// $1 a million input tokens, $2 a million output tokens, $0.1 a million cached ones; a hundredfold at priority.
+/// $1 a million input tokens, $2 a million output tokens, $0.1 a million cached ones; a hundredfold at priority. A model `dear` costs a
+/// thousandfold.
 fn prices() -> PriceBook {
     let card = serde_json::json!([
         { "rates": { "input": "1", "output": "2", "cache_read": "0.1" } },
@@ -146,7 +148,9 @@ fn prices() -> PriceBook {
         charge: charge.clone(),
         source: String::new(),
     };
-    PriceBook::new("test-1", vec![price("gpt-4o-mini"), price("pro-2025")]).unwrap()
+    let dear = serde_json::json!([{ "rates": { "input": "1000", "output": "2000" } }]);
+    let dear = ModelPrice { charge: Charge::Tokens(serde_json::from_value(dear).unwrap()), ..price("dear") };
+    PriceBook::new("test-1", vec![price("gpt-4o-mini"), price("pro-2025"), dear]).unwrap()
 }
 
 /// A chat request.
@@ -159,12 +163,17 @@ pub fn chat(stream: bool) -> String {
 impl Gateway {
     /// In front of `upstream`, with these settings.
     pub fn start(config: Config, snapshot: Snapshot) -> Self {
+        Self::start_at(config, snapshot, Clock::system())
+    }
+
+    /// The same, by a clock of its own.
+    pub fn start_at(config: Config, snapshot: Snapshot, clock: Clock) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut config = config;
         config.budgets.dir = dir.path().join("budgets");
         config.spool.dir = dir.path().join("spool");
         let spool = config.spool.dir.clone();
-        let server = Server::bind(config, SnapshotHandle::fixed(snapshot), Clock::system()).unwrap();
+        let server = Server::bind(config, SnapshotHandle::fixed(snapshot), clock).unwrap();
         let addr = server.local_addr().unwrap();
         let shutdown = Shutdown::manual();
         let task = tokio::spawn(server.serve(shutdown.clone()));

@@ -73,6 +73,7 @@ fn policy(sim: &str) -> Snapshot {
             let model = Model {
                 name: format!("{protocol}{}", suffix("-")).parse().unwrap(),
                 upstream_model: format!("{}{}", upstream_model(protocol), suffix(":")),
+                price_as: None,
                 provider: provider.clone(),
                 tier: "mid".into(),
                 created_at: Timestamp::from_unix_seconds(1_700_000_000),

@@ -101,6 +101,13 @@ async fn models_and_routes_with_slashes_in_their_names() {
         (changed.body["upstream_model"].as_str(), changed.body["tier"].as_str()),
         (Some("llama@fp8"), Some("local"))
     );
+    let changed = api.call("PATCH", "/models/meta%2Fllama", Some(json!({"price_as": "llama-3.1-8b"}))).await;
+    assert_eq!(
+        (changed.body["price_as"].as_str(), changed.body["upstream_model"].as_str()),
+        (Some("llama-3.1-8b"), Some("llama@fp8"))
+    );
+    let changed = api.call("PATCH", "/models/meta%2Fllama", Some(json!({"price_as": null}))).await;
+    assert!(changed.body["price_as"].is_null(), "{:?}", changed.body);
     api.create("/models", json!({"name": "big", "provider": "vllm"})).await;
 
     api.create("/routes", json!({"name": "acme/bot", "model": "big"})).await;

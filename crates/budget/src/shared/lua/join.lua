@@ -1,6 +1,6 @@
 -- A gateway says all it has spent, sent and been granted, in place of all that is known of it.
 -- KEYS meta, mine, bucket...; ARGV gateway, session, run, open, lease ms,
--- then for each bucket: spent, sent, granted, lasts (nothing when it holds nothing), number of peers, and for each: peer, amount.
+-- then for each bucket: spent, sent, granted, lasts (nothing when the gateway has nothing under way in it), number of peers, and for each: peer, amount.
 local meta, mine, me, session = KEYS[1], KEYS[2], ARGV[1], ARGV[2]
 local now, lease = clock(), tonumber(ARGV[5])
 local last = redis.call('HGET', meta, 'n:' .. me)
@@ -22,11 +22,16 @@ local at = 6
 for i = 3, #KEYS do
   local b = KEYS[i]
   local old = redis.call('HMGET', b, 'spent', 'held', 's:' .. me, 'd:' .. me, 'u:' .. me, 'g:' .. me)
-  local spent = add(sub(num(old[1]), num(old[3])), num(ARGV[at]))
+  local spent = num(old[1])
   local held = sub(sub(sub(num(old[2]), num(old[4])), num(old[5])), num(old[6]))
-  held = add(add(held, num(ARGV[at + 1])), num(ARGV[at + 2]))
-  redis.call('HSET', b, 's:' .. me, ARGV[at], 'd:' .. me, ARGV[at + 1], 'u:' .. me, text({0, 0}), 'g:' .. me, ARGV[at + 2])
   local lasts, peers = ARGV[at + 3], tonumber(ARGV[at + 4])
+  -- What is not there is taken for the first next time, and the bucket noted for the sweep then.
+  redis.call('HDEL', b, 'd:' .. me, 'u:' .. me, 'g:' .. me)
+  if lasts ~= '' then
+    spent = add(sub(spent, num(old[3])), num(ARGV[at]))
+    held = add(add(held, num(ARGV[at + 1])), num(ARGV[at + 2]))
+    redis.call('HSET', b, 's:' .. me, ARGV[at], 'd:' .. me, ARGV[at + 1], 'u:' .. me, text({0, 0}), 'g:' .. me, ARGV[at + 2])
+  end
   at = at + 5
   for _ = 1, peers do
     local peer, firm = ARGV[at], num(ARGV[at + 1])
@@ -39,7 +44,8 @@ for i = 3, #KEYS do
       spent = add(spent, missing)
     end
   end
-  redis.call('HSET', b, 'spent', text(spent), 'held', text(held))
+  -- Of a window that the books have let go of, what was settled stays.
+  if lasts ~= '' or old[2] then redis.call('HSET', b, 'spent', text(spent), 'held', text(held)) end
   if lasts ~= '' then keep(b, mine, lasts) end
 end
 return {'OK', whole(math.max(0, open - now))}

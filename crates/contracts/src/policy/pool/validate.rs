@@ -75,6 +75,9 @@ impl Deployment {
         if self.upstream_model.is_empty() || self.upstream_model.len() > 256 {
             return Err(InvalidPolicy::new("upstream_model", &self.upstream_model, "1 to 256 bytes"));
         }
+        if let Some(name) = self.price_as.as_ref().filter(|name| name.is_empty() || name.len() > 256) {
+            return Err(InvalidPolicy::new("price_as", name, "1 to 256 bytes"));
+        }
         within("weight", self.weight, &(0..=1_000))?;
         within("slots", self.slots.unwrap_or(1), &(1..=1_000_000))?;
         if let Some(load) = &self.load {

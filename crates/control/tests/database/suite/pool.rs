@@ -74,6 +74,7 @@ pub async fn models_and_routes_live_from_creation_to_deletion(store: Store) {
 
     let new = NewModel {
         upstream_model: Some("llama-3.1-8b@fp8".into()),
+        price_as: Some("llama-3.1-8b".into()),
         tier: Some("local".into()),
         ..new_model("meta/llama", "openai")
     };
@@ -82,6 +83,12 @@ pub async fn models_and_routes_live_from_creation_to_deletion(store: Store) {
     let change = ModelChange { tier: Some("mid".into()), ..ModelChange::default() };
     let changed = models.update(&llama.name, change).await.unwrap();
     assert_eq!((changed.tier.as_str(), changed.upstream_model.as_str()), ("mid", "llama-3.1-8b@fp8"));
+    assert_eq!(changed.price_as.as_deref(), Some("llama-3.1-8b"));
+    let change = ModelChange { price_as: Patch::Clear, ..ModelChange::default() };
+    assert_eq!(models.update(&llama.name, change).await.unwrap().price_as, None);
+    let change = ModelChange { price_as: Patch::Set("two words".into()), ..ModelChange::default() };
+    let error = models.update(&llama.name, change).await.unwrap_err().to_string();
+    assert!(error.starts_with("price_as: \"two words\" is not valid"), "{error}");
     let change = ModelChange { provider: Some("nowhere".parse().unwrap()), ..ModelChange::default() };
     let error = models.update(&llama.name, change).await.unwrap_err().to_string();
     assert_eq!(error, "provider \"nowhere\" does not exist");

@@ -73,6 +73,7 @@ pub fn new_model(name: &str, provider: &str) -> NewModel {
         name: name.parse().unwrap(),
         provider: provider.parse().unwrap(),
         upstream_model: None,
+        price_as: None,
         tier: None,
     }
 }
