@@ -42,6 +42,10 @@ impl Usd {
     /// This amount `count` times, saturating at the ends of the range (±1.7·10²⁶ USD).
     #[must_use]
     pub const fn times(self, count: u64) -> Self {
+        // Of two numbers of 64 bits the product always fits; to look for an overflow would be most of the work.
+        if self.0 >= i64::MIN as i128 && self.0 <= i64::MAX as i128 {
+            return Self(self.0 * count as i128);
+        }
         Self(self.0.saturating_mul(count as i128))
     }
 

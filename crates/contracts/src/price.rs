@@ -135,8 +135,26 @@ impl PriceBook {
         usage: &TokenUsage,
         at: Timestamp,
     ) -> Option<Cost> {
-        let entry = self.index.find(provider, model, at)?;
-        Some(charge::cost_of(self.index.card(entry, tier, charge::context_tokens(usage))?, usage))
+        self.priced(provider, model, at)?.cost(tier, usage)
+    }
+
+    /// The prices of `model` at `provider` at the time `at`, to be asked for several amounts of usage.
+    pub fn priced(&self, provider: &str, model: &str, at: Timestamp) -> Option<Priced<'_>> {
+        Some(Priced { index: &self.index, entry: self.index.find(provider, model, at)? })
+    }
+}
+
+/// What a model costs at one time.
+#[derive(Debug, Clone, Copy)]
+pub struct Priced<'a> {
+    index: &'a Index,
+    entry: usize,
+}
+
+impl Priced<'_> {
+    /// What `usage` costs; `None` when the entry has no rates.
+    pub fn cost(&self, tier: ServiceTier, usage: &TokenUsage) -> Option<Cost> {
+        Some(charge::cost_of(self.index.card(self.entry, tier, charge::context_tokens(usage))?, usage))
     }
 }
 

@@ -35,12 +35,21 @@ fn each<'a>(
     let beyond = asking.prompt_tokens.unwrap_or_else(|| Beyond::within(asking.endpoint, ask));
     let Beyond { pictures, context } = beyond;
     let text = (ask.body.len() as u64).max(context);
-    models.iter().map(move |model| {
+    // Deployments of a model mostly have one price.
+    let is_new = move |at: &usize| !models[..*at].iter().any(|earlier| costs_as(earlier, &models[*at]));
+    (0..models.len()).filter(is_new).map(move |at| {
+        let model = &models[at];
         let is_mini = model.upstream_model.contains("4o-mini");
         let picture = if is_mini { PICTURE_MINI } else { PICTURE };
         let input = text.saturating_add(pictures.saturating_mul(picture));
         (model, dearest(asking, model, tiers, input, output))
     })
+}
+
+fn costs_as(one: &Model, other: &Model) -> bool {
+    one.provider.price_as == other.provider.price_as
+        && one.price_name() == other.price_name()
+        && one.upstream_model == other.upstream_model
 }
 
 /// The most that one try of the call can cost at any of `models`. Where `must_know`, one without a price is refused: it may cost
@@ -60,8 +69,9 @@ impl Facts {
     /// The most that one try of the call can cost at any of `models`, as far as they have a price, at the tier that was asked for.
     pub(crate) fn most(&self, models: &[Arc<Model>]) -> Usd {
         let Some(ask) = &self.ask else { return Usd::ZERO };
-        let tiers = [ask.tier, ServiceTier::Standard];
-        let each = each(self.asking(ask, &self.governed), &tiers, models);
+        let tiers = [ServiceTier::Standard, ask.tier];
+        let tiers = if ask.tier == ServiceTier::Standard { &tiers[..1] } else { &tiers[..] };
+        let each = each(self.asking(ask, &self.governed), tiers, models);
         each.filter_map(|(_, most)| most).max().unwrap_or_default()
     }
 }
@@ -69,11 +79,9 @@ impl Facts {
 /// What so many tokens cost at most, whichever kinds of tokens they turn out to be; `None` without a price.
 fn dearest(asking: Asking<'_>, model: &Model, tiers: &[ServiceTier], input: u64, output: u64) -> Option<Usd> {
     let (provider, name, at) = (&model.provider.price_as, model.price_name(), asking.identity.started);
-    let prices = &asking.snapshot.prices;
-    prices.entry(provider, name, at)?;
-    let cost = |tier: ServiceTier, usage: TokenUsage| {
-        prices.cost(provider, name, tier, &usage, at).map_or(Usd::ZERO, |cost| cost.total)
-    };
+    let priced = asking.snapshot.prices.priced(provider, name, at)?;
+    let cost =
+        |tier: ServiceTier, usage: TokenUsage| priced.cost(tier, &usage).map_or(Usd::ZERO, |cost| cost.total);
     let read = TokenUsage { input, ..TokenUsage::default() };
     let inputs = [
         read,
@@ -92,5 +100,6 @@ fn dearest(asking: Asking<'_>, model: &Model, tiers: &[ServiceTier], input: u64,
         all.max().unwrap_or_default()
     };
     // The cheapest way to count the prompt in `outputs` is part of both: counted twice it only makes the bound wider.
-    Some(most(&inputs) + most(&outputs) - cost(ServiceTier::Standard, read).min(most(&inputs)))
+    let dearest_input = most(&inputs);
+    Some(dearest_input + most(&outputs) - cost(ServiceTier::Standard, read).min(dearest_input))
 }
