@@ -372,6 +372,7 @@ impl Facts {
         }
         let (answer, first_content) = (std::mem::take(&mut self.answer), self.first_content.take());
         (self.prompt_sent, self.answer_started) = (false, false);
+        self.whole = None;
         if let Some(attempt) = self.attempt() {
             (attempt.answer, attempt.first_content) = (Some(Box::new(answer)), first_content);
             attempt.used = used;

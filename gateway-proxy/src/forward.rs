@@ -145,10 +145,8 @@ impl Keep {
         if !ask.is_background() && !resume::opts_in(headers) {
             return None;
         }
-        let request_id = facts.identity.request_id.clone();
-        let response_id = facts.answer.id.clone().filter(|_| facts.endpoint.has_background);
         Some(Self {
-            named: resume::Name { tenant: facts.key.tenant.id.clone(), request_id, response_id },
+            named: resume::Name::of(facts),
             on_disconnect: OnDisconnect::of(headers),
             in_background: ask.is_background() && !ask.stream,
             identity: facts.identity.clone(),

@@ -11,6 +11,9 @@ use crate::emit::Unrecorded;
 use crate::errors::Failure;
 use crate::meaning::Meaning;
 use crate::respond::{self, Body, CACHE, COST};
+use crate::resume;
+use crate::trying::Heard;
+use bytes::Bytes;
 use cache::{
     Answer, AnswerCache, Asked, CacheOptions, Control, Hit, Lead, Place, Protocol, Question, SharedOptions,
     Worker, keepable,
@@ -78,7 +81,7 @@ pub(crate) async fn ask(
     };
     match app.answers.cache.ask(question, policy, &control, app.clock.now()).await {
         Asked::Absent => Err(Failure::NotCached),
-        Asked::Hit(hit) => answer(call, &hit).await.map(Known::Answered),
+        Asked::Hit(hit) => answer(app, call, headers, &hit).await.map(Known::Answered),
         Asked::Call(lead) => {
             let facts = call.facts().ok_or(Failure::Closed)?;
             facts.found = Some(Found { status: "miss", similarity: None, saved: None });
@@ -121,8 +124,8 @@ fn protocol(facts: &Facts) -> Option<Protocol> {
     }
 }
 
-/// Gives an answer again, whole or as the stream that was asked for.
-async fn answer(call: &mut Call, hit: &Hit) -> Result<Response<Body>, Failure> {
+/// Gives an answer again, whole or as the stream that was asked for; that is kept where the client may come back to it.
+async fn answer(app: &App, call: &mut Call, asked: &HeaderMap, hit: &Hit) -> Result<Response<Body>, Failure> {
     let body = hit.entry.answer.body.clone();
     let facts = call.facts().ok_or(Failure::Closed)?;
     facts.found =
@@ -142,7 +145,13 @@ async fn answer(call: &mut Call, hit: &Hit) -> Result<Response<Body>, Failure> {
     let identity = facts.identity.clone();
     let mut response = match replayed {
         Some(events) => {
-            let mut response = respond::json(StatusCode::OK, events, &identity);
+            let mut response = if resume::opts_in(asked) {
+                let follower = app.streams.keep_whole(resume::Name::of(facts), events);
+                respond::json(StatusCode::OK, Bytes::new(), &identity)
+                    .map(|_| Body::Other(follower.into_body()))
+            } else {
+                respond::json(StatusCode::OK, events, &identity)
+            };
             let kind = HeaderValue::from_static("text/event-stream; charset=utf-8");
             response.headers_mut().insert(header::CONTENT_TYPE, kind);
             response
@@ -157,6 +166,17 @@ async fn answer(call: &mut Call, hit: &Hit) -> Result<Response<Body>, Failure> {
     facts.governed.tell(headers);
     call.finish(Ending::ok(200)).await.map_err(|Unrecorded| Failure::Unrecorded)?;
     Ok(response)
+}
+
+/// A stream has ended with this event, as the client gets it: where it carries the whole answer, that is what may be kept.
+pub(crate) fn note_end(heard: &mut Heard<'_>, event: &[u8]) {
+    let whole =
+        heard.whole.as_deref_mut().filter(|_| heard.endpoint.dialect == Some(Dialect::OpenAiResponses));
+    if let Some(whole) = whole
+        && let Some(response) = whole::of_last_event(event)
+    {
+        *whole = Some(response);
+    }
 }
 
 /// A call has ended well: what it brought may be given again.

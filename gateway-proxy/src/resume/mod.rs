@@ -18,6 +18,7 @@ pub(crate) mod socket;
 pub(crate) use kept::{Follower, Gone, Kept};
 pub(crate) use requests::{Asked, answer};
 
+use crate::call::Facts;
 use crate::config::ResumeConfig;
 use crate::relay::Stream;
 use bytes::Bytes;
@@ -57,10 +58,21 @@ pub(crate) fn opts_in(headers: &HeaderMap) -> bool {
 /// What a stream is known by, to whom.
 #[derive(Debug, Clone)]
 pub(crate) struct Name {
-    pub(crate) tenant: TenantId,
-    pub(crate) request_id: String,
+    tenant: TenantId,
+    request_id: String,
     /// The id of the response, when it is one.
-    pub(crate) response_id: Option<String>,
+    response_id: Option<String>,
+}
+
+impl Name {
+    /// Of the stream that answers a call.
+    pub(crate) fn of(facts: &Facts) -> Self {
+        Self {
+            tenant: facts.key.tenant.id.clone(),
+            request_id: facts.identity.request_id.clone(),
+            response_id: facts.answer.id.clone().filter(|_| facts.endpoint.has_background),
+        }
+    }
 }
 
 /// All streams that are kept.
@@ -94,19 +106,32 @@ impl Streams {
         on_disconnect: OnDisconnect,
         stream: Stream,
     ) -> (Arc<Kept>, Follower) {
+        let kept = self.enter(name, on_disconnect, self.config.stream_bytes);
+        let follower = kept.reader(0);
+        self.tasks.spawn(read(stream, kept.clone(), self.stop.clone()));
+        (kept, follower)
+    }
+
+    /// Keeps a stream of which all `events` are here, such as an answer that is given again. They were held in memory before, so
+    /// that the bound on a stream would protect nobody.
+    pub(crate) fn keep_whole(&self, name: Name, events: Bytes) -> Follower {
+        let kept = self.enter(name, OnDisconnect::Continue, usize::MAX);
+        events::split(events).into_iter().for_each(|event| kept.push(event));
+        kept.end();
+        kept.reader(0)
+    }
+
+    /// Makes a place under `name`.
+    fn enter(&self, name: Name, on_disconnect: OnDisconnect, most_bytes: usize) -> Arc<Kept> {
         let Name { tenant, request_id, response_id } = name;
         let is_response = response_id.is_some();
-        let kept = Kept::new(request_id.clone(), is_response, on_disconnect, self.config.stream_bytes);
-        let kept = Arc::new(kept);
+        let kept = Arc::new(Kept::new(request_id.clone(), is_response, on_disconnect, most_bytes));
         self.make_room();
         let mut all = self.lock();
         for id in response_id.into_iter().chain([request_id]) {
             all.insert((tenant.clone(), id), kept.clone());
         }
-        drop(all);
-        let follower = kept.reader(0);
-        self.tasks.spawn(read(stream, kept.clone(), self.stop.clone()));
-        (kept, follower)
+        kept
     }
 
     /// The stream that `tenant` knows by `id`.

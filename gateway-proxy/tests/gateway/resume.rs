@@ -60,7 +60,7 @@ async fn gateway(events: Vec<String>) -> (Gateway, Upstream) {
     (gateway, upstream)
 }
 
-fn get(gateway: &Gateway, path: &str) -> Request<Full<Bytes>> {
+pub(crate) fn get(gateway: &Gateway, path: &str) -> Request<Full<Bytes>> {
     let mut request = gateway.request(path, String::new());
     *request.method_mut() = Method::GET;
     request
@@ -182,9 +182,12 @@ async fn a_response_in_the_background_can_be_cancelled() {
     upstream.closed().await;
 }
 
-type Socket = tokio_tungstenite::WebSocketStream<tokio::net::TcpStream>;
+pub(crate) type Socket = tokio_tungstenite::WebSocketStream<tokio::net::TcpStream>;
 
-async fn socket(gateway: &Gateway, key: &str) -> Result<Socket, tokio_tungstenite::tungstenite::Error> {
+pub(crate) async fn socket(
+    gateway: &Gateway,
+    key: &str,
+) -> Result<Socket, tokio_tungstenite::tungstenite::Error> {
     use tokio_tungstenite::tungstenite::client::IntoClientRequest;
     let mut request = format!("ws://{}/v1/stream", gateway.addr).into_client_request().unwrap();
     request.headers_mut().insert("authorization", format!("Bearer {key}").parse().unwrap());
@@ -192,12 +195,12 @@ async fn socket(gateway: &Gateway, key: &str) -> Result<Socket, tokio_tungstenit
     tokio_tungstenite::client_async(request, stream).await.map(|(socket, _)| socket)
 }
 
-async fn say(socket: &mut Socket, message: serde_json::Value) {
+pub(crate) async fn say(socket: &mut Socket, message: serde_json::Value) {
     use futures_util::SinkExt;
     socket.send(tokio_tungstenite::tungstenite::Message::text(message.to_string())).await.unwrap();
 }
 
-async fn hear(socket: &mut Socket) -> serde_json::Value {
+pub(crate) async fn hear(socket: &mut Socket) -> serde_json::Value {
     use futures_util::StreamExt;
     let message =
         tokio::time::timeout(Duration::from_secs(5), socket.next()).await.unwrap().unwrap().unwrap();
