@@ -1,6 +1,7 @@
 //! Answers that were given before, given again: asked before a model is, and told of every answer that may be kept.
 
 mod embed;
+mod metrics;
 pub(crate) mod replay;
 mod whole;
 
@@ -23,6 +24,7 @@ use contracts::policy::Named;
 use contracts::policy::cache::Cache as Policy;
 use embed::Sentences;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use metrics::CacheMetrics;
 use protocols::Dialect;
 use std::sync::Arc;
 
@@ -59,6 +61,11 @@ impl Answers {
         let (cache, worker) = AnswerCache::new(options, embed, shared.as_ref())?;
         Ok((Self { cache, meaning }, worker))
     }
+
+    /// How the cache does, for Prometheus.
+    pub(crate) fn metrics(&self) -> CacheMetrics {
+        CacheMetrics(self.cache.clone())
+    }
 }
 
 /// Asks the cache before a model is asked.
@@ -92,7 +99,7 @@ pub(crate) async fn ask(
 }
 
 /// What the cache is asked; `None` where there is nothing that it could know.
-fn question(app: &App, facts: &Facts, policy: &Policy, headers: &HeaderMap) -> Option<Question> {
+fn question(app: &App, facts: &Facts, policy: &Named<Policy>, headers: &HeaderMap) -> Option<Question> {
     let ask = facts.ask.as_ref().filter(|ask| !ask.is_background())?;
     let protocol = protocol(facts)?;
     let resolved = facts.resolved.as_ref()?;
@@ -103,7 +110,9 @@ fn question(app: &App, facts: &Facts, policy: &Policy, headers: &HeaderMap) -> O
     let prompted = facts.prompted.as_ref();
     let prompted = prompted.map_or_else(String::new, |prompt| format!("{}@{}", prompt.name, prompt.version));
     let guardrails = facts.guardrails();
-    let variant = [resolved.model.name.as_str(), &cascade, beta, &prompted, &guardrails];
+    // A revision is given once only: whoever writes the cache anew has done with all that was kept under it.
+    let kept_under = format!("{}@{}", policy.name, policy.revision);
+    let variant = [resolved.model.name.as_str(), &cascade, beta, &prompted, &guardrails, &kept_under];
     let place = Place {
         tenant: &facts.key.tenant.id,
         route: &ask.model,

@@ -3,10 +3,12 @@
 use crate::cascades::routed;
 use crate::resume::{get, hear, say, socket};
 use crate::support::{Gateway, KEY, Upstream, config, json, sse};
-use contracts::policy::{Protocol, Provider, ProviderSettings, Speaks};
+use contracts::policy::{Named, Protocol, Provider, ProviderSettings, Speaks};
 use http::StatusCode;
 use serde_json::{Value, json as value};
+use std::io::{Read, Write};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A gateway whose route keeps answers, before a server that always streams `events`.
 async fn keeping(protocol: Protocol, events: &[Value]) -> (Gateway, Upstream) {
@@ -257,4 +259,99 @@ async fn an_answer_that_is_given_again_can_be_come_back_to() {
     }
     assert_eq!((text.as_str(), numbers.is_sorted(), numbers[0]), ("Hi", true, 0));
     assert_eq!(upstream.received().len(), 1);
+}
+
+/// A Redis of one's own, for as long as it is held.
+struct Redis {
+    port: u16,
+    process: std::process::Child,
+    _dir: tempfile::TempDir,
+}
+
+impl Redis {
+    fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let process = std::process::Command::new("redis-server")
+            .args(["--bind", "127.0.0.1", "--save", "", "--port", &port.to_string()])
+            .current_dir(dir.path())
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        let redis = Self { port, process, _dir: dir };
+        for _ in 0..500 {
+            if redis.says("PING") == "+PONG" {
+                return redis;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("redis-server does not answer");
+    }
+
+    /// The answer to a command, empty when there is none.
+    fn says(&self, command: &str) -> String {
+        let Ok(mut stream) = std::net::TcpStream::connect(("127.0.0.1", self.port)) else {
+            return String::new();
+        };
+        let mut answer = [0; 64];
+        let read =
+            stream.write_all(format!("{command}\r\n").as_bytes()).and_then(|()| stream.read(&mut answer));
+        String::from_utf8_lossy(&answer[..read.unwrap_or(0)]).trim_end().to_owned()
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+#[tokio::test]
+async fn a_cache_that_was_written_anew_gives_none_of_the_answers_of_before() {
+    let redis = Redis::start();
+    let whole = value!({"id": "c", "object": "chat.completion", "model": "m", "choices": [{"index": 0,
+        "message": {"role": "assistant", "content": "Hi"}, "finish_reason": "stop"}], "usage": {"prompt_tokens": 3, "completion_tokens": 2}});
+    let upstream = Upstream::always(json(200, &whole.to_string())).await;
+    let gateway = |revision: u64| {
+        let mut snapshot =
+            routed(&upstream, &upstream, None, Some(value!({"exact": true, "ttl_seconds": 60})));
+        let mut route = snapshot.shared_routes[&"route".parse().unwrap()].as_ref().clone();
+        let cache = route.policy.as_mut().unwrap().cache.as_mut().unwrap();
+        let (name, spec) = (cache.name.clone(), cache.spec.clone());
+        *cache = Arc::new(Named { tenant: None, name, revision, spec });
+        snapshot.shared_routes.insert(route.name.clone(), Arc::new(route));
+        let mut config = config(None);
+        config.cache.redis = format!("redis://127.0.0.1:{}", redis.port);
+        Gateway::start(config, snapshot)
+    };
+    let ask = async |gateway: &Gateway| {
+        let answer =
+            gateway.post("/v1/chat/completions", chat_body(&value!({"stream": false})).to_string()).await;
+        answer.header("x-control-tower-cache").to_owned()
+    };
+    let (before, beside, after) = (gateway(7), gateway(7), gateway(8));
+    assert_eq!(ask(&before).await, "miss");
+    while [":0", ""].contains(&redis.says("DBSIZE").as_str()) {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(ask(&beside).await, "hit_exact", "what one keeps, another gives");
+    assert_eq!(ask(&after).await, "miss", "what was kept under another revision is done with");
+    assert_eq!(ask(&after).await, "hit_exact");
+
+    for (name, expected) in [
+        ("hits_total{kind=\"exact\"}", 1.0),
+        ("hits_total{kind=\"semantic\"}", 0.0),
+        ("misses_total", 1.0),
+        ("vetoed_total", 0.0),
+        ("not_embedded_total", 0.0),
+        ("evicted_total", 0.0),
+        ("not_shared_total", 0.0),
+        // 3 at $1 and 2 at $2 a million.
+        ("saved_picodollars_total", 7_000_000.0),
+        ("entries", 1.0),
+    ] {
+        let metric = after.metric(&format!("gateway_answer_cache_{name} ")).await;
+        assert_eq!(metric, Some(expected), "{name}");
+    }
 }
