@@ -184,7 +184,7 @@ fn app(
         )),
         estimator: Estimator::default(),
         watchman: Watchman::default(),
-        streams: Streams::new(config.resume.clone()),
+        streams: Streams::new(&config.resume, metrics.slow_readers.clone()),
         metrics,
         limits: config.limits.clone(),
         timeouts: config.timeouts.clone(),

@@ -88,7 +88,7 @@ pub(crate) async fn ask(
     };
     match app.answers.cache.ask(question, policy, &control, app.clock.now()).await {
         Asked::Absent => Err(Failure::NotCached),
-        Asked::Hit(hit) => answer(app, call, headers, &hit).await.map(Known::Answered),
+        Asked::Hit(hit) => answer(app, call, &hit).await.map(Known::Answered),
         Asked::Call(lead) => {
             let facts = call.facts().ok_or(Failure::Closed)?;
             facts.found = Some(Found { status: "miss", similarity: None, saved: None });
@@ -134,7 +134,7 @@ fn protocol(facts: &Facts) -> Option<Protocol> {
 }
 
 /// Gives an answer again, whole or as the stream that was asked for; that is kept where the client may come back to it.
-async fn answer(app: &App, call: &mut Call, asked: &HeaderMap, hit: &Hit) -> Result<Response<Body>, Failure> {
+async fn answer(app: &App, call: &mut Call, hit: &Hit) -> Result<Response<Body>, Failure> {
     let body = hit.entry.answer.body.clone();
     let facts = call.facts().ok_or(Failure::Closed)?;
     facts.found =
@@ -154,8 +154,8 @@ async fn answer(app: &App, call: &mut Call, asked: &HeaderMap, hit: &Hit) -> Res
     let identity = facts.identity.clone();
     let mut response = match replayed {
         Some(events) => {
-            let mut response = if resume::opts_in(asked) {
-                let follower = app.streams.keep_whole(resume::Name::of(facts), events);
+            let mut response = if let Some(place) = facts.place.take() {
+                let follower = app.streams.keep_whole(resume::Name::of(facts), place, events);
                 respond::json(StatusCode::OK, Bytes::new(), &identity)
                     .map(|_| Body::Other(follower.into_body()))
             } else {
