@@ -90,7 +90,7 @@ pub(crate) async fn exchange(
     if head.status.is_success() && is_stream(&head.headers, translation.as_ref()) {
         let translator = translation.map(|translation| translation.stream(&mut head)).transpose()?;
         let reading = Reading::new(hide_usage, translator, asking.guard_stream());
-        let heard = notes.heard(asking.endpoint);
+        let heard = notes.heard(&asking);
         let opening = Opening::wait(app, heard, body, reading, times.first_byte_by).await?;
         return Ok(Answered::Stream { head, opening: Box::new(opening) });
     }

@@ -14,6 +14,7 @@ use crate::identity::{Identity, Ids};
 use crate::meter::{Answer, Prompt};
 use crate::prompting::Prompted;
 use crate::request::Ask;
+use crate::resume::Place;
 use crate::tries::end_of_answer;
 use crate::trying::Beside;
 pub(crate) use crate::used::{Count, ToCount, Used, used_by};
@@ -84,6 +85,8 @@ pub(crate) struct Facts {
     pub(crate) found: Option<Found>,
     /// The right to tell it of the answer.
     pub(crate) lead: Option<Box<cache::Lead>>,
+    /// Room for its stream, where the client may come back to it.
+    pub(crate) place: Option<Place>,
     /// The whole answer as the client gets it, where the cache may want it.
     pub(crate) whole: Option<bytes::Bytes>,
     /// Whether the probabilities of the answer's tokens are asked for, which the client may not have asked for.
@@ -372,6 +375,7 @@ impl Facts {
         }
         let (answer, first_content) = (std::mem::take(&mut self.answer), self.first_content.take());
         (self.prompt_sent, self.answer_started) = (false, false);
+        self.whole = None;
         if let Some(attempt) = self.attempt() {
             (attempt.answer, attempt.first_content) = (Some(Box::new(answer)), first_content);
             attempt.used = used;

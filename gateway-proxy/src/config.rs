@@ -158,17 +158,25 @@ impl Default for FloodConfig {
 pub struct ResumeConfig {
     /// Most bytes that are kept of a stream; of a longer one its latest events.
     pub stream_bytes: usize,
-    /// Most bytes that are kept of all of them; beyond that those that ended first are let go of.
+    /// Most bytes that are kept of all of them; beyond that those that ended first are let go of, and no other is taken on.
     pub total_bytes: usize,
     /// Most streams.
     pub most_streams: usize,
+    /// Most of `total_bytes` and `most_streams` that one tenant's streams may take, percent.
+    pub tenant_percent: u8,
     /// How long one is kept after its end.
     pub keep_ms: u64,
 }
 
 impl Default for ResumeConfig {
     fn default() -> Self {
-        Self { stream_bytes: 4 << 20, total_bytes: 256 << 20, most_streams: 10_000, keep_ms: 600_000 }
+        Self {
+            stream_bytes: 4 << 20,
+            total_bytes: 256 << 20,
+            most_streams: 10_000,
+            tenant_percent: 50,
+            keep_ms: 600_000,
+        }
     }
 }
 
@@ -394,6 +402,14 @@ impl Config {
         for (key, value) in numbers {
             SECTION.check(value > 0, key, value, positive)?;
         }
+        let resume = &self.resume;
+        let percent = "a number from 1 to 100";
+        SECTION.check(
+            (1..=100).contains(&resume.tenant_percent),
+            "resume.tenant_percent",
+            resume.tenant_percent,
+            percent,
+        )?;
         let limits = &self.limits;
         SECTION.check(
             limits.bodies_in_work_bytes >= limits.body_bytes,

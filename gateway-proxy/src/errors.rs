@@ -318,8 +318,7 @@ impl Failure {
                 ApiError::client(410, INVALID, Some("events_gone"), message)
             }
             Self::TooManyStreams => {
-                let message =
-                    "the gateway keeps as many streams as it can: retry later, or do not ask to resume";
+                let message = "as many streams are kept, of you or of all, as there is room for: retry later, or do not ask to resume";
                 retry_in(
                     5,
                     ApiError { code: Some("too_many_streams_kept"), ..ApiError::internal(503, message) },

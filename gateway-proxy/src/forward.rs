@@ -132,6 +132,7 @@ async fn pass_stream(
 /// How a stream is kept that its client may come back to.
 struct Keep {
     named: resume::Name,
+    place: resume::Place,
     on_disconnect: OnDisconnect,
     /// The client does not read the stream: it is told how the response stands.
     in_background: bool,
@@ -140,15 +141,12 @@ struct Keep {
 
 impl Keep {
     /// As the request asks; `None` when it does not.
-    fn of(facts: &Facts, headers: &HeaderMap) -> Option<Self> {
+    fn of(facts: &mut Facts, headers: &HeaderMap) -> Option<Self> {
         let ask = facts.ask.as_ref()?;
-        if !ask.is_background() && !resume::opts_in(headers) {
-            return None;
-        }
-        let request_id = facts.identity.request_id.clone();
-        let response_id = facts.answer.id.clone().filter(|_| facts.endpoint.has_background);
+        let place = facts.place.take()?;
         Some(Self {
-            named: resume::Name { tenant: facts.key.tenant.id.clone(), request_id, response_id },
+            named: resume::Name::of(facts),
+            place,
             on_disconnect: OnDisconnect::of(headers),
             in_background: ask.is_background() && !ask.stream,
             identity: facts.identity.clone(),
@@ -158,7 +156,7 @@ impl Keep {
 
 /// Keeps a stream, and answers with it, or with how its response stands.
 async fn keep_stream(app: &App, keep: Keep, head: Response<()>, stream: Stream) -> Response<Body> {
-    let (kept, mut follower) = app.streams.keep(keep.named, keep.on_disconnect, stream);
+    let (kept, mut follower) = app.streams.keep(keep.named, keep.place, keep.on_disconnect, stream);
     if !keep.in_background {
         return head.map(|()| Body::Other(follower.into_body()));
     }

@@ -96,6 +96,7 @@ impl Server {
         let meaning = Arc::new(Meaning::new(config.embedder.clone()));
         let checks = Arc::new(Checks::new(&config.cascade, meaning.clone(), tls.clone()));
         let (answers, keeper) = Answers::new(&config.cache, meaning)?;
+        registry.with_registry(|r| r.register_collector(Box::new(answers.metrics())));
         let deciders = Deciders { governor, checks, answers };
         let app = app(&config, tls.clone(), policy.clone(), writer.clone(), metrics, clock, deciders);
         let app = Arc::new(app);
@@ -183,7 +184,7 @@ fn app(
         )),
         estimator: Estimator::default(),
         watchman: Watchman::default(),
-        streams: Streams::new(config.resume.clone()),
+        streams: Streams::new(&config.resume, metrics.slow_readers.clone()),
         metrics,
         limits: config.limits.clone(),
         timeouts: config.timeouts.clone(),

@@ -261,6 +261,7 @@ async fn admitted(
         guarding: None,
         found: None,
         lead: None,
+        place: None,
         whole: None,
         wants_logprobs: false,
         warnings: Vec::new(),
@@ -307,8 +308,9 @@ async fn understood(
     let ask = read(endpoint, body, limits.json_depth).await?;
     let facts = call.facts().ok_or(Failure::BrokenBody)?;
     let ask = facts.ask.insert(ask);
-    if (ask.is_background() || resume::opts_in(headers)) && !app.streams.has_room() {
-        return Err(Failure::TooManyStreams);
+    if ask.is_background() || (ask.stream && resume::opts_in(headers)) {
+        let place = app.streams.enter(&facts.key.tenant.id);
+        facts.place = Some(place.ok_or(Failure::TooManyStreams)?);
     }
     let resolved = resolve(&facts.snapshot, &facts.key, &ask.model)?;
     facts.resolved = Some(resolved.clone());

@@ -57,6 +57,8 @@ pub(crate) struct Heard<'a> {
     pub(crate) endpoint: &'static Endpoint,
     pub(crate) answer: &'a mut Answer,
     pub(crate) first_content: &'a mut Option<Instant>,
+    /// The whole answer, where the cache may want it.
+    pub(crate) whole: Option<&'a mut Option<Bytes>>,
 }
 
 /// A call taken apart, for tries that run beside each other.
@@ -131,8 +133,10 @@ impl Beside {
 
 impl Notes<'_> {
     /// For a stream's events.
-    pub(crate) fn heard(&mut self, endpoint: &'static Endpoint) -> Heard<'_> {
-        Heard { endpoint, answer: self.answer, first_content: self.first_content }
+    pub(crate) fn heard(&mut self, asking: &Asking<'_>) -> Heard<'_> {
+        let whole = asking.keeps_whole.then_some(&mut *self.whole);
+        let endpoint = asking.endpoint;
+        Heard { endpoint, answer: self.answer, first_content: self.first_content, whole }
     }
 }
 
@@ -180,7 +184,9 @@ impl Facts {
 
     /// Where the current answer's events are written down.
     pub(crate) fn heard(&mut self) -> Heard<'_> {
-        Heard { endpoint: self.endpoint, answer: &mut self.answer, first_content: &mut self.first_content }
+        let (answer, first_content) = (&mut self.answer, &mut self.first_content);
+        let whole = self.lead.is_some().then_some(&mut self.whole);
+        Heard { endpoint: self.endpoint, answer, first_content, whole }
     }
 
     /// The try beside the current one becomes the current one, and that goes beside in its stead. `from` is the first of its attempts.

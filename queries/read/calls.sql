@@ -9,7 +9,7 @@ SELECT
     http_status, error_type, finish_reason, duration_ns, ttft_ns,
     input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, cache_write_1h_tokens, reasoning_tokens,
     audio_input_tokens, audio_output_tokens, usage_source,
-    cost_input, cost_output, cost_cache, cost_total, price_book_version, cache_status, attempts
+    cost_input, cost_output, cost_cache, cost_total, price_book_version, cache_status, cache_saved, attempts, cascade_score
 FROM picked
 WHERE start_time <= fromUnixTimestamp64Nano({before_ns:Int64}, 'UTC')
   AND (start_time, trace_id, span_id)

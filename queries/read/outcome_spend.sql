@@ -3,11 +3,12 @@
 -- the cost of judging already.
 -- Each time that a judge looked at a call was paid for: verdicts of one judge on one call differ by when they were reached, and only one that
 -- was written twice has the same. What judging cost beside verdicts belongs to the time at which it was paid.
+-- `saved` is what answers that were given again would have cost; it is in no sum of costs.
 -- Units: money US dollars.
 SELECT
     calls.tenant_id AS tenant_id, route, request_model AS model, prompt_name, prompt_version,
     experiment_name AS experiment, experiment_variant AS variant,
-    count() AS calls, sum(cost_total) AS calls_cost, sum(judged.cost) AS judges_cost
+    count() AS calls, sum(cost_total) AS calls_cost, sum(judged.cost) AS judges_cost, sum(cache_saved) AS saved
 FROM calls
 LEFT JOIN
 (
@@ -28,7 +29,7 @@ WHERE calls.tenant_id IN {tenants:Array(String)}
   AND key_id NOT IN {skipped_keys:Array(String)}
 GROUP BY tenant_id, route, model, prompt_name, prompt_version, experiment, variant
 UNION ALL
-SELECT tenant_id, route, request_model AS model, '', '', '', '', 0, toDecimal128(0, 12), sum(cost)
+SELECT tenant_id, route, request_model AS model, '', '', '', '', 0, toDecimal128(0, 12), sum(cost), toDecimal128(0, 12)
 FROM judging_costs
 WHERE tenant_id IN {tenants:Array(String)}
   AND time >= fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC') AND time < fromUnixTimestamp64Milli({to_ms:Int64}, 'UTC')

@@ -111,7 +111,7 @@ pub mod control_tower {
     pub const HEDGE: &str = "control_tower.hedge";
     /// What the cascade decided about an answer.
     pub const CASCADE_DECISION: &str = "control_tower.cascade.decision";
-    /// Probability that an attempt's answer is acceptable, as a cascade judged it.
+    /// Probability that an attempt's answer is acceptable, as a cascade judged it. On a call: that of the answer it was given.
     pub const CASCADE_SCORE: &str = "control_tower.cascade.score";
     /// What a cascade judged an attempt's answer by: a JSON object of numbers from 0 to 1.
     pub const CASCADE_SIGNALS: &str = "control_tower.cascade.signals";

@@ -122,6 +122,9 @@ pub struct OutcomeGroup {
     pub overhead_calls: u64,
     /// What calls of the range cost that no action accounts for.
     pub overhead: Usd,
+    /// What calls of the range would have cost that the answer cache answered; in no cost.
+    #[serde(default)]
+    pub saved: Usd,
     /// Statements of feedback.
     pub feedback: u64,
     /// Mean of their scores, where there are any.

@@ -235,10 +235,16 @@ pub struct CallRow {
     pub cost: Usd,
     /// Whether `cost` is known: false when there was usage but no price for it.
     pub priced: bool,
-    /// `hit`, `miss`, `bypass` or empty.
+    /// `hit_exact`, `hit_semantic`, `miss`, `bypass` or empty.
     pub cache_status: String,
+    /// What it would have cost, where its answer was given before.
+    #[serde(default)]
+    pub cache_saved: Usd,
     /// Attempts at upstreams.
     pub attempts: u16,
+    /// Probability that its answer is acceptable, where a cascade judged it.
+    #[serde(default)]
+    pub cascade_score: Option<f64>,
 }
 
 /// Where a page of calls goes on: the last row shown. Opaque in URLs (`{start_ns}-{trace_id}-{span_id}`).

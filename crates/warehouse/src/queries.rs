@@ -121,6 +121,7 @@ pub(crate) const MIGRATIONS: &[Migration] = migrations! {
     11 = "0011_eval_runs.sql",
     12 = "0012_calls_by_end.sql",
     13 = "0013_judging_costs.sql",
+    14 = "0014_saved_and_scores.sql",
 };
 
 /// The table of applied migrations, created before any of them.

@@ -89,6 +89,36 @@ async fn the_overview_sums_what_is_in_the_range() {
 }
 
 #[tokio::test]
+async fn what_a_cache_saved_and_how_sure_a_cascade_was_belong_to_the_call() {
+    let engine = Engine::start().await;
+    let warehouse = engine.warehouse("control_tower").await;
+    let with = |name: &str, value: &str, row: SpanRow| SpanRow {
+        span_attributes: vec![(format!("control_tower.{name}"), value.to_owned())],
+        ..row
+    };
+    let free = SpanRow { cost_input: 0, cost_output: 0, cost_total: 0, ..call("acme", 1, 0) };
+    let hit = SpanRow { cache_status: "hit_exact".to_owned(), ..with("cache.saved", "0.003000000001", free) };
+    let judged = with("cascade.score", "0.8125", call("acme", 2, 1_000));
+    let first = with("cascade.score", "0", attempt(&call("acme", 2, 1_000)));
+    // What others say under our names is no call of ours.
+    let foreign = SpanRow { record: String::new(), ..with("cache.saved", "1000", call("acme", 4, 3_000)) };
+    insert(&warehouse, &[hit, judged, first, call("acme", 3, 2_000), foreign]).await;
+
+    let any = CallFilter::default();
+    let calls = warehouse.calls(&scope("acme"), two_hours(), &any, None, 10).await.unwrap().calls;
+    let of: Vec<_> = calls.iter().map(|call| (call.cache_saved, call.cascade_score)).collect();
+    assert_eq!(of, [(Usd::ZERO, None), (Usd::ZERO, Some(0.8125)), (usd("0.003000000001"), None)]);
+    let config = engine.client_config("control_tower");
+    let client = clickhouse::Client::default().with_url(config.url).with_user(config.user);
+    let client = client.with_password(config.password).with_database(config.database);
+    let scores = client.query("SELECT cascade_score FROM attempts").fetch_all::<Option<f64>>().await.unwrap();
+    assert_eq!(scores, [Some(0.0)], "judged to be worth nothing is not the same as not judged");
+    let spend = warehouse.outcome_spend(&scope("acme"), two_hours(), &[]).await.unwrap();
+    let saved: Vec<_> = spend.iter().map(|group| (group.calls, Usd::from_picos(group.saved))).collect();
+    assert_eq!(saved, [(3, usd("0.003000000001"))]);
+}
+
+#[tokio::test]
 async fn a_call_whose_price_is_not_known_is_told_from_a_free_one() {
     let engine = Engine::start().await;
     let warehouse = engine.warehouse("control_tower").await;

@@ -1,6 +1,7 @@
 //! Answers that were given before, given again: asked before a model is, and told of every answer that may be kept.
 
 mod embed;
+mod metrics;
 pub(crate) mod replay;
 mod whole;
 
@@ -11,6 +12,9 @@ use crate::emit::Unrecorded;
 use crate::errors::Failure;
 use crate::meaning::Meaning;
 use crate::respond::{self, Body, CACHE, COST};
+use crate::resume;
+use crate::trying::Heard;
+use bytes::Bytes;
 use cache::{
     Answer, AnswerCache, Asked, CacheOptions, Control, Hit, Lead, Place, Protocol, Question, SharedOptions,
     Worker, keepable,
@@ -20,6 +24,7 @@ use contracts::policy::Named;
 use contracts::policy::cache::Cache as Policy;
 use embed::Sentences;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use metrics::CacheMetrics;
 use protocols::Dialect;
 use std::sync::Arc;
 
@@ -56,6 +61,11 @@ impl Answers {
         let (cache, worker) = AnswerCache::new(options, embed, shared.as_ref())?;
         Ok((Self { cache, meaning }, worker))
     }
+
+    /// How the cache does, for Prometheus.
+    pub(crate) fn metrics(&self) -> CacheMetrics {
+        CacheMetrics(self.cache.clone())
+    }
 }
 
 /// Asks the cache before a model is asked.
@@ -78,7 +88,7 @@ pub(crate) async fn ask(
     };
     match app.answers.cache.ask(question, policy, &control, app.clock.now()).await {
         Asked::Absent => Err(Failure::NotCached),
-        Asked::Hit(hit) => answer(call, &hit).await.map(Known::Answered),
+        Asked::Hit(hit) => answer(app, call, &hit).await.map(Known::Answered),
         Asked::Call(lead) => {
             let facts = call.facts().ok_or(Failure::Closed)?;
             facts.found = Some(Found { status: "miss", similarity: None, saved: None });
@@ -89,7 +99,7 @@ pub(crate) async fn ask(
 }
 
 /// What the cache is asked; `None` where there is nothing that it could know.
-fn question(app: &App, facts: &Facts, policy: &Policy, headers: &HeaderMap) -> Option<Question> {
+fn question(app: &App, facts: &Facts, policy: &Named<Policy>, headers: &HeaderMap) -> Option<Question> {
     let ask = facts.ask.as_ref().filter(|ask| !ask.is_background())?;
     let protocol = protocol(facts)?;
     let resolved = facts.resolved.as_ref()?;
@@ -100,7 +110,9 @@ fn question(app: &App, facts: &Facts, policy: &Policy, headers: &HeaderMap) -> O
     let prompted = facts.prompted.as_ref();
     let prompted = prompted.map_or_else(String::new, |prompt| format!("{}@{}", prompt.name, prompt.version));
     let guardrails = facts.guardrails();
-    let variant = [resolved.model.name.as_str(), &cascade, beta, &prompted, &guardrails];
+    // A revision is given once only: whoever writes the cache anew has done with all that was kept under it.
+    let kept_under = format!("{}@{}", policy.name, policy.revision);
+    let variant = [resolved.model.name.as_str(), &cascade, beta, &prompted, &guardrails, &kept_under];
     let place = Place {
         tenant: &facts.key.tenant.id,
         route: &ask.model,
@@ -121,8 +133,8 @@ fn protocol(facts: &Facts) -> Option<Protocol> {
     }
 }
 
-/// Gives an answer again, whole or as the stream that was asked for.
-async fn answer(call: &mut Call, hit: &Hit) -> Result<Response<Body>, Failure> {
+/// Gives an answer again, whole or as the stream that was asked for; that is kept where the client may come back to it.
+async fn answer(app: &App, call: &mut Call, hit: &Hit) -> Result<Response<Body>, Failure> {
     let body = hit.entry.answer.body.clone();
     let facts = call.facts().ok_or(Failure::Closed)?;
     facts.found =
@@ -142,7 +154,13 @@ async fn answer(call: &mut Call, hit: &Hit) -> Result<Response<Body>, Failure> {
     let identity = facts.identity.clone();
     let mut response = match replayed {
         Some(events) => {
-            let mut response = respond::json(StatusCode::OK, events, &identity);
+            let mut response = if let Some(place) = facts.place.take() {
+                let follower = app.streams.keep_whole(resume::Name::of(facts), place, events);
+                respond::json(StatusCode::OK, Bytes::new(), &identity)
+                    .map(|_| Body::Other(follower.into_body()))
+            } else {
+                respond::json(StatusCode::OK, events, &identity)
+            };
             let kind = HeaderValue::from_static("text/event-stream; charset=utf-8");
             response.headers_mut().insert(header::CONTENT_TYPE, kind);
             response
@@ -157,6 +175,17 @@ async fn answer(call: &mut Call, hit: &Hit) -> Result<Response<Body>, Failure> {
     facts.governed.tell(headers);
     call.finish(Ending::ok(200)).await.map_err(|Unrecorded| Failure::Unrecorded)?;
     Ok(response)
+}
+
+/// A stream has ended with this event, as the client gets it: where it carries the whole answer, that is what may be kept.
+pub(crate) fn note_end(heard: &mut Heard<'_>, event: &[u8]) {
+    let whole =
+        heard.whole.as_deref_mut().filter(|_| heard.endpoint.dialect == Some(Dialect::OpenAiResponses));
+    if let Some(whole) = whole
+        && let Some(response) = whole::of_last_event(event)
+    {
+        *whole = Some(response);
+    }
 }
 
 /// A call has ended well: what it brought may be given again.

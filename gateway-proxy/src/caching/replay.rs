@@ -71,6 +71,12 @@ fn chat(whole: &Value, usage: bool, out: &mut String) -> Option<()> {
             call["index"] = at.into();
             data(out, &one(json!({"tool_calls": [call]})));
         }
+        // What else a server says of its answer, at once.
+        for (field, value) in message.as_object()?.iter().filter(|(_, value)| !value.is_null()) {
+            if !["role", "content", "reasoning_content", "refusal", "tool_calls"].contains(&field.as_str()) {
+                data(out, &one(json!({field: value})));
+            }
+        }
         let end = json!([{"index": index, "delta": {}, "logprobs": choice["logprobs"], "finish_reason": choice["finish_reason"]}]);
         data(out, &chunk(end));
     }

@@ -3,27 +3,48 @@
 use crate::call::Facts;
 use bytes::Bytes;
 use cache::Protocol;
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
+
+/// The last event of a response.
+#[derive(Deserialize)]
+struct Last<'a> {
+    #[serde(borrow)]
+    response: &'a RawValue,
+}
+
+#[derive(Deserialize)]
+struct Response<'a> {
+    #[serde(borrow)]
+    output: Vec<&'a RawValue>,
+}
+
+/// The response that a stream's last event carries, as it stands there; `None` when it carries none, or one without its output.
+pub(super) fn of_last_event(event: &[u8]) -> Option<Bytes> {
+    let last: Last<'_> = serde_json::from_slice(event).ok()?;
+    let response: Response<'_> = serde_json::from_str(last.response.get()).ok()?;
+    (!response.output.is_empty()).then(|| Bytes::copy_from_slice(last.response.get().as_bytes()))
+}
 
 /// The whole answer in its protocol; `None` when not all of it is known.
 pub(super) fn of(protocol: Protocol, facts: &Facts) -> Option<Bytes> {
-    let answer = facts.told();
+    let (said, answer) = (&facts.answer, facts.told());
+    let asks_logprobs = facts.ask.as_ref().is_none_or(|ask| ask.asks_logprobs);
     // Of one that is too long only the beginning was kept.
-    if answer.kept.beyond > 0 || answer.finish_reasons.is_empty() {
+    if answer.kept.beyond > 0 || said.says_more || asks_logprobs && !said.logprobs.is_empty() {
         return None;
     }
     let output: Value = serde_json::from_str(&answer.output.to_json()).ok()?;
     let (id, model) = (answer.id.as_deref()?, answer.model.as_deref()?);
     let created = facts.identity.started.unix_seconds();
-    let usage = facts.answer.usage?;
+    let usage = said.usage?;
     let whole = match protocol {
         Protocol::Chat => {
-            let messages = output.as_array()?;
-            let choices: Vec<Value> = messages
-                .iter()
-                .enumerate()
-                .map(|(index, message)| {
-                    let reason = answer.finish_reasons.get(index).or(answer.finish_reasons.last());
+            let messages = output.as_array().filter(|all| all.len() == answer.finish_reasons.len())?;
+            let choices = messages.iter().zip(&answer.finish_reasons).enumerate();
+            let choices: Vec<Value> = choices
+                .map(|(index, (message, reason))| {
                     json!({"index": index, "message": message, "logprobs": null, "finish_reason": reason})
                 })
                 .collect();
@@ -36,17 +57,8 @@ pub(super) fn of(protocol: Protocol, facts: &Facts) -> Option<Bytes> {
                 },
             })
         }
-        Protocol::Responses => json!({
-            "id": id, "object": "response", "created_at": created, "status": "completed", "model": model, "output": output,
-            "error": null, "incomplete_details": null, "parallel_tool_calls": true, "tool_choice": "auto", "tools": [],
-            "usage": {
-                "input_tokens": usage.input, "input_tokens_details": {"cached_tokens": usage.cache_read},
-                "output_tokens": usage.output, "output_tokens_details": {"reasoning_tokens": usage.reasoning},
-                "total_tokens": usage.total(),
-            },
-        }),
-        // Thoughts come with signatures, which are not kept: such an answer would not be the one that was given.
-        Protocol::Messages if output[0]["reasoning_content"].is_string() => return None,
+        // The last event has it all: see `of_last_event`.
+        Protocol::Responses => return None,
         Protocol::Messages => {
             let mut content: Vec<Value> = Vec::new();
             if let Some(text) = output[0]["content"].as_str() {
@@ -57,13 +69,15 @@ pub(super) fn of(protocol: Protocol, facts: &Facts) -> Option<Bytes> {
                 if function["name"].as_str().is_none_or(str::is_empty) {
                     continue;
                 }
-                let input: Value =
-                    serde_json::from_str(function["arguments"].as_str()?).unwrap_or_else(|_| json!({}));
+                let input: Value = match function["arguments"].as_str()? {
+                    "" => json!({}),
+                    arguments => serde_json::from_str(arguments).ok()?,
+                };
                 content.push(json!({"type": "tool_use", "id": id, "name": function["name"], "input": input}));
             }
             json!({
                 "id": id, "type": "message", "role": "assistant", "model": model, "content": content,
-                "stop_reason": answer.finish_reasons.first(), "stop_sequence": null,
+                "stop_reason": answer.finish_reasons.first()?, "stop_sequence": null,
                 "usage": {
                     "input_tokens": usage.input.saturating_sub(usage.cache_read + usage.cache_write + usage.cache_write_1h),
                     "cache_read_input_tokens": usage.cache_read,

@@ -264,7 +264,7 @@ async fn read_on(
         if Instant::now() >= by {
             return Err(Failure::Timeout { what: "end of its answer", after: app.timeouts.total() });
         }
-        opening.more_of(app, notes.heard(asking.endpoint), by, by).await?;
+        opening.more_of(app, notes.heard(&asking), by, by).await?;
     }
     Ok(())
 }

@@ -186,6 +186,9 @@ fn call(put: &mut impl Attributes, facts: &Facts, names: &Names<'_>, ending: End
     }
     if let Some(attempt) = facts.attempts.last().filter(|attempt| !attempt.decision.is_empty()) {
         put.text(ct::CASCADE_DECISION, &attempt.decision);
+        if let Some(score) = attempt.score {
+            put.double(ct::CASCADE_SCORE, score);
+        }
     }
     answer(put, names, facts.first_content.zip(facts.asked_at));
     usage_and_cost(put, facts, figures);

@@ -1,5 +1,6 @@
 //! `POST /v1/chat/completions`.
 
+use super::known::known;
 use super::{Endpoint, EventKind, chunk, done_style_error, openai_error, whole};
 use crate::meter::{Answer, Text, finish, usage};
 use crate::request::{Field, Kind};
@@ -123,29 +124,25 @@ struct ChunkChoice<'a> {
     finish_reason: Option<Text<'a>>,
 }
 
-#[derive(Deserialize, Default)]
-struct Delta<'a> {
-    #[serde(borrow, default)]
-    content: Option<Text<'a>>,
-    #[serde(borrow, default)]
-    refusal: Option<Text<'a>>,
-    /// Not OpenAI's, but what servers of open models send: under one name, the other, or both.
-    #[serde(borrow, default)]
-    reasoning_content: Option<Text<'a>>,
-    #[serde(borrow, default)]
-    reasoning: Option<Text<'a>>,
-    #[serde(borrow, default)]
-    tool_calls: Option<Vec<ToolCallDelta<'a>>>,
+known! {
+    /// Reasoning is not OpenAI's, but what servers of open models send: under one name, the other, or both.
+    struct Delta {
+        "role" => role: Text<'a>,
+        "content" => content: Text<'a>,
+        "refusal" => refusal: Text<'a>,
+        "reasoning_content" => reasoning_content: Text<'a>,
+        "reasoning" => reasoning: Text<'a>,
+        "tool_calls" => tool_calls: Vec<ToolCallDelta<'a>>,
+    }
 }
 
-#[derive(Deserialize)]
-struct ToolCallDelta<'a> {
-    #[serde(default)]
-    index: usize,
-    #[serde(borrow, default)]
-    id: Option<Text<'a>>,
-    #[serde(borrow, default)]
-    function: Option<FunctionDelta<'a>>,
+known! {
+    struct ToolCallDelta {
+        "index" => index: usize,
+        "id" => id: Text<'a>,
+        "type" => kind: Text<'a>,
+        "function" => function: FunctionDelta<'a>,
+    }
 }
 
 #[derive(Deserialize)]
@@ -177,6 +174,10 @@ fn read_event(answer: &mut Answer, event: &Event<'_>) -> EventKind {
         answer.logprobs.learn(choice.index, choice.logprobs);
         let said = answer.output.choice(choice.index);
         let delta = choice.delta.unwrap_or_default();
+        // What is put together has one name for thoughts, and reasons to finish in the order in which they came.
+        answer.says_more |= delta.says_more
+            || delta.reasoning.as_ref().is_some_and(|text| !text.0.is_empty())
+            || (choice.finish_reason.is_some() && choice.index != answer.finish_reasons.len());
         for (into, text) in [
             (&mut said.content, delta.content),
             (&mut said.refusal, delta.refusal),
@@ -188,7 +189,8 @@ fn read_event(answer: &mut Answer, event: &Event<'_>) -> EventKind {
         }
         for call in delta.tool_calls.unwrap_or_default() {
             content = true;
-            let into = said.tool_call(call.index);
+            answer.says_more |= call.says_more || call.kind.is_some_and(|kind| kind.0 != "function");
+            let into = said.tool_call(call.index.unwrap_or_default());
             let kept = &mut answer.kept;
             kept.push(&mut into.id, &call.id.unwrap_or_default().0);
             if let Some(function) = call.function {

@@ -1,5 +1,6 @@
 //! `POST /v1/messages`, as Anthropic's SDKs speak it. Its streams are typed events; what was used grows from event to event.
 
+use super::known::known;
 use super::{Endpoint, EventKind, chunk, whole};
 use crate::meter::{Answer, Text, finish, usage};
 use crate::request::{Field, Kind};
@@ -105,26 +106,32 @@ struct Streamed<'a> {
     usage: Option<&'a RawValue>,
 }
 
-/// A piece of content as it begins.
-#[derive(Deserialize, Default)]
-struct Block<'a> {
-    #[serde(borrow, default)]
-    id: Option<Text<'a>>,
-    #[serde(borrow, default)]
-    name: Option<Text<'a>>,
+known! {
+    /// A piece of content as it begins.
+    struct Block {
+        "type" => kind: Text<'a>,
+        "id" => id: Text<'a>,
+        "name" => name: Text<'a>,
+    }
 }
 
-/// What is added to a piece of content, or to the message.
-#[derive(Deserialize, Default)]
-struct Delta<'a> {
-    #[serde(borrow, default)]
-    text: Option<Text<'a>>,
-    #[serde(borrow, default)]
-    thinking: Option<Text<'a>>,
-    #[serde(borrow, default)]
-    partial_json: Option<Text<'a>>,
-    #[serde(borrow, default)]
-    stop_reason: Option<Text<'a>>,
+known! {
+    /// What is added to a piece of content, or to the message.
+    struct Delta {
+        "type" => kind: Text<'a>,
+        "text" => text: Text<'a>,
+        "thinking" => thinking: Text<'a>,
+        "partial_json" => partial_json: Text<'a>,
+        "stop_reason" => stop_reason: Text<'a>,
+    }
+}
+
+impl Block<'_> {
+    /// Whether it can be put together again at this place: one text, and calls after it.
+    fn is_plain(&self, index: usize) -> bool {
+        let kind = self.kind.as_ref().map_or("", |kind| &kind.0);
+        !self.says_more && (kind == "tool_use" || kind == "text" && index == 0)
+    }
 }
 
 fn read_event(answer: &mut Answer, event: &Event<'_>) -> EventKind {
@@ -142,6 +149,7 @@ fn read_event(answer: &mut Answer, event: &Event<'_>) -> EventKind {
         }
         "content_block_start" => {
             let block = streamed.content_block.unwrap_or_default();
+            answer.says_more |= !block.is_plain(streamed.index);
             let Some(name) = block.name else { return EventKind::Other };
             let call = answer.output.choice(0).tool_call(streamed.index);
             answer.kept.push(&mut call.id, &block.id.unwrap_or_default().0);
@@ -150,6 +158,8 @@ fn read_event(answer: &mut Answer, event: &Event<'_>) -> EventKind {
         }
         "content_block_delta" => {
             let delta = streamed.delta.unwrap_or_default();
+            // Thoughts are kept without the signatures that they need.
+            answer.says_more |= delta.says_more || delta.thinking.is_some();
             let said = answer.output.choice(0);
             let mut content = false;
             for (into, text) in [(&mut said.content, delta.text), (&mut said.reasoning, delta.thinking)] {
@@ -164,7 +174,9 @@ fn read_event(answer: &mut Answer, event: &Event<'_>) -> EventKind {
             if content { EventKind::Content } else { EventKind::Other }
         }
         "message_delta" => {
-            finish(&mut answer.finish_reasons, streamed.delta.and_then(|delta| delta.stop_reason));
+            let delta = streamed.delta.unwrap_or_default();
+            answer.says_more |= delta.says_more;
+            finish(&mut answer.finish_reasons, delta.stop_reason);
             learn_usage(answer, streamed.usage, true);
             EventKind::Other
         }

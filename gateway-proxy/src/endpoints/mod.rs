@@ -3,6 +3,7 @@
 mod chat_completions;
 mod completions;
 mod embeddings;
+mod known;
 mod messages;
 pub(crate) mod models;
 mod responses;

@@ -36,6 +36,8 @@ pub(crate) struct Answer {
     pub(crate) output: Output,
     /// How probable its tokens were.
     pub(crate) logprobs: Logprobs,
+    /// A stream of it says something that is not put together here.
+    pub(crate) says_more: bool,
     /// How much of a stream of it is kept.
     pub(crate) kept: Kept,
     /// What the upstream said went wrong, JSON.

@@ -1,6 +1,7 @@
 //! How a stream's bytes are read and handed on: put into the client's protocol, metered in passing, and guarded.
 
 use crate::app::App;
+use crate::caching;
 use crate::call::Facts;
 use crate::endpoints::EventKind;
 use crate::guarding::Guarded;
@@ -94,7 +95,7 @@ impl Reading {
         let mut told = Vec::new();
         let guarded = &mut self.guarded;
         let relayed = self.relay.push(data, |event| match guarded {
-            None => judge(app, heard, &mut taken, hide_usage, event),
+            None => pass(app, heard, &mut taken, hide_usage, event),
             Some(guarded) => guard(app, heard, &mut taken, hide_usage, event, (guarded, &mut told)),
         });
         match relayed {
@@ -127,7 +128,7 @@ impl Reading {
         let mut taken = Taken::default();
         let hide_usage = self.hide_usage;
         let mut on_event = |taken: &mut Taken, hide_usage: bool, event: &Event<'_>| match guarded {
-            None => judge(app, heard, taken, hide_usage, event),
+            None => pass(app, heard, taken, hide_usage, event),
             Some(guarded) => guard(app, heard, taken, hide_usage, event, (guarded, told)),
         };
         if let Some(translator) = &mut self.translator {
@@ -187,6 +188,15 @@ fn judge(
     Verdict::Keep
 }
 
+/// As [`judge`], where the client gets what comes.
+fn pass(app: &App, heard: &mut Heard<'_>, taken: &mut Taken, hide_usage: bool, event: &Event<'_>) -> Verdict {
+    let verdict = judge(app, heard, taken, hide_usage, event);
+    if taken.end == Some(EventKind::End) {
+        caching::note_end(heard, event.data());
+    }
+    verdict
+}
+
 /// As [`judge`], and adds to `told` what the client gets.
 fn guard(
     app: &App,
@@ -202,8 +212,13 @@ fn guard(
     }
     let before = taken.malformed;
     if judge(app, heard, taken, hide_usage, event) == Verdict::Keep && taken.malformed == before {
+        let begun = told.len();
         guarded.event(app, heard.answer, event.data(), taken.end, told);
         taken.cut = guarded.is_cut();
+        // What the provider said the client may not have got: only what was told may be kept.
+        if taken.end == Some(EventKind::End) && guarded.decision().is_none() {
+            caching::note_end(heard, Event::last_of(&told[begun..]).data());
+        }
     }
     Verdict::Hide
 }

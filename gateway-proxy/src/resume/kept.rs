@@ -1,8 +1,11 @@
 //! A stream that outlives its connection: its events, numbered, as many of them as fit.
 
-use super::OnDisconnect;
 use super::events::of_response;
+use super::{Name, OnDisconnect, Place};
+use crate::errors::Failure;
+use crate::meter::Answer;
 use bytes::{Bytes, BytesMut};
+use prometheus_client::metrics::counter::Counter;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
@@ -12,9 +15,8 @@ use tokio_util::sync::CancellationToken;
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Kept {
-    request_id: String,
-    /// Whether it is a stream of a response, whose events carry their numbers and the response.
-    is_response: bool,
+    name: Name,
+    place: Place,
     on_disconnect: OnDisconnect,
     most_bytes: usize,
     state: Mutex<State>,
@@ -22,6 +24,8 @@ pub(crate) struct Kept {
     news: watch::Sender<()>,
     /// Ends it at its source.
     pub(super) stop: CancellationToken,
+    /// Readers that lost their place.
+    slow_readers: Counter,
 }
 
 #[derive(Debug, Default)]
@@ -34,6 +38,8 @@ struct State {
     from: u64,
     /// The response as it was said last, JSON.
     response: Option<Bytes>,
+    /// The number of the event that said so, whose bytes it shares.
+    response_at: u64,
     /// Since when it is over.
     ended: Option<Instant>,
     was_cancelled: bool,
@@ -53,23 +59,35 @@ pub(crate) struct Follower {
     kept: Arc<Kept>,
     next: u64,
     news: watch::Receiver<()>,
+    /// It fell behind, and was told so.
+    is_lost: bool,
+}
+
+impl State {
+    /// Bytes that it holds.
+    fn held(&self) -> usize {
+        let is_apart = self.response_at < self.from;
+        self.bytes + self.response.as_ref().filter(|_| is_apart).map_or(0, Bytes::len)
+    }
 }
 
 impl Kept {
     pub(super) fn new(
-        request_id: String,
-        is_response: bool,
+        name: Name,
+        place: Place,
         on_disconnect: OnDisconnect,
         most_bytes: usize,
+        slow_readers: Counter,
     ) -> Self {
         Self {
-            request_id,
-            is_response,
+            name,
+            place,
             on_disconnect,
             most_bytes,
             state: Mutex::default(),
             news: watch::Sender::new(()),
             stop: CancellationToken::new(),
+            slow_readers,
         }
     }
 
@@ -80,31 +98,40 @@ impl Kept {
     /// Adds an event.
     pub(super) fn push(&self, event: Bytes) {
         let mut state = self.state();
-        let (number, event) = if self.is_response {
+        let (number, event) = if self.name.response_id.is_some() {
             let of = of_response(&event);
             if let Some(response) = of.response {
-                state.response = Some(Bytes::copy_from_slice(response.get().as_bytes()));
+                state.response = Some(event.slice_ref(response.get().as_bytes()));
+                state.response_at = of.sequence_number.unwrap_or(state.next);
             }
             (of.sequence_number.unwrap_or(state.next), event)
         } else {
-            (state.next, with_id(&self.request_id, state.next, &event))
+            (state.next, with_id(&self.name.request_id, state.next, &event))
         };
         state.next = number + 1;
         state.bytes += event.len();
         state.events.push_back((number, event));
-        while state.bytes > self.most_bytes && state.events.len() > 1 {
+        let most = self.place.most(self.most_bytes);
+        while state.held() > most && state.events.len() > 1 {
             if let Some((number, gone)) = state.events.pop_front() {
                 state.bytes -= gone.len();
                 state.from = number + 1;
             }
         }
+        self.place.holds(state.held());
         drop(state);
         self.news.send_replace(());
+    }
+
+    /// Whether what is over should make room for its next event.
+    pub(super) fn needs_room(&self) -> bool {
+        self.place.needs_room()
     }
 
     /// Nothing more comes.
     pub(super) fn end(&self) {
         self.state().ended = Some(Instant::now());
+        self.place.end();
         self.news.send_replace(());
     }
 
@@ -118,15 +145,15 @@ impl Kept {
         self.stop.cancel();
     }
 
-    /// Since when it is over, if it is.
-    pub(super) fn ended(&self) -> Option<Instant> {
-        self.state().ended
+    /// What it is known by.
+    pub(super) const fn name(&self) -> &Name {
+        &self.name
     }
 
-    /// Bytes that it holds.
-    pub(super) fn bytes(&self) -> usize {
+    /// Since when it is over, if it is and nobody reads it.
+    pub(super) fn idle_since(&self) -> Option<Instant> {
         let state = self.state();
-        state.bytes + state.response.as_ref().map_or(0, Bytes::len)
+        state.ended.filter(|_| state.followers == 0)
     }
 
     /// The response as it stands.
@@ -150,7 +177,7 @@ impl Kept {
     /// Reads it from the event numbered `next` on, whether that is still here or not.
     pub(super) fn reader(self: &Arc<Self>, next: u64) -> Follower {
         self.state().followers += 1;
-        Follower { news: self.news.subscribe(), kept: self.clone(), next }
+        Follower { news: self.news.subscribe(), kept: self.clone(), next, is_lost: false }
     }
 }
 
@@ -163,15 +190,20 @@ fn with_id(request_id: &str, number: u64, event: &[u8]) -> Bytes {
 }
 
 impl Follower {
-    /// What has come since, once something has; `None` at the end. A follower that is slower than the stream by more than is kept
-    /// of it has lost its place: that is an end too.
-    pub(crate) async fn next(&mut self) -> Option<Bytes> {
+    /// What has come since, once something has; `None` at the end. A follower that is slower than the stream by more than is kept of
+    /// it has lost its place, which it is told once, and then it is at its end too.
+    pub(crate) async fn next(&mut self) -> Option<Result<Bytes, Gone>> {
         loop {
+            if self.is_lost {
+                return None;
+            }
             self.news.mark_unchanged();
             {
                 let state = self.kept.state();
                 if self.next < state.from {
-                    return None;
+                    self.is_lost = true;
+                    self.kept.slow_readers.inc();
+                    return Some(Err(Gone { first: state.from }));
                 }
                 let mut out = BytesMut::new();
                 let new = state.events.partition_point(|(number, _)| *number < self.next);
@@ -180,7 +212,7 @@ impl Follower {
                     self.next = number + 1;
                 }
                 if !out.is_empty() {
-                    return Some(out.freeze());
+                    return Some(Ok(out.freeze()));
                 }
                 if state.ended.is_some() {
                     return None;
@@ -189,6 +221,15 @@ impl Follower {
             // The sender lives as long as what is followed.
             self.news.changed().await.ok()?;
         }
+    }
+
+    /// The event that says within the stream that its reader has lost its place. It has no id: whoever comes back comes back with that
+    /// of the last event that did arrive.
+    pub(super) fn lost(&self, gone: Gone) -> Bytes {
+        let name = &self.kept.name;
+        let error = Failure::EventsGone { first: gone.first }.to_api();
+        let answer = Answer { sequence: self.next.saturating_sub(1), ..Answer::default() };
+        Bytes::from((name.endpoint.error_event)(&error, &name.request_id, &answer))
     }
 }
 
@@ -207,9 +248,23 @@ impl Drop for Follower {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::ResumeConfig;
+    use crate::endpoints::{CHAT_COMPLETIONS, RESPONSES};
+    use crate::resume::shelf::Shelf;
 
     fn kept(most_bytes: usize, is_response: bool, on_disconnect: OnDisconnect) -> Arc<Kept> {
-        Arc::new(Kept::new("req_1".into(), is_response, on_disconnect, most_bytes))
+        let name = Name {
+            tenant: "acme".parse().unwrap(),
+            endpoint: if is_response { &RESPONSES } else { &CHAT_COMPLETIONS },
+            request_id: "req_1".into(),
+            response_id: is_response.then(|| "resp_1".into()),
+        };
+        let place = Shelf::new(&ResumeConfig::default()).enter(&name.tenant).unwrap();
+        Arc::new(Kept::new(name, place, on_disconnect, most_bytes, Counter::default()))
+    }
+
+    async fn read(follower: &mut Follower) -> Bytes {
+        follower.next().await.unwrap().unwrap()
     }
 
     #[tokio::test]
@@ -219,10 +274,10 @@ mod tests {
             kept.push(Bytes::from_static(text.as_bytes()));
         }
         let mut all = kept.follow(0).unwrap();
-        let first = all.next().await.unwrap();
+        let first = read(&mut all).await;
         assert!(first.starts_with(b"id: req_1:0\ndata: a\n\nid: req_1:1\n"), "{first:?}");
         let mut rest = kept.follow(2).unwrap();
-        assert_eq!(rest.next().await.unwrap(), "id: req_1:2\ndata: c\n\n");
+        assert_eq!(read(&mut rest).await, "id: req_1:2\ndata: c\n\n");
         kept.end();
         assert_eq!((all.next().await, rest.next().await), (None, None));
     }
@@ -238,6 +293,28 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_reader_that_lost_its_place_is_told_so_in_the_form_of_its_protocol() {
+        for (is_response, event) in [
+            (false, "data: 0123456789\n\n".to_owned()),
+            (true, "data: {\"sequence_number\":N,\"delta\":\"0123456789\"}\n\n".to_owned()),
+        ] {
+            let kept = kept(100, is_response, OnDisconnect::Continue);
+            let mut slow = kept.reader(0);
+            for number in 0..9 {
+                kept.push(Bytes::from(event.replace('N', &number.to_string())));
+            }
+            kept.end();
+            let gone = slow.next().await.unwrap().unwrap_err();
+            let told = slow.lost(gone);
+            let told = std::str::from_utf8(&told).unwrap();
+            assert!(told.contains(&format!("before number {} were let go of", gone.first)), "{told}");
+            assert_eq!(told.starts_with("event: error\ndata: "), is_response, "{told}");
+            assert!(told.contains("events_gone") && told.ends_with("\n\n"), "{told}");
+            assert_eq!((slow.next().await, kept.slow_readers.get()), (None, 1));
+        }
+    }
+
+    #[tokio::test]
     async fn a_response_carries_its_own_numbers() {
         let kept = kept(1 << 10, true, OnDisconnect::Continue);
         kept.push(Bytes::from_static(
@@ -245,7 +322,7 @@ mod tests {
         ));
         kept.push(Bytes::from_static(b"data: {\"sequence_number\":1}\n\n"));
         assert_eq!(kept.response().unwrap(), "{\"status\":\"in_progress\"}");
-        assert_eq!(kept.follow(1).unwrap().next().await.unwrap(), "data: {\"sequence_number\":1}\n\n");
+        assert_eq!(read(&mut kept.follow(1).unwrap()).await, "data: {\"sequence_number\":1}\n\n");
         kept.cancel();
         assert_eq!(kept.response().unwrap(), "{\"status\":\"cancelled\"}");
     }

@@ -13,19 +13,24 @@
 mod events;
 mod kept;
 mod requests;
+mod shelf;
 pub(crate) mod socket;
 
 pub(crate) use kept::{Follower, Gone, Kept};
 pub(crate) use requests::{Asked, answer};
+pub(crate) use shelf::Place;
 
+use crate::call::Facts;
 use crate::config::ResumeConfig;
+use crate::endpoints::Endpoint;
 use crate::relay::Stream;
 use bytes::Bytes;
 use contracts::TenantId;
 use http::HeaderMap;
-use std::collections::HashMap;
+use prometheus_client::metrics::counter::Counter;
+use shelf::Shelf;
 use std::future::poll_fn;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -57,17 +62,36 @@ pub(crate) fn opts_in(headers: &HeaderMap) -> bool {
 /// What a stream is known by, to whom.
 #[derive(Debug, Clone)]
 pub(crate) struct Name {
-    pub(crate) tenant: TenantId,
-    pub(crate) request_id: String,
+    tenant: TenantId,
+    endpoint: &'static Endpoint,
+    request_id: String,
     /// The id of the response, when it is one.
-    pub(crate) response_id: Option<String>,
+    response_id: Option<String>,
+}
+
+impl Name {
+    /// Of the stream that answers a call.
+    pub(crate) fn of(facts: &Facts) -> Self {
+        Self {
+            tenant: facts.key.tenant.id.clone(),
+            endpoint: facts.endpoint,
+            request_id: facts.identity.request_id.clone(),
+            response_id: facts.answer.id.clone().filter(|_| facts.endpoint.has_background),
+        }
+    }
+
+    /// All ids by which it is found.
+    fn ids(&self) -> impl Iterator<Item = &String> {
+        self.response_id.iter().chain([&self.request_id])
+    }
 }
 
 /// All streams that are kept.
 #[derive(Debug)]
 pub(crate) struct Streams {
-    config: ResumeConfig,
-    kept: Mutex<HashMap<(TenantId, String), Arc<Kept>>>,
+    stream_bytes: usize,
+    slow_readers: Counter,
+    shelf: Arc<Shelf>,
     /// The tasks that read them from their upstreams.
     tasks: TaskTracker,
     /// Nothing new begins.
@@ -77,65 +101,62 @@ pub(crate) struct Streams {
 }
 
 impl Streams {
-    pub(crate) fn new(config: ResumeConfig) -> Self {
+    /// Nothing is kept yet; readers that lose their place are counted by `slow_readers`.
+    pub(crate) fn new(config: &ResumeConfig, slow_readers: Counter) -> Self {
         Self {
-            config,
-            kept: Mutex::default(),
+            stream_bytes: config.stream_bytes,
+            slow_readers,
+            shelf: Arc::new(Shelf::new(config)),
             tasks: TaskTracker::new(),
             closing: CancellationToken::new(),
             stop: CancellationToken::new(),
         }
     }
 
+    /// Takes room for a stream of `tenant`'s, if there is any.
+    pub(crate) fn enter(&self, tenant: &TenantId) -> Option<Place> {
+        self.shelf.enter(tenant)
+    }
+
     /// Keeps `stream` and reads it from its beginning.
     pub(crate) fn keep(
         &self,
         name: Name,
+        place: Place,
         on_disconnect: OnDisconnect,
         stream: Stream,
     ) -> (Arc<Kept>, Follower) {
-        let Name { tenant, request_id, response_id } = name;
-        let is_response = response_id.is_some();
-        let kept = Kept::new(request_id.clone(), is_response, on_disconnect, self.config.stream_bytes);
-        let kept = Arc::new(kept);
-        self.make_room();
-        let mut all = self.lock();
-        for id in response_id.into_iter().chain([request_id]) {
-            all.insert((tenant.clone(), id), kept.clone());
-        }
-        drop(all);
+        let kept = self.take_on(name, place, on_disconnect, self.stream_bytes);
         let follower = kept.reader(0);
-        self.tasks.spawn(read(stream, kept.clone(), self.stop.clone()));
+        self.tasks.spawn(read(stream, kept.clone(), self.shelf.clone(), self.stop.clone()));
         (kept, follower)
+    }
+
+    /// Keeps a stream of which all `events` are here, such as an answer that is given again. They were held in memory before: it may
+    /// be longer than others, as long as there is room.
+    pub(crate) fn keep_whole(&self, name: Name, place: Place, events: Bytes) -> Follower {
+        let kept = self.take_on(name, place, OnDisconnect::Continue, usize::MAX);
+        events::split(events).into_iter().for_each(|event| push(&kept, &self.shelf, event));
+        kept.end();
+        kept.reader(0)
+    }
+
+    /// Lets a stream be found by its name.
+    fn take_on(&self, name: Name, place: Place, on_disconnect: OnDisconnect, most_bytes: usize) -> Arc<Kept> {
+        let kept = Kept::new(name, place, on_disconnect, most_bytes, self.slow_readers.clone());
+        let kept = Arc::new(kept);
+        self.shelf.put(&kept);
+        kept
     }
 
     /// The stream that `tenant` knows by `id`.
     pub(crate) fn find(&self, tenant: &TenantId, id: &str) -> Option<Arc<Kept>> {
-        self.lock().get(&(tenant.clone(), id.to_owned())).cloned()
-    }
-
-    /// Forgets what has been over for long, and what was over first when there is too much.
-    fn make_room(&self) {
-        let mut all = self.lock();
-        let keep_for = Duration::from_millis(self.config.keep_ms);
-        all.retain(|_, kept| kept.ended().is_none_or(|ended| ended.elapsed() < keep_for));
-        let mut bytes: usize = all.values().map(|kept| kept.bytes()).sum();
-        while bytes > self.config.total_bytes || all.len() >= self.config.most_streams {
-            let over = all.iter().filter_map(|(id, kept)| Some((kept.ended()?, id.clone())));
-            let Some((_, id)) = over.min_by_key(|(ended, _)| *ended) else { break };
-            bytes -= all.remove(&id).map_or(0, |kept| kept.bytes()).min(bytes);
-        }
+        self.shelf.find(tenant, id)
     }
 
     /// Forgets what has been over for long. Call it now and then.
     pub(crate) fn sweep(&self) {
-        self.make_room();
-    }
-
-    /// Whether another stream may be kept: those that go on are not let go of.
-    pub(crate) fn has_room(&self) -> bool {
-        self.make_room();
-        self.lock().len() < self.config.most_streams
+        self.shelf.sweep();
     }
 
     /// Lets what is on its way end by itself for as long as `patience`, and then ends it.
@@ -147,20 +168,22 @@ impl Streams {
             self.tasks.wait().await;
         }
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<(TenantId, String), Arc<Kept>>> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+/// Adds an event, for which what is over makes room where it must.
+fn push(kept: &Kept, shelf: &Shelf, event: Bytes) {
+    if kept.needs_room() {
+        shelf.make_room(&kept.name().tenant);
     }
+    kept.push(event);
 }
 
 /// Reads a stream to its end, or until it is stopped: dropped then, its call is recorded as one whose client left.
-async fn read(mut stream: Stream, kept: Arc<Kept>, stop: CancellationToken) {
+async fn read(mut stream: Stream, kept: Arc<Kept>, shelf: Arc<Shelf>, stop: CancellationToken) {
     let reading = async {
         while let Some(frame) = poll_fn(|cx| stream.poll_frame(cx)).await {
             let Ok(data) = frame.into_data() else { continue };
-            for event in events::split(data) {
-                kept.push(event);
-            }
+            events::split(data).into_iter().for_each(|event| push(&kept, &shelf, event));
         }
     };
     tokio::select! {
@@ -173,10 +196,10 @@ async fn read(mut stream: Stream, kept: Arc<Kept>, stop: CancellationToken) {
 }
 
 impl Follower {
-    /// As the body of a response.
+    /// As the body of a response. A reader that loses its place gets an error event as its last.
     pub(crate) fn into_body(self) -> axum::body::Body {
         let pieces = futures_util::stream::unfold(self, |mut follower| async move {
-            let piece = follower.next().await?;
+            let piece = follower.next().await?.unwrap_or_else(|gone| follower.lost(gone));
             Some((Ok::<Bytes, std::convert::Infallible>(piece), follower))
         });
         axum::body::Body::from_stream(pieces)

@@ -8,11 +8,12 @@
 //!
 //! What comes back: `{"type": "event", "stream", "number", "event", "data"}` for each event, where `data` is the event's own JSON, or
 //! a text where it is none; `{"type": "end", "stream"}` after the last; `{"type": "answer", "status", "stream", "body"}` for what is not
-//! streamed, errors included. A key that works is asked for before the socket opens, and is that of every call on it.
+//! streamed, errors included: one with status 410 where a stream does not go on, because its reader was slower than what is kept of it. A key that works is asked for before the socket opens, and is that of every call on it.
 
 use super::events::{of_response, split};
 use super::{Follower, Gone, Kept};
 use crate::app::App;
+use crate::errors::Failure;
 use crate::intake::ClientBody;
 use crate::respond::{Body, REQUEST_ID};
 use crate::stack::{identified, lets_in};
@@ -217,10 +218,7 @@ async fn answer(
             };
             match kept.follow(after.map_or(0, |after| after.saturating_add(1))) {
                 Ok(follower) => follow(socket, &stream, &kept, follower).await,
-                Err(Gone { first }) => {
-                    let message = format!("after: the events before number {first} were let go of");
-                    tell_error(socket, 410, &message).await
-                }
+                Err(gone) => tell_gone(socket, &stream, gone).await,
             }
         }
         Ok(Said::Create { path, body, on_disconnect }) => {
@@ -276,8 +274,10 @@ async fn follow(socket: &mut Socket, id: &str, kept: &Kept, mut follower: Follow
     loop {
         tokio::select! {
             piece = follower.next() => {
-                let Some(piece) = piece else {
-                    return tell(socket, &Told::End { stream: id }).await;
+                let piece = match piece {
+                    None => return tell(socket, &Told::End { stream: id }).await,
+                    Some(Err(gone)) => return tell_gone(socket, id, gone).await,
+                    Some(Ok(piece)) => piece,
                 };
                 for event in split(piece) {
                     tell_event(socket, id, &event).await?;
@@ -319,6 +319,13 @@ async fn tell_error(socket: &mut Socket, status: u16, message: &str) -> Option<(
     let error = contracts::ApiError::client(status, "invalid_request_error", None, message);
     let body = error.to_json("");
     tell(socket, &Told::Answer { status, stream: "", body: Data::of(&body) }).await
+}
+
+/// A stream does not go on from where its reader stands.
+async fn tell_gone(socket: &mut Socket, id: &str, gone: Gone) -> Option<()> {
+    let error = Failure::EventsGone { first: gone.first }.to_api();
+    let body = error.to_json("");
+    tell(socket, &Told::Answer { status: error.status, stream: id, body: Data::of(&body) }).await
 }
 
 async fn tell(socket: &mut Socket, told: &Told<'_>) -> Option<()> {

@@ -47,6 +47,7 @@ fn call(app: &Arc<App>) -> Call {
         guarding: None,
         found: None,
         lead: None,
+        place: None,
         whole: None,
         wants_logprobs: false,
         warnings: Vec::new(),

@@ -33,6 +33,12 @@ impl<'a> Event<'a> {
         Self { data: Cow::Borrowed(data), malformed: false }
     }
 
+    /// The last of these events, each of which ends with an empty line and no carriage return.
+    pub(crate) fn last_of(events: &'a [u8]) -> Self {
+        let before = &events[..events.len().saturating_sub(2)];
+        Self::read(&events[memchr::memmem::rfind(before, b"\n\n").map_or(0, |at| at + 2)..])
+    }
+
     /// Empty for comments and keep-alives.
     pub(crate) fn data(&self) -> &[u8] {
         &self.data

@@ -233,6 +233,27 @@ async fn what_no_tier_got_right_is_not_given_again() {
 }
 
 #[tokio::test]
+async fn how_sure_it_was_of_the_answer_that_was_given_is_on_the_call() {
+    let collector = Collector::start().await;
+    let small = Upstream::always(json(200, &answer("gpt-4o-mini", "Paris"))).await;
+    let verifier = Upstream::always(json(200, r#"{"score":0.9}"#)).await;
+    let url = format!("http://{}/verify", verifier.addr);
+    let cascade = serde_json::json!({"tiers": [
+        {"model": "gpt-4o-mini", "checks": [{"verifier": {"url": url, "timeout_ms": 2000}}], "threshold": 0.5},
+        {"model": "pro"},
+    ]});
+    let gateway = Gateway::start(config(Some(&collector)), routed(&small, &small, Some(cascade), None));
+    let body = r#"{"model":"route","messages":[{"role":"user","content":"Capital of France?"}]}"#;
+    gateway.post("/v1/chat/completions", body).await;
+    let call = collector.call().await;
+    let spans = collector.spans();
+    let attempt = spans.iter().find(|span| span.kind == 3).unwrap();
+    let score = call.get("control_tower.cascade.score");
+    assert!(score.parse::<f64>().unwrap() > 0.5, "{score}");
+    assert_eq!(score, attempt.get("control_tower.cascade.score"));
+}
+
+#[tokio::test]
 async fn an_answer_is_given_again_whole_and_streamed_to_its_own_tenant_only() {
     let collector = Collector::start().await;
     let small = Upstream::always(json(200, &answer("gpt-4o-mini", "Rome"))).await;

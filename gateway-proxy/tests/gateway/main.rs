@@ -1,6 +1,8 @@
 //! The gateway at its HTTP boundary: a real client, a real server, and an upstream and a collector that do as the test says.
 
 #[cfg(test)]
+mod answers;
+#[cfg(test)]
 mod bad_input;
 #[cfg(test)]
 mod bounds;

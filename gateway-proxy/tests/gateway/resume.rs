@@ -60,7 +60,7 @@ async fn gateway(events: Vec<String>) -> (Gateway, Upstream) {
     (gateway, upstream)
 }
 
-fn get(gateway: &Gateway, path: &str) -> Request<Full<Bytes>> {
+pub(crate) fn get(gateway: &Gateway, path: &str) -> Request<Full<Bytes>> {
     let mut request = gateway.request(path, String::new());
     *request.method_mut() = Method::GET;
     request
@@ -182,9 +182,72 @@ async fn a_response_in_the_background_can_be_cancelled() {
     upstream.closed().await;
 }
 
-type Socket = tokio_tungstenite::WebSocketStream<tokio::net::TcpStream>;
+/// A chat whose second piece, in one go, is more than is kept of a stream.
+async fn rushing() -> (Gateway, Upstream) {
+    let events = chat_events();
+    let rush = events[1].repeat(40);
+    let upstream = Upstream::always(slowly(&[events[0].clone(), rush, events[4..].concat()])).await;
+    let mut config = config(None);
+    config.resume.stream_bytes = 1_000;
+    (Gateway::start(config, snapshot(upstream.addr, false)), upstream)
+}
 
-async fn socket(gateway: &Gateway, key: &str) -> Result<Socket, tokio_tungstenite::tungstenite::Error> {
+#[tokio::test]
+async fn a_reader_that_fell_behind_is_not_told_that_this_was_all() {
+    let (gateway, _upstream) = rushing().await;
+    let mut request = gateway.request("/v1/chat/completions", chat(true));
+    request.headers_mut().insert("x-control-tower-resume", "on".parse().unwrap());
+    let answer = gateway.call(request).await;
+    let last = answer.text().trim_end().lines().last().unwrap();
+    let error: serde_json::Value = serde_json::from_str(last.strip_prefix("data: ").unwrap()).unwrap();
+    assert_eq!(error["error"]["code"], "events_gone", "{last}");
+    assert_eq!(gateway.metric("gateway_slow_readers_total").await, Some(1.0));
+    // Who comes back with the last event that arrived is told the same.
+    let path = format!("/v1/streams/{}", answer.header("x-request-id"));
+    let mut again = get(&gateway, &path);
+    again.headers_mut().insert("last-event-id", "0".parse().unwrap());
+    assert_eq!(gateway.call(again).await.status, StatusCode::GONE);
+
+    let mut socket = socket(&gateway, crate::support::KEY).await.unwrap();
+    let body: serde_json::Value = serde_json::from_str(&chat(true)).unwrap();
+    say(&mut socket, serde_json::json!({"type": "create", "path": "/v1/chat/completions", "body": body}))
+        .await;
+    assert_eq!(hear(&mut socket).await["number"], 0);
+    let told = hear(&mut socket).await;
+    assert_eq!((&told["type"], &told["status"]), (&"answer".into(), &410.into()), "{told}");
+    assert_eq!(told["body"]["error"]["code"], "events_gone");
+}
+
+#[tokio::test]
+async fn a_tenant_keeps_no_more_than_its_share() {
+    let mut events = slowly(&response_events()[..2]);
+    events.pop();
+    events.push(Step::Hang);
+    let upstream = Upstream::always(events).await;
+    let mut config = config(None);
+    (config.resume.most_streams, config.resume.tenant_percent) = (4, 50);
+    let gateway = Gateway::start(config, snapshot(upstream.addr, false));
+    let body = r#"{"model":"gpt-4o-mini","input":"hi","background":true}"#;
+    for status in [200, 200, 503] {
+        let answer = gateway.post("/v1/responses", body).await;
+        assert_eq!(answer.status.as_u16(), status, "{}", answer.text());
+    }
+    // What is not streamed needs no room.
+    let mut whole = gateway.request("/v1/chat/completions", "{}");
+    whole.headers_mut().insert("x-control-tower-resume", "on".parse().unwrap());
+    assert_eq!(gateway.call(whole).await.status, StatusCode::BAD_REQUEST);
+    let mut other = gateway.request("/v1/responses", body);
+    other.headers_mut().insert("authorization", "Bearer ct-other-tenant-0123456789".parse().unwrap());
+    assert_eq!(gateway.call(other).await.status, StatusCode::OK);
+    assert_eq!(upstream.received().len(), 3);
+}
+
+pub(crate) type Socket = tokio_tungstenite::WebSocketStream<tokio::net::TcpStream>;
+
+pub(crate) async fn socket(
+    gateway: &Gateway,
+    key: &str,
+) -> Result<Socket, tokio_tungstenite::tungstenite::Error> {
     use tokio_tungstenite::tungstenite::client::IntoClientRequest;
     let mut request = format!("ws://{}/v1/stream", gateway.addr).into_client_request().unwrap();
     request.headers_mut().insert("authorization", format!("Bearer {key}").parse().unwrap());
@@ -192,12 +255,12 @@ async fn socket(gateway: &Gateway, key: &str) -> Result<Socket, tokio_tungstenit
     tokio_tungstenite::client_async(request, stream).await.map(|(socket, _)| socket)
 }
 
-async fn say(socket: &mut Socket, message: serde_json::Value) {
+pub(crate) async fn say(socket: &mut Socket, message: serde_json::Value) {
     use futures_util::SinkExt;
     socket.send(tokio_tungstenite::tungstenite::Message::text(message.to_string())).await.unwrap();
 }
 
-async fn hear(socket: &mut Socket) -> serde_json::Value {
+pub(crate) async fn hear(socket: &mut Socket) -> serde_json::Value {
     use futures_util::StreamExt;
     let message =
         tokio::time::timeout(Duration::from_secs(5), socket.next()).await.unwrap().unwrap().unwrap();

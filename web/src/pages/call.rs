@@ -222,6 +222,8 @@ fn facts(detail: &CallDetail) -> impl IntoView + use<> {
         ("Streamed", String::from(if call.stream { "yes" } else { "no" })),
         ("Finish", call.finish_reason.clone()),
         ("Cache", call.cache_status.clone()),
+        ("Saved", if call.cache_saved == Usd::ZERO { String::new() } else { format::usd(call.cache_saved) }),
+        ("Cascade's score", call.cascade_score.map_or_else(String::new, |score| format!("{score:.3}"))),
         ("Tenant", call.tenant_id.clone()),
         ("Key", call.key_id.clone()),
         ("Request id", call.request_id.clone()),

@@ -290,6 +290,8 @@ fn call(i: u64, start_ms: i64) -> CallRow {
         },
         priced: !is_unpriced(i),
         cache_status: String::new(),
+        cache_saved: Usd::ZERO,
+        cascade_score: None,
         attempts: if failed { 2 } else { 1 },
     }
 }

@@ -30,6 +30,8 @@ pub struct Cache {
     pub wait_ms: u64,
     /// Whether gateways share answers, where they have a Redis.
     pub shared: bool,
+    /// Means nothing by itself. A cache that was changed gives none of the answers of before, and this is there to be changed.
+    pub generation: u64,
 }
 
 /// When a request means the same as one before.
@@ -71,6 +73,7 @@ impl Default for Cache {
             max_entry_bytes: 256 * KIB,
             wait_ms: 10_000,
             shared: true,
+            generation: 0,
         }
     }
 }

@@ -160,6 +160,7 @@ impl Figures {
                 group.group.overhead_calls += spend.calls;
                 group.group.overhead +=
                     Usd::from_picos(spend.calls_cost) + Usd::from_picos(spend.judges_cost);
+                group.group.saved += Usd::from_picos(spend.saved);
             });
         }
         for (call, paid) in &calls {

@@ -134,7 +134,9 @@ struct CallColumns {
     cost_total: i128,
     price_book_version: String,
     cache_status: String,
+    cache_saved: i128,
     attempts: u16,
+    cascade_score: Option<f64>,
 }
 
 impl From<CallColumns> for contracts::reads::CallRow {
@@ -172,7 +174,9 @@ impl From<CallColumns> for contracts::reads::CallRow {
             usage_source: row.usage_source,
             cost: Usd::from_picos(row.cost_total),
             cache_status: row.cache_status,
+            cache_saved: Usd::from_picos(row.cache_saved),
             attempts: row.attempts,
+            cascade_score: row.cascade_score,
         }
     }
 }

@@ -86,6 +86,8 @@ pub struct Spend {
     pub calls_cost: i128,
     /// Picodollars of judging them.
     pub judges_cost: i128,
+    /// Picodollars that those would have cost whose answers were given before.
+    pub saved: i128,
 }
 
 /// Feedback on calls of one group.

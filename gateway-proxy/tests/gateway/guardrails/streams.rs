@@ -481,6 +481,57 @@ async fn a_stream_is_kept_for_its_client_and_the_cache_as_it_was_told() {
 }
 
 #[tokio::test]
+async fn the_whole_response_that_a_last_event_carries_is_kept_as_it_was_told() {
+    let all_at_once = json!({"output": [{"name": "never", "check": {"json_schema": {"type": "string"}}, "action": "flag"}]});
+    for guardrails in [vec![usual()], vec![usual(), all_at_once]] {
+        for speaks in [Protocol::OpenAi, Protocol::Anthropic] {
+            let path = if speaks == Protocol::OpenAi { RESPONSES } else { MESSAGES };
+            let bytes = stream(
+                path,
+                &["Pay 12345", "67812345678."],
+                Some(("weather", r#"{"city":"8765432187654321"}"#)),
+            );
+            let upstream = Upstream::always(pieces(&bytes, &[])).await;
+            let cache = Some(json!({"exact": true, "ttl_seconds": 60}));
+            let gateway = Gateway::start(
+                config(None),
+                guarded(&upstream, &guardrails, &More { cache, speaks, ..More::default() }),
+            );
+            let first = gateway.post(RESPONSES, ask(RESPONSES, "Hi", true)).await;
+            assert_eq!(told(RESPONSES, first.text()).text, "Pay [card].");
+            for streams in [false, true] {
+                let again = gateway.post(RESPONSES, ask(RESPONSES, "Hi", streams)).await;
+                assert_eq!(again.header("x-control-tower-cache"), "hit_exact", "{speaks:?}");
+                assert!(
+                    again.text().contains("Pay [card].") && again.text().contains("weather"),
+                    "{}",
+                    again.text()
+                );
+                assert!(
+                    !again.text().contains("12345678") && !again.text().contains("87654321"),
+                    "{}",
+                    again.text()
+                );
+            }
+            assert_eq!(upstream.received().len(), 1);
+        }
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_kept_of_a_response_that_was_withheld_at_its_end() {
+    let rules = json!({"output": [{"name": "shape", "check": {"json_schema": {"type": "object"}}, "action": "block"}]});
+    let upstream = Upstream::always(pieces(&stream(RESPONSES, &["secret"], None), &[])).await;
+    let more = More { cache: Some(json!({"exact": true, "ttl_seconds": 60})), ..More::default() };
+    let gateway = Gateway::start(config(None), guarded(&upstream, &[rules], &more));
+    for streams in [true, true, false] {
+        let answered = gateway.post(RESPONSES, ask(RESPONSES, "Hi", streams)).await;
+        assert_eq!(answered.header("x-control-tower-cache"), "miss");
+    }
+    assert_eq!(upstream.received().len(), 3);
+}
+
+#[tokio::test]
 async fn several_choices_are_guarded_each_by_itself() {
     let chunk = |index: u64, text: &str, reason: Option<&str>| {
         format!(
