@@ -6,6 +6,7 @@ use crate::call::{Call, Ending, Facts, Turn};
 use crate::counting;
 use crate::endpoints::{self, COUNT_TOKENS, Endpoint, models};
 use crate::errors::Failure;
+use crate::experimenting;
 use crate::forward::forward;
 use crate::govern::Governed;
 use crate::guarding;
@@ -259,6 +260,7 @@ async fn admitted(
         status: None,
         prompted: None,
         guarding: None,
+        assigned: None,
         found: None,
         lead: None,
         whole: None,
@@ -312,6 +314,7 @@ async fn understood(
     }
     let resolved = resolve(&facts.snapshot, &facts.key, &ask.model)?;
     facts.resolved = Some(resolved.clone());
+    let resolved = experimenting::deal(app, call, endpoint, headers, resolved).await?;
     if let Some(route) = resolved.route.as_deref() {
         add_prompt(app, call, endpoint, route).await?;
     }
@@ -324,8 +327,7 @@ async fn understood(
     Ok(resolved)
 }
 
-/// What a route asks for besides its models: its prompt, where the client named none. What it asks for and is not done here closes it:
-/// a rule that is not held must not look as if it were.
+/// A route's prompt, where the client named none.
 async fn add_prompt(
     app: &App,
     call: &mut Call,
@@ -333,9 +335,6 @@ async fn add_prompt(
     route: &Route,
 ) -> Result<(), Failure> {
     let policy = route.policy.as_ref().map_err(|unreadable| Failure::Unreadable(unreadable.clone()))?;
-    if policy.experiment.is_some() {
-        return Err(Failure::NotEnforced { route: route.name.to_string() });
-    }
     let facts = call.facts().ok_or(Failure::BrokenBody)?;
     let (Some(prompt), None, Some(ask)) = (&policy.prompt, &facts.prompted, &facts.ask) else {
         return Ok(());

@@ -9,6 +9,7 @@ use crate::call::{Call, Ending, Facts};
 use crate::config::CacheConfig;
 use crate::emit::Unrecorded;
 use crate::errors::Failure;
+use crate::experimenting::Assigned;
 use crate::meaning::Meaning;
 use crate::respond::{self, Body, CACHE, COST};
 use cache::{
@@ -100,7 +101,9 @@ fn question(app: &App, facts: &Facts, policy: &Policy, headers: &HeaderMap) -> O
     let prompted = facts.prompted.as_ref();
     let prompted = prompted.map_or_else(String::new, |prompt| format!("{}@{}", prompt.name, prompt.version));
     let guardrails = facts.guardrails();
-    let variant = [resolved.model.name.as_str(), &cascade, beta, &prompted, &guardrails];
+    // Arms must not answer for each other, also where one would be near enough to another.
+    let arm = facts.assigned.as_ref().map_or_else(String::new, Assigned::pair);
+    let variant = [resolved.model.name.as_str(), &cascade, beta, &prompted, &guardrails, &arm];
     let place = Place {
         tenant: &facts.key.tenant.id,
         route: &ask.model,
@@ -154,6 +157,7 @@ async fn answer(call: &mut Call, hit: &Hit) -> Result<Response<Body>, Failure> {
     headers.insert(header::AGE, HeaderValue::from(hit.age.as_secs()));
     respond::put(headers, respond::MODEL, &hit.entry.answer.model);
     respond::put(headers, COST, "0");
+    respond::assigned(headers, facts.assigned.as_ref());
     facts.governed.tell(headers);
     call.finish(Ending::ok(200)).await.map_err(|Unrecorded| Failure::Unrecorded)?;
     Ok(response)

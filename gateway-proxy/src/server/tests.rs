@@ -44,6 +44,7 @@ fn call(app: &Arc<App>) -> Call {
         status: Some(200),
         prompted: None,
         guarding: None,
+        assigned: None,
         found: None,
         lead: None,
         whole: None,

@@ -55,8 +55,8 @@ pub struct Arm {
 }
 
 /// Members that say what a call is, not how it is answered, and what an arm has fields of its own for.
-const NOT_PARAMETERS: [&str; 7] =
-    ["model", "prompt", "messages", "input", "system", "instructions", "stream"];
+const NOT_PARAMETERS: [&str; 8] =
+    ["model", "prompt", "messages", "input", "system", "instructions", "stream", "background"];
 
 const fn one() -> f64 {
     1.0
