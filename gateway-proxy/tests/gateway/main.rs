@@ -9,6 +9,8 @@ mod cascades;
 #[cfg(test)]
 mod disconnects;
 #[cfg(test)]
+mod experiments;
+#[cfg(test)]
 mod forwarding;
 #[cfg(test)]
 mod guardrails;
