@@ -8,6 +8,7 @@
 //! Time is handed in (`now`), so that tests own it.
 
 mod actor;
+mod compilers;
 mod database;
 mod error;
 mod migrations;
@@ -22,6 +23,7 @@ mod validate;
 mod watcher;
 
 pub use actor::Actor;
+pub use compilers::Compilers;
 pub use database::Control;
 pub use error::ControlError;
 pub use repositories::{Annotations, Judging};

@@ -70,6 +70,7 @@ on_both_backends! {
         stay_while_they_are_referred_to,
         are_shared_or_of_one_tenant,
         are_written_by_many_at_once,
+        are_written_only_if_they_compile,
     }
     prompts {
         live_from_creation_to_deletion,
