@@ -182,6 +182,11 @@ impl Control {
         Judging::new(self.db.clone())
     }
 
+    /// Grows with what is measured of experiments, of which the version does not tell.
+    pub(crate) async fn measured_mark(&self) -> Result<i64, ControlError> {
+        crate::repositories::measured_mark(&self.db).await
+    }
+
     /// Calls that people are asked to label.
     pub fn annotations(&self) -> Annotations {
         Annotations::new(self.db.clone())

@@ -26,6 +26,6 @@ pub use actor::Actor;
 pub use compilers::Compilers;
 pub use database::Control;
 pub use error::ControlError;
-pub use repositories::{Annotations, Judging};
+pub use repositories::{Annotations, Judging, Measurements};
 pub use snapshot::{Effect, Loaded, Problem};
 pub use watcher::{SnapshotHandle, SnapshotStatus, Snapshots};

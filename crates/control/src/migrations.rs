@@ -21,6 +21,7 @@ const MIGRATIONS: &[(i64, &str, Text)] = &[
     ),
     // A number is left to a step that is on its way.
     (8, "key_guardrails", Text::Shared(include_str!("../migrations/0008_key_guardrails.sql"))),
+    (10, "measurements", Text::Shared(include_str!("../migrations/0010_measurements.sql"))),
 ];
 
 /// What a migration runs.

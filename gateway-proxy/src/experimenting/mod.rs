@@ -21,7 +21,7 @@ use contracts::policy::experiment::{Arm, Experiment, Status, Sticky};
 use contracts::policy::{Kind, Named, Resolved, Route, RoutePolicy, Snapshot, Unreadable};
 use contracts::{ModelName, TenantId};
 use http::HeaderMap;
-use prompts::{Dealer, set_members};
+use prompts::{Dealer, set_members, shares};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use subject::Said;
@@ -55,6 +55,8 @@ struct Known {
 struct Running {
     experiment: Arc<Named<Experiment>>,
     dealer: Dealer,
+    /// What the weights follow, where they follow what was measured: its revision, and the weights.
+    adapted: Option<(u64, Vec<f64>)>,
     /// Where each arm leads. One that names what cannot be had closes itself, not the others.
     arms: Vec<Result<Resolved, Arc<Unreadable>>>,
 }
@@ -146,7 +148,9 @@ impl Experiments {
         } else {
             self.renew(snapshot).get(route).cloned()
         };
-        found.unwrap_or_else(|| Arc::new(Running::new(snapshot, route, policy, experiment)))
+        found.unwrap_or_else(|| {
+            Arc::new(Running::new(snapshot, route, policy, experiment, known.get(route).map(AsRef::as_ref)))
+        })
     }
 
     fn renew(&self, snapshot: &Arc<Snapshot>) -> Arc<Known> {
@@ -155,18 +159,19 @@ impl Experiments {
         if Arc::ptr_eq(&known.snapshot, snapshot) {
             return known;
         }
-        let known = Arc::new(Known::new(snapshot));
+        let known = Arc::new(Known::new(snapshot, &known));
         self.current.store(known.clone());
         known
     }
 }
 
 impl Known {
-    fn new(snapshot: &Arc<Snapshot>) -> Self {
+    fn new(snapshot: &Arc<Snapshot>, before: &Self) -> Self {
         let running = |routes: &HashMap<ModelName, Arc<Route>>| {
             let of_route = |route: &Arc<Route>| {
                 let policy = route.policy.as_ref().ok()?;
-                let running = Running::new(snapshot, route, policy, policy.experiment.as_ref()?);
+                let before = before.get(route).map(AsRef::as_ref);
+                let running = Running::new(snapshot, route, policy, policy.experiment.as_ref()?, before);
                 Some((route.name.clone(), Arc::new(running)))
             };
             routes.values().filter_map(of_route).collect::<HashMap<_, _>>()
@@ -189,10 +194,35 @@ impl Running {
         route: &Arc<Route>,
         policy: &RoutePolicy,
         experiment: &Arc<Named<Experiment>>,
+        before: Option<&Self>,
     ) -> Self {
         let arms = experiment.arms.iter().map(|arm| lead(snapshot, route, policy, experiment, arm)).collect();
-        Self { experiment: experiment.clone(), dealer: Dealer::new(&full_name(experiment), experiment), arms }
+        let name = full_name(experiment);
+        let adapted = adapted(snapshot, &name, experiment, before);
+        let dealer = Dealer::new(&name, experiment);
+        let dealer = match &adapted {
+            Some((_, weights)) => dealer.with_weights(weights),
+            None => dealer,
+        };
+        Self { experiment: experiment.clone(), dealer, adapted, arms }
     }
+}
+
+/// The weights that follow from what was measured. They take ten thousand draws, so they are drawn only when that has changed.
+fn adapted(
+    snapshot: &Snapshot,
+    name: &str,
+    experiment: &Arc<Named<Experiment>>,
+    before: Option<&Running>,
+) -> Option<(u64, Vec<f64>)> {
+    experiment.adaptive.as_ref()?;
+    let measured = snapshot.measured.get(&(experiment.tenant.clone(), experiment.name.clone()))?;
+    let before = before.filter(|before| before.experiment == *experiment);
+    let same = before.and_then(|before| before.adapted.as_ref()).filter(|(at, _)| *at == measured.revision);
+    if let Some(same) = same {
+        return Some(same.clone());
+    }
+    Some((measured.revision, shares(name, experiment, measured, measured.revision)?))
 }
 
 /// The name under which arms are dealt: two tenants' experiments of one name are two.

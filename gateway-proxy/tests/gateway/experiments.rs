@@ -5,7 +5,7 @@ use contracts::Timestamp;
 use contracts::policy::budget::Budget;
 use contracts::policy::cache::Cache;
 use contracts::policy::cascade::Cascade;
-use contracts::policy::experiment::Experiment;
+use contracts::policy::experiment::{ArmStats, Experiment, Measured};
 use contracts::policy::prompt::Prompt;
 use contracts::policy::{Kind, Model, Named, Reaching, Route, RoutePolicy, RouteSpec, Snapshot};
 use contracts::price::{Charge, ModelPrice, PriceBook};
@@ -143,6 +143,36 @@ async fn shares_follow_the_weights() {
     assert_eq!(counts.values().sum::<u32>(), 400);
     assert!((60..=140).contains(&counts["b"]), "{counts:?}");
     assert!(!counts.contains_key("off"), "{counts:?}");
+}
+
+#[tokio::test]
+async fn shares_follow_what_was_measured_alike_at_every_gateway() {
+    let upstream = upstream().await;
+    let spec = object!({"arms": [{"name": "control"}, {"name": "b"}],
+        "adaptive": {"metric": "useful", "outcome": "binary", "min_share": 0.1, "min_observations": 100}});
+    let mut policy = compared(&upstream, &spec);
+    let mut measured = |revision: u64, control: u64, b: u64| {
+        let arm = |successes| ArmStats::Binary { successes, failures: 1_000 - successes };
+        let arms = [("control".to_owned(), arm(control)), ("b".to_owned(), arm(b))].into();
+        let measured = named("test", revision, Measured { metric: "useful".into(), arms });
+        policy.measured.insert((None, "test".parse().unwrap()), measured);
+        [Gateway::start(config(None), policy.clone()), Gateway::start(config(None), policy.clone())]
+    };
+    for (revision, control, b, expected) in
+        [(1, 100, 300, 150..=200), (2, 300, 100, 5..=50), (3, 100, 110, 60..=199)]
+    {
+        let [one, two] = measured(revision, control, b);
+        let mut got_b = 0;
+        for n in 0..200 {
+            let user = format!("user-{n}");
+            let answer = ask(&one, by(&user)).await;
+            got_b += u32::from(variant(&answer) == "b");
+            if n % 4 == 0 {
+                assert_eq!(variant(&ask(&two, by(&user)).await), variant(&answer));
+            }
+        }
+        assert!(expected.contains(&got_b), "{revision}: {got_b}");
+    }
 }
 
 #[tokio::test]

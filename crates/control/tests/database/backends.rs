@@ -77,6 +77,10 @@ on_both_backends! {
         stay_while_they_are_referred_to,
         are_numbered_once_by_many,
     }
+    measurements {
+        are_live_without_a_new_version,
+        are_new_only_when_they_differ,
+    }
     audit {
         tells_who_changed_what,
         never_holds_a_secret,
