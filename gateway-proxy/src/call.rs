@@ -3,6 +3,8 @@
 //! A [`Call`] is always recorded: by [`Call::finish`] or [`Call::record`] when it came to an end of its own, or when it is dropped, which is
 //! what happens to it when the client leaves.
 
+mod admitted;
+
 use crate::app::App;
 use crate::caching::Found;
 use crate::emit::{Recorded, Settled, settle, settle_now};

@@ -2,17 +2,15 @@
 
 use crate::app::App;
 use crate::auth::authenticate;
-use crate::call::{Call, Ending, Facts, Turn};
+use crate::call::{Call, Ending, Facts};
 use crate::counting;
 use crate::endpoints::{self, COUNT_TOKENS, Endpoint, models};
 use crate::errors::Failure;
 use crate::experimenting;
 use crate::forward::forward;
-use crate::govern::Governed;
 use crate::guarding;
 use crate::identity::Identity;
 use crate::intake::{ClientBody, Intake, read_json_body};
-use crate::meter::Answer;
 use crate::metrics::GatewayMetrics;
 use crate::outcomes::{self, Outcome};
 use crate::request::{Ask, parse};
@@ -27,7 +25,6 @@ use std::convert::Infallible;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::time::Instant;
 use tower::ServiceExt;
 
@@ -245,36 +242,7 @@ async fn admitted(
     if app.recorder.refuses() {
         return Err(Failure::SpoolFull);
     }
-    let facts = Facts {
-        identity: identity.clone(),
-        endpoint,
-        snapshot,
-        key,
-        ask: None,
-        resolved: None,
-        asked_at: None,
-        first_content: None,
-        room: None,
-        attempts: Vec::with_capacity(1),
-        answer: Answer::default(),
-        status: None,
-        prompted: None,
-        guarding: None,
-        assigned: None,
-        found: None,
-        lead: None,
-        whole: None,
-        wants_logprobs: false,
-        warnings: Vec::new(),
-        governed: Governed::default(),
-        turn: Turn::default(),
-        slot: None,
-        queued: Duration::ZERO,
-        lease: None,
-        prompt_sent: false,
-        answer_started: false,
-        beside: Vec::new(),
-    };
+    let facts = Facts::new(identity.clone(), endpoint, snapshot, key);
     let mut call = Call::new(app.clone(), facts);
     match understood(app, &mut call, endpoint, &head.headers, body).await {
         Ok(resolved) => forward(app, call, resolved, head.headers).await,
