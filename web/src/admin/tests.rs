@@ -22,13 +22,13 @@ const NOW: Timestamp = Timestamp::from_unix_seconds(1_767_225_600);
 
 /// As far as the API is concerned, what opens a brace compiles no prompt, and what opens a bracket no guardrail.
 const COMPILERS: Compilers = Compilers {
-    prompt: |prompt| match prompt.messages.iter().any(|message| message.content.contains("{{")) {
-        true => Err(InvalidPolicy::new("messages[0].content", "{{", "a template")),
-        false => Ok(()),
+    prompt: |prompt| {
+        let compiles = !prompt.messages.iter().any(|message| message.content.contains("{{"));
+        compiles.then_some(()).ok_or_else(|| InvalidPolicy::new("messages[0].content", "{{", "a template"))
     },
-    guardrail: |guardrail| match guardrail.input.iter().any(|rule| rule.name == "(") {
-        true => Err(InvalidPolicy::new("input[0].check", "(", "a pattern")),
-        false => Ok(()),
+    guardrail: |guardrail| {
+        let compiles = !guardrail.input.iter().any(|rule| rule.name == "(");
+        compiles.then_some(()).ok_or_else(|| InvalidPolicy::new("input[0].check", "(", "a pattern"))
     },
 };
 

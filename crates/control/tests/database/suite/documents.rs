@@ -279,9 +279,11 @@ pub async fn are_written_by_many_at_once(store: Store) {
 
 pub async fn are_written_only_if_they_compile(store: Store) {
     let compilers = Compilers {
-        prompt: |prompt| match prompt.messages[0].content.contains("{{") {
-            true => Err(InvalidPolicy::new("messages[0].content", "{{", "a template")),
-            false => Ok(()),
+        prompt: |prompt| {
+            let compiles = !prompt.messages[0].content.contains("{{");
+            compiles
+                .then_some(())
+                .ok_or_else(|| InvalidPolicy::new("messages[0].content", "{{", "a template"))
         },
         guardrail: |_| Err(InvalidPolicy::new("input[0].check", "(", "a pattern")),
     };
