@@ -112,8 +112,11 @@ pub(crate) async fn deal(
     Ok(led)
 }
 
+/// A route, what it does, and the experiment that it runs.
+type Compared<'a> = (&'a Arc<Route>, &'a RoutePolicy, &'a Arc<Named<Experiment>>);
+
 /// What a route compares, where it does.
-fn compared(resolved: &Resolved) -> Option<(&Arc<Route>, &RoutePolicy, &Arc<Named<Experiment>>)> {
+fn compared(resolved: &Resolved) -> Option<Compared<'_>> {
     let route = resolved.route.as_ref()?;
     let policy = route.policy.as_ref().ok()?;
     Some((route, policy, policy.experiment.as_ref()?))
