@@ -37,6 +37,9 @@ pub struct Config {
     /// Calls that arrive so long after their end are still found, as is a judge's first look back; older ones need a back-fill.
     #[serde(with = "duration")]
     pub lookback: Duration,
+    /// How often the arms of adaptive experiments are measured, so that gateways shift their shares.
+    #[serde(with = "duration")]
+    pub measure_every: Duration,
     /// Share of the calls that is judged where no rule of `sampling` fits, 0 to 1.
     pub sample: f64,
     /// Shares by tenant and route; the first rule that fits counts.
@@ -88,6 +91,7 @@ impl Default for Config {
             poll: Duration::from_secs(1),
             settle: Duration::from_secs(10),
             lookback: Duration::from_hours(1),
+            measure_every: Duration::from_mins(5),
             sample: 1.0,
             sampling: Vec::new(),
             gateway_url: None,
@@ -128,6 +132,13 @@ impl Config {
             "lookback",
             seconds(self.lookback),
             "longer than evaluator.settle, 31 days at most",
+        )?;
+        let measure = Duration::from_secs(1)..=Duration::from_hours(24);
+        SECTION.check(
+            measure.contains(&self.measure_every),
+            "measure_every",
+            seconds(self.measure_every),
+            "1s to 24h",
         )?;
         SECTION.check((0.0..=1.0).contains(&self.sample), "sample", self.sample, "0 to 1")?;
         for rule in &self.sampling {

@@ -6,7 +6,7 @@
 //! tells when the two part.
 //!
 //! Releases: [`datasets`] are truth sets, [`runs`] puts them through the gateway and judges what comes back,
-//! [`experiments`] compares arms in production, and [`stats`] is the arithmetic under both. [`outcomes`] ties verdicts and
+//! [`experiments`] compares arms in production, `measuring` tells gateways how the arms of adaptive experiments do, and [`stats`] is the arithmetic under both. [`outcomes`] ties verdicts and
 //! costs to what calls were good for.
 //!
 //! [`hub`] fetches the embedder's weights where the configuration names a model of a hub.
@@ -21,6 +21,7 @@ pub mod experiments;
 mod https;
 pub mod hub;
 pub mod judges;
+mod measuring;
 mod online;
 pub mod outcomes;
 mod run;

@@ -5,6 +5,7 @@ use crate::config::Config;
 use crate::drift::{Drift, DriftMetrics};
 use crate::hub;
 use crate::judges::{Ledger, Registry};
+use crate::measuring::Measuring;
 use crate::online::{OnlineMetrics, Planner, Shared, Worker, generation};
 use anyhow::Context;
 use control::{Judging, Snapshots};
@@ -69,6 +70,7 @@ pub async fn run(
     );
     tokio::spawn(watch(warehouse, health.component("store"), shutdown.clone()));
     tokio::spawn(Drift::new(shared.clone(), drift).run(shutdown.clone()));
+    tokio::spawn(Measuring::new(shared.clone()).run(shutdown.clone()));
     let workers = if config.online { start(&shared, &shutdown) } else { Vec::new() };
     let spending = shared.spending.clone();
     let options = ServeOptions { drain_deadline: config.drain_deadline, ..ServeOptions::default() };

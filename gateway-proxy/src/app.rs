@@ -4,6 +4,7 @@ use crate::caching::Answers;
 use crate::cascading::Checks;
 use crate::config::{Limits, Timeouts, Unknown};
 use crate::emit::Recorder;
+use crate::experimenting::Experiments;
 use crate::govern::Governor;
 use crate::guarding::Guards;
 use crate::identity::Ids;
@@ -30,6 +31,7 @@ pub(crate) struct App {
     pub(crate) answers: Answers,
     pub(crate) prompter: Prompter,
     pub(crate) guards: Guards,
+    pub(crate) experiments: Experiments,
     pub(crate) pools: Pools,
     pub(crate) upstreams: Upstreams,
     pub(crate) recorder: Arc<Recorder>,

@@ -3,11 +3,14 @@
 //! A [`Call`] is always recorded: by [`Call::finish`] or [`Call::record`] when it came to an end of its own, or when it is dropped, which is
 //! what happens to it when the client leaves.
 
+mod admitted;
+
 use crate::app::App;
 use crate::caching::Found;
 use crate::emit::{Recorded, Settled, settle, settle_now};
 use crate::endpoints::Endpoint;
 use crate::errors::Failure;
+use crate::experimenting::Assigned;
 use crate::govern::Governed;
 use crate::guarding::Guarding;
 use crate::identity::{Identity, Ids};
@@ -81,6 +84,8 @@ pub(crate) struct Facts {
     pub(crate) prompted: Option<Prompted>,
     /// Its guardrails, where it has any, and what they found.
     pub(crate) guarding: Option<Box<Guarding>>,
+    /// The arm that it got, where its route compares some.
+    pub(crate) assigned: Option<Assigned>,
     /// What the answer cache said, where it was asked.
     pub(crate) found: Option<Found>,
     /// The right to tell it of the answer.

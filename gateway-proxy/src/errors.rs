@@ -86,8 +86,6 @@ pub(crate) enum Failure {
     BadTemplate(String),
     #[error("{message}")]
     Guarded { message: String },
-    #[error("not enforced")]
-    NotEnforced { route: String },
     #[error("{0}")]
     BadCacheControl(String),
     #[error("not cached")]
@@ -273,12 +271,6 @@ impl Failure {
             Self::Guarded { message } => {
                 let error = ApiError::client(400, INVALID, Some("content_filter"), message.clone());
                 ApiError { fault: Fault::Policy, ..error }
-            }
-            Self::NotEnforced { route } => {
-                let message =
-                    format!("the route {route} has an experiment, which this gateway does not hold yet");
-                let error = ApiError::internal(503, message);
-                ApiError { code: Some("policy_not_enforced"), retryable: false, ..error }
             }
             Self::BadCacheControl(message) => {
                 let param = message.split(':').next().unwrap_or_default().to_owned();

@@ -11,7 +11,7 @@ use crate::guarding;
 use crate::identity::Identity;
 use crate::metrics::GatewayMetrics;
 use crate::relay::{Opening, Stream, Whole};
-use crate::respond::{self, Body, COST, MODEL};
+use crate::respond::{self, Body, COST, EXPERIMENT, MODEL};
 use crate::resume::{self, OnDisconnect};
 use crate::stack::fail;
 use crate::tries::{ask, fails, leave};
@@ -164,8 +164,10 @@ async fn keep_stream(app: &App, keep: Keep, head: Response<()>, stream: Stream) 
     let _first = follower.next().await;
     let response = kept.response().unwrap_or_else(|| Bytes::from_static(b"{}"));
     let mut answer = respond::json(head.status(), response, &keep.identity);
-    if let Some(model) = head.headers().get(MODEL) {
-        answer.headers_mut().insert(MODEL, model.clone());
+    for name in [MODEL, EXPERIMENT] {
+        if let Some(value) = head.headers().get(&name) {
+            answer.headers_mut().insert(name, value.clone());
+        }
     }
     answer
 }
@@ -214,6 +216,7 @@ async fn pass_whole(
 fn say(headers: &mut HeaderMap, facts: &Facts) {
     respond::identify(headers, &facts.identity);
     facts.governed.tell(headers);
+    respond::assigned(headers, facts.assigned.as_ref());
     if let Some(found) = &facts.found {
         headers.insert(respond::CACHE, HeaderValue::from_static(found.status));
     }

@@ -19,6 +19,7 @@ mod counting;
 mod emit;
 mod endpoints;
 mod errors;
+mod experimenting;
 mod forward;
 mod gather;
 mod govern;

@@ -1,6 +1,7 @@
 //! Responses to clients. Errors become HTTP here and nowhere else.
 
 use crate::endpoints::Endpoint;
+use crate::experimenting::Assigned;
 use crate::identity::Identity;
 use crate::relay::Watched;
 use bytes::Bytes;
@@ -20,6 +21,8 @@ pub(crate) const MODEL: HeaderName = HeaderName::from_static("x-control-tower-mo
 pub(crate) const CACHE: HeaderName = HeaderName::from_static("x-control-tower-cache");
 /// A field of the request that its model's provider has no place for; one header a field.
 pub(crate) const WARNING: HeaderName = HeaderName::from_static("x-control-tower-warning");
+/// The arm of an experiment that the call got: `experiment=arm`.
+pub(crate) const EXPERIMENT: HeaderName = HeaderName::from_static("x-control-tower-experiment");
 /// Decimal US dollars; in a trailer when the answer is a stream.
 pub(crate) const COST: HeaderName = HeaderName::from_static("x-control-tower-cost-usd");
 
@@ -99,6 +102,13 @@ pub(crate) fn error(error: &ApiError, endpoint: Option<&Endpoint>, identity: &Id
 pub(crate) fn identify(headers: &mut HeaderMap, identity: &Identity) {
     put(headers, REQUEST_ID, &identity.request_id);
     put(headers, TRACE_ID, &identity.trace_hex());
+}
+
+/// Says which arm of an experiment the call got, where it got one.
+pub(crate) fn assigned(headers: &mut HeaderMap, assigned: Option<&Assigned>) {
+    if let Some(assigned) = assigned {
+        put(headers, EXPERIMENT, &assigned.pair());
+    }
 }
 
 /// Sets a header if its value can be one.

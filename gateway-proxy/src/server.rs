@@ -5,6 +5,7 @@ use crate::caching::Answers;
 use crate::cascading::Checks;
 use crate::config::{Config, WhenFull, WhenGatewayDies};
 use crate::emit::{Recorder, Shipper, ShipperOptions};
+use crate::experimenting::Experiments;
 use crate::govern::Governor;
 use crate::guarding::Guards;
 use crate::identity::Ids;
@@ -175,6 +176,7 @@ fn app(
         answers,
         prompter: Prompter::default(),
         guards: Guards::default(),
+        experiments: Experiments::default(),
         pools: Pools::new(fastrand::u64(..)),
         upstreams: Upstreams::new(&config.upstream, &config.timeouts, tls),
         recorder: Arc::new(Recorder::new(

@@ -2,16 +2,15 @@
 
 use crate::app::App;
 use crate::auth::authenticate;
-use crate::call::{Call, Ending, Facts, Turn};
+use crate::call::{Call, Ending, Facts};
 use crate::counting;
 use crate::endpoints::{self, COUNT_TOKENS, Endpoint, models};
 use crate::errors::{Failure, renews_soon};
+use crate::experimenting;
 use crate::forward::forward;
-use crate::govern::Governed;
 use crate::guarding;
 use crate::identity::Identity;
 use crate::intake::{ClientBody, Intake, read_json_body};
-use crate::meter::Answer;
 use crate::metrics::GatewayMetrics;
 use crate::outcomes::{self, Outcome};
 use crate::request::{Ask, parse};
@@ -26,7 +25,6 @@ use std::convert::Infallible;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::time::Instant;
 use tower::ServiceExt;
 
@@ -244,36 +242,7 @@ async fn admitted(
     if app.recorder.refuses() {
         return Err(Failure::SpoolFull);
     }
-    let facts = Facts {
-        identity: identity.clone(),
-        endpoint,
-        snapshot,
-        key,
-        ask: None,
-        resolved: None,
-        asked_at: None,
-        first_content: None,
-        room: None,
-        attempts: Vec::with_capacity(1),
-        answer: Answer::default(),
-        status: None,
-        prompted: None,
-        guarding: None,
-        found: None,
-        lead: None,
-        place: None,
-        whole: None,
-        wants_logprobs: false,
-        warnings: Vec::new(),
-        governed: Governed::default(),
-        turn: Turn::default(),
-        slot: None,
-        queued: Duration::ZERO,
-        lease: None,
-        prompt_sent: false,
-        answer_started: false,
-        beside: Vec::new(),
-    };
+    let facts = Facts::new(identity.clone(), endpoint, snapshot, key);
     let mut call = Call::new(app.clone(), facts);
     match understood(app, &mut call, endpoint, &head.headers, body).await {
         Ok(resolved) => forward(app, call, resolved, head.headers).await,
@@ -314,6 +283,7 @@ async fn understood(
     }
     let resolved = resolve(&facts.snapshot, &facts.key, &ask.model)?;
     facts.resolved = Some(resolved.clone());
+    let resolved = experimenting::deal(app, call, endpoint, headers, resolved).await?;
     if let Some(route) = resolved.route.as_deref() {
         add_prompt(app, call, endpoint, route).await?;
     }
@@ -326,8 +296,7 @@ async fn understood(
     Ok(resolved)
 }
 
-/// What a route asks for besides its models: its prompt, where the client named none. What it asks for and is not done here closes it:
-/// a rule that is not held must not look as if it were.
+/// A route's prompt, where the client named none.
 async fn add_prompt(
     app: &App,
     call: &mut Call,
@@ -335,9 +304,6 @@ async fn add_prompt(
     route: &Route,
 ) -> Result<(), Failure> {
     let policy = route.policy.as_ref().map_err(|unreadable| Failure::Unreadable(unreadable.clone()))?;
-    if policy.experiment.is_some() {
-        return Err(Failure::NotEnforced { route: route.name.to_string() });
-    }
     let facts = call.facts().ok_or(Failure::BrokenBody)?;
     let (Some(prompt), None, Some(ask)) = (&policy.prompt, &facts.prompted, &facts.ask) else {
         return Ok(());

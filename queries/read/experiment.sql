@@ -2,6 +2,7 @@
 -- A judge's score of a call is that of its newest verdict.
 -- Traces that saw more than one variant are left out and counted as metric 'mixed' of the variant ''. Useful actions are taken by their newest statement,
 -- whenever it came; one with a value is useful when the value is more than 0. An action counts for every trace that it names, or that a response or request that it names belongs to.
+-- Feedback is taken by its newest statement too; the scores on one trace, or on its responses and requests, are one observation, their mean.
 -- Parameters: tenants; from_ms <= start < to_ms (milliseconds since the epoch); name (of the experiment).
 -- Units: cost_usd and usd_per_useful_action US dollars (floats: for statistics, not for accounts), latency_ms milliseconds, the others as their names say.
 WITH
@@ -53,6 +54,18 @@ WITH
           AND action_links.time >= fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC')
         GROUP BY trace_id
     ),
+    rated AS
+    (
+        SELECT if(last.1 != '', 'response', 'trace') AS kind, if(last.1 != '', last.1, last.2) AS id, assumeNotNull(last.3) AS score
+        FROM
+        (
+            SELECT outcome_id, argMax((response_id, trace_id, score), (received, event_id)) AS last
+            FROM feedback
+            WHERE tenant_id IN {tenants:Array(String)} AND time >= fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC')
+            GROUP BY outcome_id
+        )
+        WHERE last.3 IS NOT NULL
+    ),
     units AS
     (
         SELECT seen.trace_id AS trace_id, variant, cost, failed, latency, useful.actions AS actions
@@ -66,6 +79,16 @@ FROM
     SELECT variant, pair.1 AS metric, pair.2 AS value
     FROM units
     ARRAY JOIN [('cost_usd', cost), ('error_rate', failed), ('latency_ms', latency), ('useful_actions', actions)] AS pair
+    UNION ALL
+    SELECT variant, 'feedback' AS metric, value
+    FROM units
+    INNER JOIN
+    (
+        SELECT names.trace_id AS trace_id, avg(rated.score) AS value
+        FROM names
+        INNER JOIN rated ON names.kind = rated.kind AND names.id = rated.id
+        GROUP BY trace_id
+    ) AS liked ON units.trace_id = liked.trace_id
     UNION ALL
     SELECT variant, metric, value
     FROM units

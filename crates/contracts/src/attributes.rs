@@ -169,6 +169,8 @@ pub mod control_tower {
     pub const EXPERIMENT_NAME: &str = "control_tower.experiment.name";
     /// Arm of the experiment.
     pub const EXPERIMENT_VARIANT: &str = "control_tower.experiment.variant";
+    /// What the arm was dealt to: `user`, `conversation`, `key` or `request`.
+    pub const EXPERIMENT_UNIT: &str = "control_tower.experiment.unit";
     /// Whether the client left before the answer was complete.
     pub const CLIENT_DISCONNECTED: &str = "control_tower.client.disconnected";
     /// Bytes of captured content that were cut off because of the capture limit.

@@ -40,7 +40,7 @@ pub mod spec {
 }
 
 use crate::price::PriceBook;
-use crate::{KeyId, ModelName, OrganisationId, ProviderId, TenantId, Timestamp};
+use crate::{KeyId, ModelName, OrganisationId, PolicyName, ProviderId, TenantId, Timestamp};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -79,6 +79,8 @@ pub struct Snapshot {
     pub guardrails: Library<spec::Guardrail>,
     /// Experiments.
     pub experiments: Library<spec::Experiment>,
+    /// What was measured of those that adapt, by owner and name. It changes without a new version.
+    pub measured: HashMap<(Option<TenantId>, PolicyName), Arc<Named<experiment::Measured>>>,
     /// Prompts.
     pub prompts: Prompts<spec::Prompt>,
 }

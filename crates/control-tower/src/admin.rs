@@ -19,6 +19,7 @@ mod users;
 mod when;
 
 use crate::cascade::{self, FitArgs};
+use crate::compilers::COMPILERS;
 use crate::config::TowerConfig;
 use crate::output::fail;
 use anyhow::Context;
@@ -180,7 +181,8 @@ async fn open(place: &Place, config: Option<&Path>) -> anyhow::Result<Work> {
         fail(&format!("there is no control database at {}: making an empty one", path.display()));
     }
     let control = Control::open(&url).await.context("cannot open the control database")?;
-    Ok(Work { control: control.as_actor(Actor::cli()), now: Clock::system().now(), json: place.json })
+    let control = control.as_actor(Actor::cli()).compiling(COMPILERS);
+    Ok(Work { control, now: Clock::system().now(), json: place.json })
 }
 
 fn url(place: &Place, config: Option<&Path>) -> anyhow::Result<String> {

@@ -8,6 +8,7 @@ mod admin;
 mod cascade;
 mod check;
 mod cli;
+mod compilers;
 mod config;
 mod doctor;
 mod eval;

@@ -1,6 +1,7 @@
 //! Running one role in this process.
 
 use crate::cli::{Role, RoleArgs, SimArgs};
+use crate::compilers::COMPILERS;
 use crate::config::TowerConfig;
 use anyhow::{Context, bail};
 use runtime::Shutdown;
@@ -37,7 +38,8 @@ pub(crate) fn run(role: Role, file: Option<&Path>) -> anyhow::Result<()> {
             runtime::telemetry::init_with("web", &config.log)?;
             let warehouse = config.store.reader();
             block_on(async {
-                web::server::run(config.web, warehouse, config.control.url(), shutdown(args)).await
+                let control = config.control.url();
+                web::server::run(config.web, warehouse, control, COMPILERS, shutdown(args)).await
             })
         }
         Role::Store => {

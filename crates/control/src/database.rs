@@ -7,7 +7,7 @@ use crate::repositories::{
     Routes, Sessions, Settings, Tenants, Users,
 };
 use crate::snapshot::Kept;
-use crate::{Actor, ControlError, migrations};
+use crate::{Actor, Compilers, ControlError, migrations};
 use contracts::policy::Snapshot;
 use sqlx::any::{Any, AnyConnectOptions, AnyPoolOptions};
 use sqlx::{AnyConnection, AnyPool, Connection, Row, SqlSafeStr, SqlStr, Transaction};
@@ -53,6 +53,7 @@ pub(crate) struct Db {
     pool: AnyPool,
     backend: Backend,
     actor: Actor,
+    compilers: Compilers,
     kept: Arc<Kept>,
 }
 
@@ -103,6 +104,12 @@ impl Control {
     #[must_use]
     pub fn as_actor(&self, actor: Actor) -> Self {
         Self { db: Db { actor, ..self.db.clone() } }
+    }
+
+    /// The same database, in which only policy is written that these compile. Without them policy is taken uncompiled.
+    #[must_use]
+    pub fn compiling(&self, compilers: Compilers) -> Self {
+        Self { db: Db { compilers, ..self.db.clone() } }
     }
 
     /// Closes all connections, here and in every clone.
@@ -175,6 +182,11 @@ impl Control {
         Judging::new(self.db.clone())
     }
 
+    /// Grows with what is measured of experiments, of which the version does not tell.
+    pub(crate) async fn measured_mark(&self) -> Result<i64, ControlError> {
+        crate::repositories::measured_mark(&self.db).await
+    }
+
     /// Calls that people are asked to label.
     pub fn annotations(&self) -> Annotations {
         Annotations::new(self.db.clone())
@@ -188,7 +200,7 @@ impl Control {
 
 impl Db {
     fn new(pool: AnyPool, backend: Backend) -> Self {
-        Self { pool, backend, actor: Actor::system(), kept: Arc::default() }
+        Self { pool, backend, actor: Actor::system(), compilers: Compilers::NONE, kept: Arc::default() }
     }
 
     pub(crate) fn pool(&self) -> &AnyPool {
@@ -198,6 +210,11 @@ impl Db {
     /// Who makes changes through this handle.
     pub(crate) fn actor(&self) -> &Actor {
         &self.actor
+    }
+
+    /// What policy must pass before it is written.
+    pub(crate) fn compilers(&self) -> &Compilers {
+        &self.compilers
     }
 
     /// What the last snapshot held, for the next one to keep.

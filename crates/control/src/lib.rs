@@ -8,6 +8,7 @@
 //! Time is handed in (`now`), so that tests own it.
 
 mod actor;
+mod compilers;
 mod database;
 mod error;
 mod migrations;
@@ -22,8 +23,9 @@ mod validate;
 mod watcher;
 
 pub use actor::Actor;
+pub use compilers::Compilers;
 pub use database::Control;
 pub use error::ControlError;
-pub use repositories::{Annotations, Judging};
+pub use repositories::{Annotations, Judging, Measurements};
 pub use snapshot::{Effect, Loaded, Problem};
 pub use watcher::{SnapshotHandle, SnapshotStatus, Snapshots};

@@ -19,9 +19,10 @@ const MIGRATIONS: &[(i64, &str, Text)] = &[
             postgres: include_str!("../migrations/0006_audit_only_grows.postgres.sql"),
         },
     ),
-    // A number is left to a step that is on its way.
+    // There never was a step 7.
     (8, "key_guardrails", Text::Shared(include_str!("../migrations/0008_key_guardrails.sql"))),
     (9, "model_price_as", Text::Shared(include_str!("../migrations/0009_model_price_as.sql"))),
+    (10, "measurements", Text::Shared(include_str!("../migrations/0010_measurements.sql"))),
 ];
 
 /// What a migration runs.

@@ -10,8 +10,8 @@ use crate::ControlError;
 use crate::database::{Db, version};
 use crate::records::{ApiKey, Model, Provider, Route, Tenant};
 use crate::repositories::{
-    DocumentRow, Noted, PromptRow, all_documents, all_keys, all_models, all_prices, all_prompts,
-    all_providers, all_references, all_routes, all_tenants, price_book,
+    DocumentRow, MeasuredRow, Noted, PromptRow, all_documents, all_keys, all_measured, all_models,
+    all_prices, all_prompts, all_providers, all_references, all_routes, all_tenants, price_book,
 };
 use crate::secrets::SecretRef;
 use contracts::policy::{self, KeyHash, KeyPolicy, Kind, Snapshot, Speaks, TenantPolicy, Unreadable, shape};
@@ -75,6 +75,7 @@ struct Rows {
     documents: Vec<DocumentRow>,
     prompts: Vec<PromptRow>,
     references: Vec<Noted>,
+    measured: Vec<MeasuredRow>,
     prices: Vec<contracts::price::ModelPrice>,
 }
 
@@ -100,6 +101,7 @@ async fn read(db: &Db) -> Result<Rows, ControlError> {
         documents: all_documents(&mut tx).await?,
         prompts: all_prompts(&mut tx).await?,
         references: all_references(&mut tx).await?,
+        measured: all_measured(&mut tx).await?,
         prices: all_prices(&mut tx).await?,
     })
 }
@@ -126,6 +128,7 @@ fn build(rows: Rows, kept: &Kept) -> Result<Loaded, ControlError> {
         caches: policies.caches,
         guardrails: policies.guardrails,
         experiments: policies.experiments,
+        measured: policies::measured(rows.measured),
         prompts: policies.prompts,
     };
     Ok(Loaded { snapshot, problems, has_outside_secrets })

@@ -95,8 +95,14 @@ impl Snapshots {
             }),
             loaded: watch::Sender::new(false),
         }));
-        let watcher =
-            Watcher { control, handle: handle.clone(), known: None, built: Instant::now(), outside: false };
+        let watcher = Watcher {
+            control,
+            handle: handle.clone(),
+            known: None,
+            measured: 0,
+            built: Instant::now(),
+            outside: false,
+        };
         tokio::spawn(shutdown.run_until_cancelled_owned(watcher.run(poll)));
         handle
     }
@@ -166,6 +172,8 @@ struct Watcher {
     handle: SnapshotHandle,
     /// Version of the snapshot in force.
     known: Option<u64>,
+    /// What was measured of experiments when it was built.
+    measured: i64,
     built: Instant,
     outside: bool,
 }
@@ -186,16 +194,18 @@ impl Watcher {
     }
 
     /// A new snapshot if there is something new.
-    async fn poll(&self) -> Result<Option<Loaded>, ControlError> {
+    async fn poll(&self) -> Result<Option<(Loaded, i64)>, ControlError> {
         let version = self.control.version().await?;
         let secrets_due = self.outside && self.built.elapsed() >= SECRETS_AGAIN;
-        if self.known == Some(version) && !secrets_due {
+        let measured = self.control.measured_mark().await?;
+        if self.known == Some(version) && self.measured == measured && !secrets_due {
             return Ok(None);
         }
-        self.control.load().await.map(Some)
+        // What is measured while this reads is read again at the next poll.
+        Ok(Some((self.control.load().await?, measured)))
     }
 
-    fn succeeded(&mut self, loaded: Option<Loaded>) {
+    fn succeeded(&mut self, loaded: Option<(Loaded, i64)>) {
         let mut state = self.handle.state();
         if state.consecutive_failures > 0 {
             tracing::info!(failures = state.consecutive_failures, "the control database answers again");
@@ -203,7 +213,7 @@ impl Watcher {
         state.seen = Instant::now();
         state.consecutive_failures = 0;
         state.last_error = None;
-        let Some(loaded) = loaded else { return };
+        let Some((loaded, measured)) = loaded else { return };
         for problem in loaded.problems.iter().filter(|problem| !state.problems.contains(problem)) {
             tracing::warn!(
                 policy.kind = problem.kind,
@@ -226,7 +236,7 @@ impl Watcher {
                 "a new policy snapshot is in force"
             );
         }
-        self.known = Some(version);
+        (self.known, self.measured) = (Some(version), measured);
         self.built = Instant::now();
         self.outside = loaded.has_outside_secrets;
         self.handle.0.current.store(Arc::new(loaded.snapshot));

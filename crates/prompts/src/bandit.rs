@@ -6,52 +6,25 @@
 //! together, so that no unit of measure is favoured. Each arm keeps a floor, without which one that was unlucky early would never be
 //! seen again.
 
-use contracts::policy::experiment::{Adaptive, Goal};
+use contracts::policy::experiment::{Adaptive, ArmStats, Goal};
 use fastrand::Rng;
 
 /// More draws than anybody needs: with as many a share is off by less than 0.002.
 pub const MOST_DRAWS: u32 = 100_000;
 
-/// What was measured of one arm, from the start of the experiment.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum ArmStats {
-    /// Of a metric that is yes or no.
-    Binary {
-        /// How often yes.
-        successes: u64,
-        /// How often no.
-        failures: u64,
-    },
-    /// Of a metric that is a number.
-    Continuous {
-        /// Observations.
-        n: u64,
-        /// Their mean.
-        mean: f64,
-        /// The sum of their squared differences from the mean (Welford's M2).
-        m2: f64,
-    },
+/// Observations; none if they are not numbers.
+fn observations(arm: &ArmStats) -> f64 {
+    float(arm.observations())
 }
 
-impl ArmStats {
-    /// Observations; none if they are not numbers.
-    fn n(&self) -> f64 {
-        match *self {
-            Self::Binary { successes, failures } => float(successes.saturating_add(failures)),
-            Self::Continuous { n, mean, m2 } if mean.is_finite() && m2.is_finite() && m2 >= 0.0 => float(n),
-            Self::Continuous { .. } => 0.0,
+/// Mean and M2, as if of numbers. Of 0 and 1 for a binary metric.
+fn moments(arm: &ArmStats) -> (f64, f64) {
+    match *arm {
+        ArmStats::Binary { successes, failures } => {
+            let n = float(successes.saturating_add(failures)).max(1.0);
+            (float(successes) / n, float(successes) * float(failures) / n)
         }
-    }
-
-    /// Mean and M2, as if of numbers. Of 0 and 1 for a binary metric.
-    fn moments(&self) -> (f64, f64) {
-        match *self {
-            Self::Binary { successes, failures } => {
-                let n = float(successes.saturating_add(failures)).max(1.0);
-                (float(successes) / n, float(successes) * float(failures) / n)
-            }
-            Self::Continuous { mean, m2, .. } => (mean, m2),
-        }
+        ArmStats::Continuous { mean, m2, .. } => (mean, m2),
     }
 }
 
@@ -61,7 +34,7 @@ pub fn allocation(arms: &[ArmStats], adaptive: &Adaptive, draws: u32, rng: &mut 
     let count = float(arms.len() as u64);
     let equal = vec![1.0 / count; arms.len()];
     let draws = draws.clamp(1, MOST_DRAWS);
-    let is_warm = arms.iter().all(|arm| arm.n() >= float(adaptive.min_observations.max(1)));
+    let is_warm = arms.iter().all(|arm| observations(arm) >= float(adaptive.min_observations.max(1)));
     let Some(posteriors) = posteriors(arms).filter(|_| is_warm) else { return equal };
     let mut wins = vec![0_u32; arms.len()];
     for _ in 0..draws {
@@ -97,7 +70,7 @@ fn posteriors(arms: &[ArmStats]) -> Option<Vec<Posterior>> {
             Posterior::Beta { a: 1.0 + float(successes), b: 1.0 + float(failures) }
         }
         ArmStats::Continuous { mean: own, m2, .. } => {
-            let n = arm.n();
+            let n = observations(arm);
             let away = own - mean;
             Posterior::NormalGamma {
                 mean: (mean + n * own) / (1.0 + n),
@@ -112,12 +85,12 @@ fn posteriors(arms: &[ArmStats]) -> Option<Vec<Posterior>> {
 
 /// Mean and variance of all observations together.
 fn pooled(arms: &[ArmStats]) -> (f64, f64) {
-    let n: f64 = arms.iter().map(ArmStats::n).sum::<f64>().max(1.0);
-    let seen = || arms.iter().filter(|arm| arm.n() > 0.0);
-    let mean = seen().map(|arm| arm.n() * arm.moments().0).sum::<f64>() / n;
+    let n: f64 = arms.iter().map(observations).sum::<f64>().max(1.0);
+    let seen = || arms.iter().filter(|arm| observations(arm) > 0.0);
+    let mean = seen().map(|arm| observations(arm) * moments(arm).0).sum::<f64>() / n;
     let squares = |arm: &ArmStats| {
-        let (own, m2) = arm.moments();
-        m2 + arm.n() * (own - mean) * (own - mean)
+        let (own, m2) = moments(arm);
+        m2 + observations(arm) * (own - mean) * (own - mean)
     };
     (mean, seen().map(squares).sum::<f64>() / n)
 }

@@ -6,7 +6,7 @@
 //! byte.
 //!
 //! An experiment deals its arms by hash ([`Dealer`]), so that a user meets the same arm at every gateway without a table of who got
-//! what; [`allocation`] moves the shares to what was measured to be better.
+//! what; [`shares`] moves them to what was measured to be better.
 //!
 //! Nothing here reads a clock, a file or the network; templates cannot reach anything but their variables, and are bounded in time
 //! and size.
@@ -16,12 +16,14 @@ mod call;
 mod experiment;
 mod json;
 mod merge;
+mod shares;
 mod template;
 mod variables;
 
-pub use bandit::{ArmStats, MOST_DRAWS, allocation};
+pub use bandit::{MOST_DRAWS, allocation};
 pub use call::{Call, CallError};
 pub use experiment::{Dealer, Dealt, Subject};
 pub use merge::{Form, MergeError, merge, set_members};
+pub use shares::shares;
 pub use template::{Compiled, MOST_RENDERED_BYTES, Message, RenderError};
 pub use variables::VariableError;

@@ -101,6 +101,53 @@ async fn arms_are_summed_up_by_trace_with_late_and_corrected_outcomes() {
     assert!(seen.iter().all(|row| row.units == 0), "{seen:?}");
 }
 
+#[tokio::test]
+async fn feedback_is_the_mean_of_the_newest_scores_of_a_trace() {
+    let engine = Engine::start().await;
+    let warehouse = engine.warehouse("control_tower").await;
+    let calls = [
+        call(1, "r1", "a", 1),
+        call(1, "r2", "a", 1),
+        call(2, "r3", "a", 1),
+        call(3, "r4", "b", 1),
+        call(4, "r5", "b", 1),
+    ];
+    warehouse.insert_spans(&calls, "calls").await.unwrap();
+    let said = |id: &str, key: &str, trace: &str, response: &str, score: &str, after_ns: i64| EventRow {
+        trace_id: trace.to_owned(),
+        response_id: response.to_owned(),
+        ..event(
+            id,
+            "control_tower.feedback",
+            after_ns,
+            &[("control_tower.idempotency.key", key), ("control_tower.feedback.score", score)],
+        )
+    };
+    let third = format!("{:032x}", 3);
+    let events = [
+        // One trace, two answers: one observation.
+        said("f1", "k1", "", "answer-r1", "1", 1),
+        said("f2", "k2", "", "r2", "0", 1),
+        // Corrected.
+        said("f3", "k3", "", "answer-r3", "0", 1),
+        said("f4", "k3", "", "answer-r3", "1", 9),
+        said("f5", "k5", &third, "", "-1", 1),
+        // A label alone has no score; nobody knows of what this is.
+        said("f6", "k6", "", "answer-r5", "", 1),
+        said("f7", "k7", "", "answer-x", "1", 1),
+    ];
+    warehouse.insert_events(&events, "events").await.unwrap();
+    let scope = TenantScope::one("acme".parse::<TenantId>().unwrap());
+    let range = TimeRange { from_ms: START_NS / 1_000_000 - 1, to_ms: START_NS / 1_000_000 + 1 };
+    let rows = warehouse.experiment(&scope, "tone", range).await.unwrap();
+    let of = |variant: &str| {
+        let row = rows.iter().find(|row| row.variant == variant && row.metric == "feedback").unwrap();
+        (row.units, row.mean, row.variance)
+    };
+    assert_eq!(of("a"), (2, 0.75, 0.125), "0.5 and 1");
+    assert_eq!(of("b"), (1, -1.0, 0.0));
+}
+
 fn verdict(id: &str, trace: u8, request: &str, version: &str, score: &str, after_ns: i64) -> EventRow {
     let call_ns = START_NS.to_string();
     let attributes = [

@@ -203,7 +203,8 @@ fn finding(
 
 /// Amounts may be anything. Everything else is a share, a judge's score, or a count of actions, mostly none or one.
 fn scale(metric: &str) -> Scale {
-    if matches!(metric, "cost_usd" | "latency_ms" | RATIO) { Scale::Any } else { Scale::Unit }
+    // What a score of feedback means is its sender's.
+    if matches!(metric, "cost_usd" | "latency_ms" | "feedback" | RATIO) { Scale::Any } else { Scale::Unit }
 }
 
 /// Metrics of which less is better, by name.

@@ -10,6 +10,7 @@ use crate::call::{Call, Ending, Facts};
 use crate::config::CacheConfig;
 use crate::emit::Unrecorded;
 use crate::errors::Failure;
+use crate::experimenting::Assigned;
 use crate::meaning::Meaning;
 use crate::respond::{self, Body, CACHE, COST};
 use crate::resume;
@@ -112,7 +113,9 @@ fn question(app: &App, facts: &Facts, policy: &Named<Policy>, headers: &HeaderMa
     let guardrails = facts.guardrails();
     // A revision is given once only: whoever writes the cache anew has done with all that was kept under it.
     let kept_under = format!("{}@{}", policy.name, policy.revision);
-    let variant = [resolved.model.name.as_str(), &cascade, beta, &prompted, &guardrails, &kept_under];
+    // Arms must not answer for each other, also where one would be near enough to another.
+    let arm = facts.assigned.as_ref().map_or_else(String::new, Assigned::pair);
+    let variant = [resolved.model.name.as_str(), &cascade, beta, &prompted, &guardrails, &kept_under, &arm];
     let place = Place {
         tenant: &facts.key.tenant.id,
         route: &ask.model,
@@ -172,6 +175,7 @@ async fn answer(app: &App, call: &mut Call, hit: &Hit) -> Result<Response<Body>,
     headers.insert(header::AGE, HeaderValue::from(hit.age.as_secs()));
     respond::put(headers, respond::MODEL, &hit.entry.answer.model);
     respond::put(headers, COST, "0");
+    respond::assigned(headers, facts.assigned.as_ref());
     facts.governed.tell(headers);
     call.finish(Ending::ok(200)).await.map_err(|Unrecorded| Failure::Unrecorded)?;
     Ok(response)

@@ -167,6 +167,11 @@ fn call(put: &mut impl Attributes, facts: &Facts, names: &Names<'_>, ending: End
     if let Some(error) = ending.error {
         put.text(otel::ERROR_TYPE, error);
     }
+    if let Some(assigned) = &facts.assigned {
+        put.text(ct::EXPERIMENT_NAME, assigned.name());
+        put.text(ct::EXPERIMENT_VARIANT, assigned.variant());
+        put.text(ct::EXPERIMENT_UNIT, assigned.by.as_str());
+    }
     if let Some(found) = &facts.found {
         put.text(ct::CACHE_STATUS, found.status);
         if let Some(similarity) = found.similarity {

@@ -244,6 +244,7 @@ pub(crate) async fn refused(app: &App, call: &mut Call) -> Result<Option<Respons
         None => respond::json(StatusCode::OK, bytes, &identity),
     };
     facts.governed.tell(response.headers_mut());
+    respond::assigned(response.headers_mut(), facts.assigned.as_ref());
     respond::put(response.headers_mut(), COST, "0");
     call.finish(Ending::ok(200)).await.map_err(|Unrecorded| Failure::Unrecorded)?;
     Ok(Some(response))

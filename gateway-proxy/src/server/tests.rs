@@ -1,7 +1,7 @@
 //! The end of a gateway: nothing that was cut goes unrecorded.
 
 use super::*;
-use crate::call::{Attempt, Call, Ending, Facts, Turn, Used};
+use crate::call::{Attempt, Call, Ending, Facts, Used};
 use crate::endpoints::CHAT_COMPLETIONS;
 use crate::govern::Governed;
 use crate::meter::Answer;
@@ -30,35 +30,16 @@ fn call(app: &Arc<App>) -> Call {
     let key = KeyPolicy::new("key-1".parse().unwrap(), Arc::new(tenant));
     let mut answer = Answer::default();
     answer.output.choice(0).content = "b".repeat(400);
+    let identity = app.ids.identify(&http::HeaderMap::new(), [127, 0, 0, 1].into(), app.clock.now());
     let facts = Facts {
-        identity: Arc::new(app.ids.identify(&http::HeaderMap::new(), [127, 0, 0, 1].into(), app.clock.now())),
-        endpoint: &CHAT_COMPLETIONS,
-        snapshot: Arc::default(),
-        key: Arc::new(key),
         ask: Some(parse(&CHAT_COMPLETIONS, Bytes::from_static(BODY), 64).unwrap()),
         resolved: Some(Resolved { model: model.clone(), route: None }),
-        asked_at: None,
-        first_content: None,
-        room: None,
         attempts: vec![Attempt::new(&app.ids, app.clock.now(), model, "127.0.0.1", 1)],
         answer,
         status: Some(200),
-        prompted: None,
-        guarding: None,
-        found: None,
-        lead: None,
-        place: None,
-        whole: None,
-        wants_logprobs: false,
-        warnings: Vec::new(),
-        governed: Governed::default(),
-        turn: Turn::default(),
-        slot: None,
-        queued: Duration::ZERO,
-        lease: None,
         prompt_sent: true,
         answer_started: true,
-        beside: Vec::new(),
+        ..Facts::new(Arc::new(identity), &CHAT_COMPLETIONS, Arc::default(), Arc::new(key))
     };
     Call::new(app.clone(), facts)
 }

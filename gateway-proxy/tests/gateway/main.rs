@@ -11,6 +11,8 @@ mod cascades;
 #[cfg(test)]
 mod disconnects;
 #[cfg(test)]
+mod experiments;
+#[cfg(test)]
 mod forwarding;
 #[cfg(test)]
 mod guardrails;

@@ -11,13 +11,26 @@ use axum::body::Body;
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
 use axum::http::{HeaderMap, Request, StatusCode};
 use contracts::Timestamp;
-use control::Control;
+use contracts::policy::InvalidPolicy;
+use control::{Compilers, Control};
 use runtime::Clock;
 use serde_json::Value;
 use tower::ServiceExt;
 
 /// When every test happens: 2026-01-01T00:00:00Z.
 const NOW: Timestamp = Timestamp::from_unix_seconds(1_767_225_600);
+
+/// As far as the API is concerned, what opens a brace compiles no prompt, and what opens a bracket no guardrail.
+const COMPILERS: Compilers = Compilers {
+    prompt: |prompt| {
+        let compiles = !prompt.messages.iter().any(|message| message.content.contains("{{"));
+        compiles.then_some(()).ok_or_else(|| InvalidPolicy::new("messages[0].content", "{{", "a template"))
+    },
+    guardrail: |guardrail| {
+        let compiles = !guardrail.input.iter().any(|rule| rule.name == "(");
+        compiles.then_some(()).ok_or_else(|| InvalidPolicy::new("input[0].check", "(", "a pattern"))
+    },
+};
 
 /// The API on a fresh database.
 struct Api {
@@ -38,7 +51,7 @@ impl Api {
     async fn start() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}", directory.path().join("control.db").display());
-        let control = Control::open(&url).await.unwrap();
+        let control = Control::open(&url).await.unwrap().compiling(COMPILERS);
         let key = control.admin_keys().create("test", NOW).await.unwrap().secret;
         let state = AdminState { control: control.clone(), clock: Clock::manual(NOW) };
         Self { router: Router::new().nest("/admin/v1", router(state)), control, key, _directory: directory }

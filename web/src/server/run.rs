@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
 use axum::{Router, middleware};
-use control::Control;
+use control::{Compilers, Control};
 use http::{HeaderName, HeaderValue, header};
 use leptos::config::LeptosOptions;
 use leptos::nonce::use_nonce;
@@ -26,16 +26,17 @@ const MAX_BODY: usize = 256 * 1024;
 /// How often the stores are asked whether they are there.
 const PROBE: Duration = Duration::from_secs(5);
 
-/// Runs the console until `shutdown`.
+/// Runs the console until `shutdown`. What policy is written must pass `compilers`.
 pub async fn run(
     config: Config,
     warehouse: WarehouseConfig,
     control_url: &str,
+    compilers: Compilers,
     shutdown: Shutdown,
 ) -> Result<()> {
     config.validate().map_err(anyhow::Error::msg)?;
     let health = Health::new();
-    let control = Control::open(control_url).await.context("open the control database")?;
+    let control = Control::open(control_url).await.context("open the control database")?.compiling(compilers);
     let metrics = Metrics::new();
     let listener = runtime::listen("web.listen", config.listen)?;
     let drain_deadline = Duration::from_secs(u64::from(config.drain_seconds));

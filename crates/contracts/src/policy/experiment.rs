@@ -7,6 +7,7 @@ use super::{InvalidPolicy, Kind, PromptRef, Reference};
 use crate::{ModelName, PolicyName};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 
 /// Arms of one experiment.
 pub const MOST_ARMS: usize = 32;
@@ -55,8 +56,8 @@ pub struct Arm {
 }
 
 /// Members that say what a call is, not how it is answered, and what an arm has fields of its own for.
-const NOT_PARAMETERS: [&str; 7] =
-    ["model", "prompt", "messages", "input", "system", "instructions", "stream"];
+const NOT_PARAMETERS: [&str; 8] =
+    ["model", "prompt", "messages", "input", "system", "instructions", "stream", "background"];
 
 const fn one() -> f64 {
     1.0
@@ -158,6 +159,49 @@ pub enum Goal {
     Higher,
     /// Less, as of cost and latency.
     Lower,
+}
+
+/// What was measured of one arm, from the start of the experiment.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum ArmStats {
+    /// Of a metric that is yes or no.
+    Binary {
+        /// How often yes.
+        successes: u64,
+        /// How often no.
+        failures: u64,
+    },
+    /// Of a metric that is a number.
+    Continuous {
+        /// Observations.
+        n: u64,
+        /// Their mean.
+        mean: f64,
+        /// The sum of their squared differences from the mean (Welford's M2).
+        m2: f64,
+    },
+}
+
+impl ArmStats {
+    /// How often it was measured; never, if what was measured are not numbers.
+    pub fn observations(&self) -> u64 {
+        match *self {
+            Self::Binary { successes, failures } => successes.saturating_add(failures),
+            Self::Continuous { n, mean, m2 } if mean.is_finite() && m2.is_finite() && m2 >= 0.0 => n,
+            Self::Continuous { .. } => 0,
+        }
+    }
+}
+
+/// What was measured of an adaptive experiment. State, which evaluators write; no policy.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Measured {
+    /// The metric.
+    pub metric: String,
+    /// The arms that were seen, by name.
+    pub arms: BTreeMap<String, ArmStats>,
 }
 
 impl Experiment {

@@ -19,7 +19,7 @@ pub(crate) struct ExperimentArgs {
     /// The arm that the others are compared with.
     #[arg(long, value_name = "VARIANT", default_value = "control")]
     control: String,
-    /// The metric that decides: `cost_usd`, `error_rate`, `latency_ms`, `useful_actions`, `usd_per_useful_action`, or a judge.
+    /// The metric that decides: `cost_usd`, `error_rate`, `latency_ms`, `useful_actions`, `usd_per_useful_action`, `feedback`, or a judge.
     #[arg(long, value_name = "NAME", default_value = "usd_per_useful_action")]
     metric: String,
     /// Less of the metric is better; by its name otherwise.

@@ -192,6 +192,13 @@ fn policy_of_every_kind_from_files() {
     let version = json(data, &["prompt", "create", "hello", "--file", &first, "--label", "production"]);
     assert_eq!((&version["version"], &version["created_by"]), (&1.into(), &"cli".into()));
     text(data, &["prompt", "create", "hello", "--file", &second]);
+    let broken = file("broken.toml", "[[messages]]\nrole = \"system\"\ncontent = \"Hello {{ who\"\n");
+    let error = refusal(data, &["prompt", "create", "hello", "--file", &broken]);
+    assert!(error.contains("prompt \"hello\": messages[0].content: "), "{error}");
+    let broken =
+        r#"{"input": [{"name": "r", "check": {"regex": {"patterns": ["a(b"]}}, "action": "block"}]}"#;
+    let error = refusal(data, &["guardrail", "set", "g", "--file", &file("broken.json", broken)]);
+    assert!(error.contains("guardrail \"g\": input[0].check") && error.contains("a(b"), "{error}");
     let prompt = json(data, &["prompt", "label", "hello", "production", "--version", "2"]);
     assert_eq!(prompt["labels"]["production"], 2);
     let shown = json(data, &["prompt", "show", "hello", "--label", "production"]);

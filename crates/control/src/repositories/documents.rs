@@ -4,7 +4,7 @@ use super::audit::Change;
 use super::references::{self, Thing};
 use super::row;
 use super::{repository, tenants};
-use crate::database::{Tx, failed, version};
+use crate::database::{Db, Tx, failed, version};
 use crate::records::Document;
 use crate::{ControlError, policies};
 use contracts::policy::{Kind, Reference};
@@ -46,7 +46,7 @@ impl Documents {
         expected: Option<u64>,
         now: Timestamp,
     ) -> Result<Document, ControlError> {
-        let mut references = read(kind, name, spec)?;
+        let mut references = read(&self.db, kind, name, spec)?;
         if tenant.is_some() && !kind.may_be_of_a_tenant() {
             let tenant = tenant.map(ToString::to_string).unwrap_or_default();
             return Err(ControlError::invalid("tenant", &tenant, format!("none: a {kind} is shared by all")));
@@ -150,14 +150,20 @@ pub(crate) async fn all(tx: &mut Tx) -> Result<Vec<DocumentRow>, ControlError> {
         .collect()
 }
 
-/// Reads a policy as its kind says and returns what it refers to; the error names kind and name.
-pub(super) fn read(kind: Kind, name: &PolicyName, spec: &Value) -> Result<Vec<Reference>, ControlError> {
+/// Reads a policy as its kind says, compiles it, and returns what it refers to; the error names kind and name.
+pub(super) fn read(
+    db: &Db,
+    kind: Kind,
+    name: &PolicyName,
+    spec: &Value,
+) -> Result<Vec<Reference>, ControlError> {
     let length = spec.to_string().len();
     if length > LONGEST {
         let expected = format!("at most {LONGEST} bytes of JSON");
         return Err(ControlError::invalid("spec", &format!("{length} bytes"), expected));
     }
-    policies::check(kind, spec).map_err(|invalid| ControlError::policy(kind.as_str(), name, invalid))
+    policies::check(kind, spec, db.compilers())
+        .map_err(|invalid| ControlError::policy(kind.as_str(), name, invalid))
 }
 
 fn thing<'a>(kind: Kind, tenant: Option<&'a TenantId>, name: &'a PolicyName) -> Thing<'a> {

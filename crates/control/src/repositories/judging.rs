@@ -31,6 +31,11 @@ impl Judging {
         super::Annotations::new(self.db.clone())
     }
 
+    /// What was measured of experiments, in the same database.
+    pub fn measurements(&self) -> super::Measurements {
+        super::Measurements::new(self.db.clone())
+    }
+
     /// Takes the lease `name` unless somebody else holds it.
     pub async fn acquire(
         &self,

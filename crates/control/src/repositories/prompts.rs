@@ -43,7 +43,7 @@ impl Prompts {
         spec: Value,
         now: Timestamp,
     ) -> Result<PromptVersion, ControlError> {
-        let references = documents::read(Kind::Prompt, name, &spec)?;
+        let references = documents::read(&self.db, Kind::Prompt, name, &spec)?;
         let mut tx = self.db.write().await?;
         if let Some(tenant) = tenant {
             tenants::find(&mut tx, tenant).await?;

@@ -2,10 +2,14 @@
 
 use super::kept::{Kept, Stored};
 use super::{Effect, Problem};
-use crate::repositories::{DocumentRow, Noted, PromptRow};
-use contracts::policy::{ByReach, Document, Held, Kind, Library, Prompts, Reach, Reaching, Unreadable, spec};
+use crate::repositories::{DocumentRow, MeasuredRow, Noted, PromptRow};
+use contracts::policy::experiment::Measured;
+use contracts::policy::{
+    ByReach, Document, Held, Kind, Library, Named, Prompts, Reach, Reaching, Unreadable, spec,
+};
 use contracts::{ModelName, PolicyName, TenantId};
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 /// Versions of a prompt that can be asked for by their number, the latest first, beside those that a label or a policy stands on.
 const LATEST_VERSIONS: usize = 20;
@@ -84,6 +88,19 @@ pub(super) fn build(
     }
     turn.end();
     built
+}
+
+/// What was measured of experiments. What this version cannot read is left out: the weights that were written hold.
+pub(super) fn measured(
+    rows: Vec<MeasuredRow>,
+) -> HashMap<(Option<TenantId>, PolicyName), Arc<Named<Measured>>> {
+    let read = |row: MeasuredRow| {
+        let spec = serde_json::from_str(&row.measured).ok()?;
+        let (tenant, name) = (row.tenant.clone(), row.name.clone());
+        let measured = Named { tenant, name, revision: row.revision, spec };
+        Some(((row.tenant, row.name), Arc::new(measured)))
+    };
+    rows.into_iter().filter_map(read).collect()
 }
 
 fn noted<D: Document>(held: Held<D>, problems: &mut Vec<Problem>) -> Held<D> {

@@ -70,11 +70,16 @@ on_both_backends! {
         stay_while_they_are_referred_to,
         are_shared_or_of_one_tenant,
         are_written_by_many_at_once,
+        are_written_only_if_they_compile,
     }
     prompts {
         live_from_creation_to_deletion,
         stay_while_they_are_referred_to,
         are_numbered_once_by_many,
+    }
+    measurements {
+        are_live_without_a_new_version,
+        are_new_only_when_they_differ,
     }
     audit {
         tells_who_changed_what,

@@ -213,7 +213,7 @@ pub struct EvalCall {
 pub struct ExperimentRow {
     /// The arm; empty for traces that saw several.
     pub variant: String,
-    /// `cost_usd`, `error_rate`, `latency_ms`, `useful_actions`, `usd_per_useful_action`, `mixed`, or a judge.
+    /// `cost_usd`, `error_rate`, `latency_ms`, `useful_actions`, `usd_per_useful_action`, `feedback`, `mixed`, or a judge.
     pub metric: String,
     /// How many units have it.
     pub units: u64,

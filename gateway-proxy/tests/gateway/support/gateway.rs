@@ -163,17 +163,26 @@ pub fn chat(stream: bool) -> String {
 impl Gateway {
     /// In front of `upstream`, with these settings.
     pub fn start(config: Config, snapshot: Snapshot) -> Self {
-        Self::start_at(config, snapshot, Clock::system())
+        Self::run(config, SnapshotHandle::fixed(snapshot), Clock::system())
     }
 
     /// The same, by a clock of its own.
     pub fn start_at(config: Config, snapshot: Snapshot, clock: Clock) -> Self {
+        Self::run(config, SnapshotHandle::fixed(snapshot), clock)
+    }
+
+    /// Under a policy that may change.
+    pub fn under(config: Config, policy: SnapshotHandle) -> Self {
+        Self::run(config, policy, Clock::system())
+    }
+
+    fn run(config: Config, policy: SnapshotHandle, clock: Clock) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut config = config;
         config.budgets.dir = dir.path().join("budgets");
         config.spool.dir = dir.path().join("spool");
         let spool = config.spool.dir.clone();
-        let server = Server::bind(config, SnapshotHandle::fixed(snapshot), clock).unwrap();
+        let server = Server::bind(config, policy, clock).unwrap();
         let addr = server.local_addr().unwrap();
         let shutdown = Shutdown::manual();
         let task = tokio::spawn(server.serve(shutdown.clone()));

@@ -101,6 +101,20 @@ async fn bad_documents_name_what_is_wrong() {
         Some("model"),
         "cascade \"c\" refers to model \"none\", which does not exist",
     );
+    let broken = json!({"input": [{"name": "(", "check": {"max_chars": 1}, "action": "block"}]});
+    put("/guardrails/g", broken).await.assert_error(
+        400,
+        None,
+        Some("input[0].check"),
+        "guardrail \"g\": input[0].check: \"(\" is not valid, expected a pattern",
+    );
+    let broken = json!({"messages": [{"role": "system", "content": "Hello {{"}]});
+    api.call("POST", "/prompts/p", Some(broken)).await.assert_error(
+        400,
+        None,
+        Some("messages[0].content"),
+        "prompt \"p\": messages[0].content: \"{{\" is not valid, expected a template",
+    );
     put("/plans/p?tenant=nobody", json!({})).await.assert_error(400, None, Some("tenant"), "does not exist");
     put("/plans/two%20words", json!({})).await.assert_error(400, None, Some("path"), "policy name");
     api.send(api.request("PUT", "/plans/p", Some("{".into()))).await.assert_error(

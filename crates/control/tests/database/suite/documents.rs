@@ -1,10 +1,10 @@
 //! Policy documents, and what they refer to.
 
 use crate::support::{NOW, Store, new_model, spec};
-use contracts::policy::{Kind, PromptRef, RouteSpec};
+use contracts::policy::{InvalidPolicy, Kind, PromptRef, RouteSpec};
 use contracts::{ModelName, PolicyName, TenantId, Timestamp};
-use control::ControlError;
 use control::records::{ApiKeyChange, NewApiKey, NewRoute, Patch, RouteChange, TenantChange};
+use control::{Compilers, ControlError};
 use serde_json::{Value, json};
 
 fn name(text: &str) -> PolicyName {
@@ -275,4 +275,36 @@ pub async fn are_written_by_many_at_once(store: Store) {
         }
     }
     assert_eq!(written, 1, "of many who saw the same, one writes");
+}
+
+pub async fn are_written_only_if_they_compile(store: Store) {
+    let compilers = Compilers {
+        prompt: |prompt| {
+            let compiles = !prompt.messages[0].content.contains("{{");
+            compiles
+                .then_some(())
+                .ok_or_else(|| InvalidPolicy::new("messages[0].content", "{{", "a template"))
+        },
+        guardrail: |_| Err(InvalidPolicy::new("input[0].check", "(", "a pattern")),
+    };
+    let strict = store.control.compiling(compilers);
+    let before = store.control.version().await.unwrap();
+    let template = json!({"messages": [{"role": "system", "content": "{{"}]});
+    let created = strict.prompts().create(None, &name("p"), template.clone(), NOW).await;
+    assert_eq!(
+        created.unwrap_err().to_string(),
+        "prompt \"p\": messages[0].content: \"{{\" is not valid, expected a template"
+    );
+    let written =
+        strict.documents().put(Kind::Guardrail, None, &name("g"), &spec(Kind::Guardrail, 1), None, NOW).await;
+    assert_eq!(
+        written.unwrap_err().to_string(),
+        "guardrail \"g\": input[0].check: \"(\" is not valid, expected a pattern"
+    );
+    assert_eq!(store.control.version().await.unwrap(), before, "nothing was written");
+    strict.prompts().create(None, &name("p"), spec(Kind::Prompt, 1), NOW).await.unwrap();
+    strict.documents().put(Kind::Plan, None, &name("g"), &spec(Kind::Plan, 1), None, NOW).await.unwrap();
+    // What was written before there were compilers can still be read, and deleted.
+    store.control.prompts().create(None, &name("p"), template, NOW).await.unwrap();
+    strict.prompts().delete_version(None, &name("p"), 2, NOW).await.unwrap();
 }

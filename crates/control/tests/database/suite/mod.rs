@@ -5,6 +5,7 @@ pub mod audit;
 pub mod documents;
 pub mod judging;
 pub mod keys;
+pub mod measurements;
 pub mod opening;
 pub mod pool;
 pub mod prices;

@@ -27,6 +27,7 @@ pub async fn many_at_once_migrate_once(store: Store) {
         "judge_spending",
         "annotations",
         "judging_chunks",
+        "experiment_measurements",
         "judging_streams",
         "judging_leases",
         "settings",

@@ -1,0 +1,170 @@
+//! Arms measured against the real engine, and what of it reaches a gateway's snapshot.
+
+use super::*;
+use crate::config::Config;
+use crate::judges::{JudgesConfig, Registry as Judges};
+use crate::online::{OnlineMetrics, generation};
+use contracts::policy::{KeyPolicy, TenantPolicy};
+use control::{Judging, SnapshotHandle, Snapshots};
+use runtime::Clock;
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+use warehouse::testing::Engine;
+use warehouse::{SpanRow, Warehouse, WarehouseConfig};
+
+/// 2026-11-02T10:00:00Z.
+const NOW: i64 = 1_793_613_600;
+
+fn experiment(tenant: Option<&str>) -> Named<Experiment> {
+    let spec = json!({"arms": [{"name": "a"}, {"name": "b"}],
+        "adaptive": {"metric": "cost_usd", "outcome": "continuous", "goal": "lower", "min_observations": 2}});
+    Named {
+        tenant: tenant.map(|tenant| tenant.parse().unwrap()),
+        name: "tone".parse().unwrap(),
+        revision: 1,
+        spec: serde_json::from_value(spec).unwrap(),
+    }
+}
+
+/// A snapshot with these tenants, and this experiment.
+fn snapshot(tenants: &[&str], experiments: Vec<Named<Experiment>>) -> Snapshot {
+    let mut snapshot = Snapshot::default();
+    for (n, tenant) in (0_u8..).zip(tenants) {
+        let tenant = Arc::new(TenantPolicy::new(tenant.parse().unwrap()));
+        let key = KeyPolicy::new(format!("key-{n}").parse().unwrap(), tenant);
+        snapshot.keys.insert([n; 32], Arc::new(key));
+    }
+    for experiment in experiments {
+        let (tenant, name) = (experiment.tenant.clone(), experiment.name.clone());
+        snapshot.experiments.insert(tenant.as_ref(), name, Ok(Arc::new(experiment)));
+    }
+    snapshot
+}
+
+fn call(tenant: &str, trace: u8, variant: &str, dollars: i128) -> SpanRow {
+    SpanRow {
+        tenant_id: tenant.to_owned(),
+        start_time: (NOW - 60) * 1_000_000_000,
+        trace_id: format!("{trace:032x}"),
+        span_id: format!("{trace:016x}"),
+        record: "call".to_owned(),
+        experiment_name: "tone".to_owned(),
+        experiment_variant: variant.to_owned(),
+        cost_total: dollars * 1_000_000_000_000,
+        retention_days: 3650,
+        ..SpanRow::default()
+    }
+}
+
+fn measuring(snapshot: Snapshot, warehouse: Warehouse, judging: Judging) -> Measuring {
+    let enabled = vec!["hallucination".to_owned()];
+    let registry = Judges::built_in(&JudgesConfig { enabled, ..JudgesConfig::default() }, None).unwrap();
+    Measuring::new(Shared {
+        config: Arc::new(Config::default()),
+        generation: generation(&registry),
+        registry,
+        warehouse,
+        judging,
+        snapshots: SnapshotHandle::fixed(snapshot),
+        clock: Clock::manual(Timestamp::from_unix_seconds(NOW)),
+        metrics: OnlineMetrics::default(),
+        process: "one".to_owned(),
+        spending: tokio_util::task::TaskTracker::new(),
+    })
+}
+
+#[tokio::test]
+async fn what_is_measured_reaches_the_snapshots_of_gateways() {
+    let dir = tempfile::tempdir().unwrap();
+    let url = format!("sqlite://{}", dir.path().join("control.db").display());
+    let judging = Judging::open(&url).await.unwrap();
+    let engine = Engine::start().await;
+    let warehouse = engine.warehouse("control_tower").await;
+    let snapshot = snapshot(&["acme", "other"], vec![experiment(Some("acme"))]);
+    let measuring = measuring(snapshot, warehouse.clone(), judging.clone());
+    assert_eq!(measuring.round().await.unwrap(), 0, "nothing was called yet");
+
+    let calls = [
+        call("acme", 1, "a", 1),
+        call("acme", 2, "a", 3),
+        call("acme", 3, "b", 5),
+        // Somebody else's experiment of that name.
+        call("other", 4, "a", 90),
+    ];
+    warehouse.insert_spans(&calls, "calls").await.unwrap();
+    assert_eq!(measuring.round().await.unwrap(), 1);
+    assert_eq!(measuring.round().await.unwrap(), 0, "the same again is nothing new");
+
+    let stop = CancellationToken::new();
+    let gateway = Snapshots::open(&url, Duration::from_millis(20), stop.clone()).await.unwrap();
+    gateway.loaded().await;
+    let key = (Some("acme".parse().unwrap()), "tone".parse().unwrap());
+    let measured = gateway.load_full().measured[&key].clone();
+    assert_eq!(measured.metric, "cost_usd");
+    assert_eq!(measured.arms["a"], ArmStats::Continuous { n: 2, mean: 2.0, m2: 2.0 });
+    assert_eq!(measured.arms["b"], ArmStats::Continuous { n: 1, mean: 5.0, m2: 0.0 });
+
+    // What comes later is live without a new version of the policy.
+    let version = gateway.status().version;
+    warehouse.insert_spans(&[call("acme", 5, "b", 7)], "more").await.unwrap();
+    assert_eq!(measuring.round().await.unwrap(), 1);
+    let began = std::time::Instant::now();
+    while gateway.load().measured[&key].revision == measured.revision {
+        assert!(began.elapsed() < Duration::from_secs(20), "it does not become live");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(gateway.load().measured[&key].arms["b"], ArmStats::Continuous { n: 2, mean: 6.0, m2: 2.0 });
+    assert_eq!(gateway.status().version, version);
+    stop.cancel();
+
+    // Somebody else is at it.
+    let lease = judging.acquire(LEASE, "two", ROUND, Timestamp::from_unix_seconds(NOW)).await.unwrap();
+    assert!(lease.is_some());
+    warehouse.insert_spans(&[call("acme", 6, "b", 9)], "last").await.unwrap();
+    assert_eq!(measuring.round().await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn an_experiment_that_does_not_adapt_or_is_paused_asks_nobody() {
+    let dir = tempfile::tempdir().unwrap();
+    let url = format!("sqlite://{}", dir.path().join("control.db").display());
+    let (mut fixed, mut paused) = (experiment(None), experiment(Some("acme")));
+    fixed.spec.adaptive = None;
+    paused.spec.status = Status::Paused;
+    let snapshot = snapshot(&["acme"], vec![fixed, paused]);
+    // There is no ClickHouse at this address.
+    let nowhere = Warehouse::connect(WarehouseConfig {
+        url: "http://127.0.0.1:1".into(),
+        ..WarehouseConfig::default()
+    });
+    let measuring = measuring(snapshot, nowhere, Judging::open(&url).await.unwrap());
+    assert_eq!(measuring.round().await.unwrap(), 0);
+}
+
+#[test]
+fn a_shared_experiment_is_measured_of_all_who_have_none_of_their_own() {
+    let snapshot = snapshot(&["acme", "big", "other"], vec![experiment(None), experiment(Some("big"))]);
+    let tenants = |experiment| -> Vec<String> {
+        let scope = scope(&snapshot, &experiment).unwrap();
+        scope.tenants().iter().map(ToString::to_string).collect()
+    };
+    assert_eq!(tenants(experiment(None)), ["acme", "other"]);
+    assert_eq!(tenants(experiment(Some("big"))), ["big"]);
+}
+
+#[test]
+fn scores_count_in_part() {
+    let row = |units, mean, variance| ExperimentRow {
+        variant: "a".into(),
+        metric: "grounding".into(),
+        units,
+        mean,
+        variance,
+    };
+    let binary = |units, mean| stats(&row(units, mean, 0.0), Outcome::Binary);
+    assert_eq!(binary(10, 0.74), ArmStats::Binary { successes: 7, failures: 3 });
+    assert_eq!(binary(3, 1.5), ArmStats::Binary { successes: 3, failures: 0 }, "two actions of one trace");
+    assert_eq!(binary(0, f64::NAN), ArmStats::Binary { successes: 0, failures: 0 });
+    let one = stats(&row(1, 2.0, 0.0), Outcome::Continuous);
+    assert_eq!(one, ArmStats::Continuous { n: 1, mean: 2.0, m2: 0.0 });
+}
