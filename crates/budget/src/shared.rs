@@ -246,6 +246,11 @@ impl Inner {
         outcome
     }
 
+    /// The life of the server that is connected.
+    pub(crate) fn run_id(&self) -> Option<String> {
+        Some(self.wire.get()?.run.clone())
+    }
+
     /// How the accounts stand for all gateways.
     pub(crate) async fn read(
         &self,

@@ -73,6 +73,11 @@ impl Kept {
         }
     }
 
+    /// Whether this is the id of its request.
+    pub(super) fn is_known_by(&self, id: &str) -> bool {
+        self.request_id == id
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -138,6 +138,21 @@ impl Streams {
         self.lock().len() < self.config.most_streams
     }
 
+    /// Streams kept, those of them that go on, and the bytes of all.
+    pub(crate) fn count(&self) -> (usize, usize, usize) {
+        let all = self.lock();
+        // Each stands under its request's id, a response under its own, too.
+        let streams = all.iter().filter(|((_, id), kept)| kept.is_known_by(id)).map(|(_, kept)| kept);
+        streams.fold((0, 0, 0), |(kept, running, bytes), stream| {
+            (kept + 1, running + usize::from(stream.ended().is_none()), bytes + stream.bytes())
+        })
+    }
+
+    /// Most bytes that are kept.
+    pub(crate) const fn max_bytes(&self) -> usize {
+        self.config.total_bytes
+    }
+
     /// Lets what is on its way end by itself for as long as `patience`, and then ends it.
     pub(crate) async fn end(&self, patience: Duration) {
         self.closing.cancel();
