@@ -53,6 +53,44 @@ pub struct GatewayAnswer {
     pub live: Option<Box<GatewayLive>>,
 }
 
+/// A budget's use: `GET /admin/v1/budgets/{name}/use`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BudgetUse {
+    /// The budget; absent when no gateway that knows it answers.
+    pub budget: Option<BudgetLive>,
+    /// Gateways that do not answer. What they have of their own is not counted.
+    pub silent: Vec<Silent>,
+}
+
+/// A gateway that does not answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Silent {
+    /// Where it was asked.
+    pub url: String,
+    /// Why it did not answer.
+    pub error: String,
+}
+
+/// A pool at each gateway: `GET /admin/v1/pools/{name}/health`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PoolHealth {
+    /// Each of them, in the order in which they are configured.
+    pub gateways: Vec<GatewayPool>,
+}
+
+/// A pool at one gateway.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GatewayPool {
+    /// Where it was asked.
+    pub url: String,
+    /// Why it did not answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// The pool; absent also when the gateway has not read its policy yet, or cannot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pool: Option<PoolLive>,
+}
+
 /// A gateway at one moment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct GatewayLive {
