@@ -26,6 +26,12 @@ async fn a_request_is_seen_with_tokens_cost_and_the_spans_of_its_application() {
     assert_eq!(answer.header("x-control-tower-trace-id"), TRACE);
     let cost = answer.header("x-control-tower-cost-usd");
 
+    // Before it is in ClickHouse, whoever looks sees it at the gateway.
+    let live = tower.live();
+    assert_eq!(live["traffic"]["since_start"]["calls"], 1, "{live:#}");
+    assert_eq!(live["traffic"]["today"]["cost"], cost.as_str());
+    assert_eq!(live["gateways"][0]["url"], tower.text("/gateway_url"));
+
     let retrieval = application_span();
     let url = format!("{}/v1/traces", tower.text("/otlp_http_url"));
     let sent = tower.http.call(&url, &key, &retrieval).await;
