@@ -95,7 +95,7 @@ def curl(*a): return sh(*NS, "curl", "-s", "-m", "10", *a)
 def control(**k): curl("http://127.0.0.1:9000/control?" + "&".join(f"{a}={b}" for a, b in k.items()))
 
 def body(peer, stream):
-    b = {"model": peer["model"], "messages": MSG, "temperature": 0.2, "max_tokens": 200}
+    b = {"model": peer["model"], "messages": MSG, "temperature": 0.2, "max_tokens": 200, **peer.get("body", {})}
     if stream: b["stream"] = True; b["stream_options"] = {"include_usage": True}
     return json.dumps(b)
 
@@ -104,6 +104,7 @@ SC = {  # name: (stream, sload args, mock settings)
     "S2lo": (False, ["-c", "64", "-q", "50", "-z", "10", "--warm", "1", "--expect", '"usage"'], dict(chunks=20, delay_ms=0)),
     "S2": (False, ["-c", "64", "-q", "200", "-z", "15", "--warm", "2", "--expect", '"usage"'], dict(chunks=20, delay_ms=0)),
     "S2hi": (False, ["-c", "64", "-q", "1000", "-z", "10", "--warm", "1", "--expect", '"usage"'], dict(chunks=20, delay_ms=0)),
+    "S2s": (True, ["-c", "64", "-q", "100", "-z", "15", "--warm", "2", "--stream", "--events", "20"], dict(chunks=20, delay_ms=0)),
     "S3": (True, ["-c", "16", "-z", "15", "--warm", "2", "--stream", "--events", "20"], dict(chunks=20, delay_ms=0)),
     "S4": (True, ["-c", "500", "-z", "15", "--warm", "3", "--ramp", "0.5", "--stream", "--events", "20", "--timeout", "25"], dict(chunks=20, delay_ms=20)),
     "S4b": (True, ["-c", "100", "-z", "12", "--warm", "3", "--ramp", "0.5", "--stream", "--events", "20", "--timeout", "25"], dict(chunks=20, delay_ms=20)),
@@ -178,6 +179,7 @@ def main():
         for name in a.peers.split(","):
             peer = peers[name]
             mock = start([MOCK, "--addr", "127.0.0.1:9000"], "1", "mock.log"); time.sleep(0.5)
+            beside = [start(cmd, "1", "beside.log") for cmd in peer.get("beside", [])]
             gw = None; t0 = time.time()
             try:
                 if peer["cmd"]:
@@ -218,6 +220,7 @@ def main():
                 if a.soak and name == "ours" and rnd == a.rounds - 1: soak(peer, gw.pid, mock.pid, a.soak, out)
             finally:
                 stop(gw); stop(mock)
+                for p in beside: stop(p)
 
 def soak(peer, gw, mock, calls, out):
     """serves at least `calls` more calls in rounds of 15 s; memory afterwards"""

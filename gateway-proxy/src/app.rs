@@ -8,6 +8,7 @@ use crate::experimenting::Experiments;
 use crate::govern::Governor;
 use crate::guarding::Guards;
 use crate::identity::Ids;
+use crate::live::Live;
 use crate::meter::Estimator;
 use crate::metrics::GatewayMetrics;
 use crate::policy::Policy;
@@ -38,6 +39,7 @@ pub(crate) struct App {
     pub(crate) estimator: Estimator,
     pub(crate) watchman: Watchman,
     pub(crate) streams: Streams,
+    pub(crate) live: Live,
     pub(crate) metrics: GatewayMetrics,
     pub(crate) limits: Limits,
     pub(crate) timeouts: Timeouts,

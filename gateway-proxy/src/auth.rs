@@ -25,6 +25,15 @@ pub(crate) fn authenticate(
     Ok(key.clone())
 }
 
+/// Whether `headers` carry an admin key. One of a tenant's that works does not do.
+pub(crate) fn administers(snapshot: &Snapshot, headers: &HeaderMap, now: Timestamp) -> Result<(), Failure> {
+    if snapshot.admin_keys.contains(&control::secrets::hash(secret(headers)?)) {
+        return Ok(());
+    }
+    let key = authenticate(snapshot, headers, now)?;
+    Err(Failure::NotAdmin { key: key.id.to_string() })
+}
+
 /// The secret in `Authorization: Bearer …`, or in the header of its own that Anthropic's SDKs send.
 fn secret(headers: &HeaderMap) -> Result<&str, Failure> {
     let secret = match (headers.get(header::AUTHORIZATION), headers.get("x-api-key")) {

@@ -215,6 +215,7 @@ impl Ending {
 
 impl Call {
     pub(crate) fn new(app: Arc<App>, facts: Facts) -> Self {
+        app.metrics.begin_call();
         Self { app, facts: Some(Box::new(facts)) }
     }
 

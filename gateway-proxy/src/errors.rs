@@ -28,6 +28,8 @@ pub(crate) enum Failure {
     RevokedKey { id: String },
     #[error("expired key")]
     ExpiredKey { id: String },
+    #[error("not an admin key")]
+    NotAdmin { key: String },
     #[error("no policy yet")]
     NoPolicy,
     #[error("model not allowed")]
@@ -135,6 +137,11 @@ impl Failure {
             | Self::WrongKey { .. }
             | Self::RevokedKey { .. }
             | Self::ExpiredKey { .. } => self.key_error(),
+            Self::NotAdmin { key } => {
+                let message = format!("authorization: {key} is a key of a tenant: expected an admin key");
+                let error = ApiError::client(403, INVALID, Some("admin_key_required"), message);
+                ApiError { fault: Fault::Policy, ..error }
+            }
             Self::NoPolicy => retry_in(
                 1,
                 ApiError::internal(503, "the gateway has not read its policy yet: retry in a moment"),

@@ -27,6 +27,7 @@ mod guarding;
 mod hedging;
 mod identity;
 mod intake;
+mod live;
 mod meaning;
 mod meter;
 mod metrics;

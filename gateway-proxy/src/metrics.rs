@@ -1,6 +1,7 @@
 //! What the gateway counts about itself.
 
 use crate::endpoints::{self, Endpoint};
+use contracts::live::Totals;
 use contracts::{TokenUsage, UsageSource, Usd};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -86,6 +87,8 @@ pub(crate) struct GatewayMetrics {
     tokens: Tokens,
     usage: [(UsageSource, Counter); 3],
     cost_picodollars: Counter,
+    /// Calls that began, that ended, and that did not end well: for who asks now, and in `requests` for who keeps time series.
+    calls: [Counter; 3],
     pub(crate) unpriced: Counter,
     pub(crate) retries: Counter,
     pub(crate) hedges: Counter,
@@ -131,6 +134,7 @@ impl GatewayMetrics {
             upstream_errors: Family::default(),
             tokens: Tokens::default(),
             cost_picodollars: Counter::default(),
+            calls: Default::default(),
             unpriced: Counter::default(),
             retries: Counter::default(),
             hedges: Counter::default(),
@@ -226,6 +230,37 @@ impl GatewayMetrics {
         }
         if let Some(cost) = cost {
             self.cost_picodollars.inc_by(u64::try_from(cost.picos()).unwrap_or(0));
+        }
+    }
+
+    /// A call begins.
+    pub(crate) fn begin_call(&self) {
+        self.calls[0].inc();
+    }
+
+    /// A call has ended, and is recorded.
+    pub(crate) fn end_call(&self, is_failed: bool) {
+        self.calls[1].inc();
+        if is_failed {
+            self.calls[2].inc();
+        }
+    }
+
+    /// Calls that have begun and not ended.
+    pub(crate) fn in_flight(&self) -> u64 {
+        // In this order, so that no call is seen to end that was not seen to begin.
+        let ended = self.calls[1].get();
+        self.calls[0].get().saturating_sub(ended)
+    }
+
+    /// All that ended, and what it used and cost.
+    pub(crate) fn totals(&self) -> Totals {
+        Totals {
+            calls: self.calls[1].get(),
+            failed: self.calls[2].get(),
+            input_tokens: self.tokens.input.get(),
+            output_tokens: self.tokens.output.get(),
+            cost: Usd::from_picos(self.cost_picodollars.get().into()),
         }
     }
 

@@ -4,7 +4,7 @@
 //! goes on trying until the first snapshot is there. From then on the snapshot outlives the database.
 
 use contracts::policy::Snapshot;
-use control::{ControlError, SnapshotHandle, Snapshots};
+use control::{ControlError, SnapshotHandle, SnapshotStatus, Snapshots};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
@@ -86,6 +86,11 @@ impl Policy {
     pub(crate) fn set(&self, snapshots: SnapshotHandle) {
         // Set once, by whoever waited for the source.
         let _ = self.0.snapshots.set(snapshots);
+    }
+
+    /// How fresh the snapshot is; `None` while the database was never open.
+    pub(crate) fn status(&self) -> Option<SnapshotStatus> {
+        self.0.snapshots.get().map(SnapshotHandle::status)
     }
 
     /// The snapshot in force, to keep across an await.

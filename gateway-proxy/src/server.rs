@@ -9,6 +9,7 @@ use crate::experimenting::Experiments;
 use crate::govern::Governor;
 use crate::guarding::Guards;
 use crate::identity::Ids;
+use crate::live::{self, Live};
 use crate::meaning::Meaning;
 use crate::meter::Estimator;
 use crate::metrics::GatewayMetrics;
@@ -107,6 +108,7 @@ impl Server {
         let shipping = tokio::spawn(shipper.run(stop_shipping.clone(), LAST_RECORDS));
         let sweeping = tokio::spawn(shutdown.token().run_until_cancelled_owned(sweep(app.clone())));
         let watching = tokio::spawn(shutdown.token().run_until_cancelled_owned(watch(app.clone())));
+        let noting = tokio::spawn(shutdown.token().run_until_cancelled_owned(live::tick(app.clone())));
         let (keeping, keepers_clock) = (shutdown.token(), app.clock.clone());
         let keeping = tokio::spawn(keeper.run(move || keepers_clock.now(), keeping.cancelled_owned()));
         let asking =
@@ -139,6 +141,7 @@ impl Server {
         loading.abort();
         sweeping.abort();
         watching.abort();
+        noting.abort();
         asking.abort();
         keeping.abort();
         record_last(&last, LAST_COUNTS).await;
@@ -187,6 +190,7 @@ fn app(
         estimator: Estimator::default(),
         watchman: Watchman::default(),
         streams: Streams::new(&config.resume, metrics.slow_readers.clone()),
+        live: Live::new(&config.instance, tokio::time::Instant::now(), clock.now()),
         metrics,
         limits: config.limits.clone(),
         timeouts: config.timeouts.clone(),

@@ -1,7 +1,7 @@
 //! The whole way of a request through the gateway, layer by layer, in one place.
 
 use crate::app::App;
-use crate::auth::authenticate;
+use crate::auth::{administers, authenticate};
 use crate::call::{Call, Ending, Facts};
 use crate::counting;
 use crate::endpoints::{self, COUNT_TOKENS, Endpoint, models};
@@ -11,6 +11,7 @@ use crate::forward::forward;
 use crate::guarding;
 use crate::identity::Identity;
 use crate::intake::{ClientBody, Intake, read_json_body};
+use crate::live;
 use crate::metrics::GatewayMetrics;
 use crate::outcomes::{self, Outcome};
 use crate::request::{Ask, parse};
@@ -160,6 +161,9 @@ async fn routed(
         };
         return (route, answered());
     }
+    if path == live::PATH {
+        return (live::PATH, watched(app, identity, &head).await);
+    }
     let failure =
         Failure::NoSuchEndpoint { method: head.method.to_string(), path: path.chars().take(200).collect() };
     ("other", Err(failure))
@@ -190,6 +194,17 @@ async fn told(
     outcomes::take(app, identity, &key, outcome, head, body).await
 }
 
+/// What goes on here, for who holds an admin key.
+async fn watched(app: &App, identity: &Identity, head: &Head) -> Result<Response<Body>, Failure> {
+    require(head, &Method::GET, live::PATH, "GET")?;
+    let snapshot = in_force(app)?;
+    administers(&snapshot, &head.headers, identity.started).map_err(|failure| match failure {
+        Failure::NotAdmin { .. } => failure,
+        failure => unauthenticated(app, identity.peer, failure),
+    })?;
+    live::answer(app, &snapshot, identity).await
+}
+
 fn require(head: &Head, method: &Method, path: &'static str, allowed: &'static str) -> Result<(), Failure> {
     if head.method == *method {
         return Ok(());
@@ -207,12 +222,18 @@ pub(crate) fn lets_in(app: &App, peer: IpAddr, head: &Head) -> Result<Arc<KeyPol
     })
 }
 
-/// Authentication: the policy in force, and the key that the request carries.
-fn known(app: &App, head: &Head, identity: &Identity) -> Result<(Arc<Snapshot>, Arc<KeyPolicy>), Failure> {
+/// The policy in force, once there is one.
+fn in_force(app: &App) -> Result<Arc<Snapshot>, Failure> {
     let snapshot = app.policy.load_full();
     if snapshot.version == 0 && snapshot.keys.is_empty() {
         return Err(Failure::NoPolicy);
     }
+    Ok(snapshot)
+}
+
+/// Authentication: the policy in force, and the key that the request carries.
+fn known(app: &App, head: &Head, identity: &Identity) -> Result<(Arc<Snapshot>, Arc<KeyPolicy>), Failure> {
+    let snapshot = in_force(app)?;
     let key = authenticate(&snapshot, &head.headers, identity.started)
         .map_err(|failure| unauthenticated(app, identity.peer, failure))?;
     Ok((snapshot, key))

@@ -9,7 +9,9 @@ mod auth;
 mod body;
 mod documents;
 mod failure;
+mod gateways;
 mod keys;
+mod live;
 mod models;
 mod openapi;
 mod prices;
@@ -28,6 +30,7 @@ use axum::{Extension, Router};
 use contracts::policy::Kind;
 use control::Control;
 use failure::Failure;
+pub use gateways::Gateways;
 use runtime::Clock;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -42,6 +45,8 @@ pub struct AdminState {
     pub control: Control,
     /// What time it is.
     pub clock: Clock,
+    /// Whom to ask what goes on.
+    pub gateways: Gateways,
 }
 
 /// A list of things.
@@ -67,6 +72,9 @@ pub fn router(state: AdminState) -> Router {
         .route("/prompts/{name}", get(prompts::read).post(prompts::create))
         .route("/prompts/{name}/versions/{version}", get(prompts::version).delete(prompts::delete_version))
         .route("/prompts/{name}/labels/{label}", put(prompts::set_label).delete(prompts::delete_label))
+        .route("/live", get(live::live))
+        .route("/budgets/{name}/use", get(live::budget_use))
+        .route("/pools/{name}/health", get(live::pool_health))
         .route("/audit", get(audit::list))
         .route("/openapi.json", get(openapi::document))
         .route("/tenants", get(tenants::list).post(tenants::create))

@@ -16,7 +16,7 @@ use governor::{Quota, RateLimiter};
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::num::NonZeroU32;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -24,15 +24,29 @@ use tokio::time::Instant;
 #[derive(Debug)]
 pub struct Flood {
     limiter: RateLimiter<Look, Table, TokioClock, NoOpMiddleware<Moment>>,
+    table: Table,
+    /// What the limiter counts its nanoseconds from, if not a little later.
+    began: Instant,
+}
+
+/// How full the table is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct FloodView {
+    /// Addresses that failed and have something to answer for.
+    pub addresses: usize,
+    /// Those of them that have to wait.
+    pub held_up: usize,
+    /// Most addresses that are remembered.
+    pub capacity: usize,
 }
 
 const SETS: usize = 8_192;
 const WAYS: usize = 8;
 
 /// Sets are locked apart from each other.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Table {
-    sets: Vec<Mutex<[Entry; WAYS]>>,
+    sets: Arc<[Mutex<[Entry; WAYS]>]>,
     hasher: RandomState,
 }
 
@@ -58,7 +72,22 @@ impl Flood {
             sets: (0..SETS).map(|_| Mutex::new([Entry::default(); WAYS])).collect(),
             hasher: RandomState::new(),
         };
-        Self { limiter: RateLimiter::new(Quota::per_minute(per_minute), table, TokioClock) }
+        let began = Instant::now();
+        let limiter = RateLimiter::new(Quota::per_minute(per_minute), table.clone(), TokioClock);
+        Self { limiter, table, began }
+    }
+
+    /// How full it is. Looks at everything: for people who ask now and then.
+    pub fn view(&self) -> FloodView {
+        let now = u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        let mut known: Vec<u128> = Vec::new();
+        for set in self.table.sets.iter() {
+            let set = set.lock().unwrap_or_else(PoisonError::into_inner);
+            known.extend(set.iter().filter(|entry| entry.until > now).map(|entry| entry.prefix));
+        }
+        let held_up =
+            known.iter().filter(|prefix| self.look(Look { prefix: **prefix, counts: false }).is_err());
+        FloodView { addresses: known.len(), held_up: held_up.count(), capacity: SETS * WAYS }
     }
 
     /// Whether a call from `address` may try to authenticate; if not, after how long it may. To be asked before a key is looked up.
@@ -172,6 +201,8 @@ mod tests {
             flood.failed(v4(1));
         }
         assert_eq!(flood.check(v4(2)), Ok(()));
+        flood.failed(v4(2));
+        assert_eq!(flood.view(), FloodView { addresses: 2, held_up: 1, capacity: 65_536 });
         let wait = flood.check(v4(1)).unwrap_err();
         assert_eq!(wait, Duration::from_secs(20));
         // What is refused anyhow does not make it longer.
@@ -181,6 +212,8 @@ mod tests {
         assert_eq!(flood.check(v4(1)), Ok(()));
         flood.failed(v4(1));
         assert!(flood.check(v4(1)).is_err());
+        advance(Duration::from_mins(1)).await;
+        assert_eq!(flood.view(), FloodView { addresses: 0, held_up: 0, capacity: 65_536 });
     }
 
     #[tokio::test(start_paused = true)]

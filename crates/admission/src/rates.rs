@@ -184,6 +184,22 @@ impl Rates {
         Some((meter.standing(), meter.running()))
     }
 
+    /// Everybody who is remembered: the plan, where it stands, and how many calls run.
+    pub fn all(&self, now: Instant) -> Vec<(Subject, Arc<Named<Plan>>, Standing, u32)> {
+        let now = self.nanos(now);
+        let mut all = Vec::new();
+        for shard in &self.shards {
+            let accounts: Vec<_> =
+                read(shard).iter().map(|(s, account)| (s.clone(), account.clone())).collect();
+            all.extend(accounts.into_iter().map(|(subject, account)| {
+                let mut meter = account.meter();
+                meter.refill(now);
+                (subject, meter.plan().clone(), meter.standing(), meter.running())
+            }));
+        }
+        all
+    }
+
     /// Forgets subjects of which nothing is left to remember: no call runs and every bucket is full. Call it now and then.
     pub fn sweep(&self, now: Instant) {
         let now = self.nanos(now);

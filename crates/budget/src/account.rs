@@ -50,10 +50,12 @@ impl Accounts {
 
     /// The group of a tenant: its organisation, or else the tenant itself.
     pub fn group_of(organisation: Option<&str>, tenant: &TenantId) -> Arc<str> {
-        match organisation {
-            Some(organisation) => format!("organisation|{organisation}").into(),
-            None => format!("tenant|{tenant}").into(),
-        }
+        organisation.map_or_else(|| format!("tenant|{tenant}").into(), Self::group_of_organisation)
+    }
+
+    /// The group of an organisation and its tenants.
+    pub fn group_of_organisation(organisation: &str) -> Arc<str> {
+        format!("organisation|{organisation}").into()
     }
 
     /// Their group.

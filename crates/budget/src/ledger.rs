@@ -68,6 +68,24 @@ impl Ledger {
         }
     }
 
+    /// What this gateway itself has of the accounts at `now`, whoever else is charged to them.
+    pub fn read_own(&self, accounts: &Accounts, now: Timestamp) -> Vec<Standing> {
+        self.books().read(accounts, now)
+    }
+
+    /// Whether other gateways are charged to the same accounts.
+    pub const fn is_shared(&self) -> bool {
+        matches!(self.kind, Kind::Shared(_))
+    }
+
+    /// Tells the ledger that others share from another: the life of the Redis server that is connected, where one is.
+    pub fn shared_id(&self) -> Option<String> {
+        match &self.kind {
+            Kind::Local(_) => None,
+            Kind::Shared(inner) => inner.run_id(),
+        }
+    }
+
     /// Before the process ends, when no call is under way any more: gives back what was granted ahead of time. Without it, that is
     /// charged when the lease runs out.
     pub async fn close(&self) {

@@ -244,6 +244,11 @@ impl Inner {
         Lent { task, runtime: self.runtime.clone() }
     }
 
+    /// The life of the server that is connected.
+    pub(crate) fn run_id(&self) -> Option<String> {
+        Some(self.wire.get()?.run.clone())
+    }
+
     /// How the accounts stand for all gateways.
     pub(crate) async fn read(
         &self,

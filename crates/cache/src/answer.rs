@@ -1,7 +1,10 @@
 //! Which answers may be given again.
 
 use crate::question::Protocol;
+use serde::Deserialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
+use std::borrow::Cow;
 
 /// How far an answer may be given again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,34 +19,69 @@ pub enum Keepable {
 
 /// Judges a whole answer (status 200, not a stream) in its protocol's form.
 pub fn keepable(protocol: Protocol, body: &[u8]) -> Keepable {
-    let Ok(answer) = serde_json::from_slice::<Value>(body) else { return Keepable::No };
-    let judged = match protocol {
-        Protocol::Chat => chat(&answer),
-        Protocol::Responses => responses(&answer),
-        Protocol::Messages => messages(&answer),
+    let judged = if protocol == Protocol::Chat {
+        serde_json::from_slice(body).ok().and_then(|answer| chat(&answer))
+    } else {
+        let Ok(answer) = serde_json::from_slice::<Value>(body) else { return Keepable::No };
+        if protocol == Protocol::Responses { responses(&answer) } else { messages(&answer) }
     };
     judged.unwrap_or(Keepable::No)
 }
 
-fn chat(answer: &Value) -> Option<Keepable> {
-    let choices = answer.get("choices")?.as_array()?;
-    let mut all = choices.first().map(|_| Keepable::Both)?;
-    for choice in choices {
-        let message = choice.get("message")?;
-        let has = |member| message.get(member).is_some_and(|value| !value.is_null());
-        let calls =
-            message.get("tool_calls").and_then(Value::as_array).is_some_and(|calls| !calls.is_empty());
-        all = match choice.get("finish_reason")?.as_str()? {
-            _ if has("audio") => return None,
-            "stop" if calls || has("function_call") || has("refusal") || !says(message.get("content")) => {
+/// As much of a chat completion as is looked at; nearly all answers are of this form.
+#[derive(Deserialize)]
+struct Completion<'a> {
+    #[serde(borrow)]
+    choices: Vec<Choice<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Choice<'a> {
+    #[serde(borrow)]
+    finish_reason: Cow<'a, str>,
+    #[serde(borrow)]
+    message: Said<'a>,
+}
+
+#[derive(Deserialize)]
+struct Said<'a> {
+    #[serde(borrow, default)]
+    content: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    audio: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    function_call: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    refusal: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    tool_calls: Option<&'a RawValue>,
+}
+
+fn chat(answer: &Completion<'_>) -> Option<Keepable> {
+    let mut all = answer.choices.first().map(|_| Keepable::Both)?;
+    for Choice { finish_reason, message } in &answer.choices {
+        // An empty list of them, or anything that is no list, is no call.
+        let calls = message.tool_calls.is_some_and(|calls| {
+            calls.get().strip_prefix('[').is_some_and(|rest| !rest.trim_start().starts_with(']'))
+        });
+        all = match finish_reason.as_ref() {
+            _ if message.audio.is_some() => return None,
+            "stop" if calls || message.function_call.is_some() || message.refusal.is_some() => {
                 Keepable::Exact
             }
+            "stop" if !speaks(message.content) => Keepable::Exact,
             "stop" => all,
             "tool_calls" | "function_call" | "length" => Keepable::Exact,
             _ => return None,
         };
     }
     Some(all)
+}
+
+/// Whether a member is a text that is not blank.
+fn speaks(content: Option<&RawValue>) -> bool {
+    let text = content.and_then(|raw| serde_json::from_str::<String>(raw.get()).ok());
+    text.is_some_and(|text| !text.trim().is_empty())
 }
 
 fn responses(answer: &Value) -> Option<Keepable> {

@@ -2,31 +2,56 @@
 //!
 //! A value is fed to the hash with a tag for its kind and its length before it, so no two values give the same bytes.
 
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::Deserialize;
+use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use sha2::{Digest, Sha256};
-use std::collections::BTreeMap;
+use std::borrow::Cow;
 use std::fmt;
 
 /// Whole numbers up to here have one `f64` each.
 const EXACT: f64 = 9_007_199_254_740_992.0;
 
-/// A JSON value, its members sorted.
+/// A JSON value, its members sorted. Texts without escapes are those of the body.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Node {
+pub(crate) enum Node<'a> {
     Null,
     Bool(bool),
     Whole(i128),
     /// Not whole.
     Fraction(f64),
-    Text(String),
-    List(Vec<Node>),
-    Members(BTreeMap<String, Node>),
+    Text(Cow<'a, str>),
+    List(Vec<Node<'a>>),
+    Members(Members<'a>),
 }
 
-impl Node {
+/// The members of an object, sorted by name, each name once.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct Members<'a>(Vec<(Cow<'a, str>, Node<'a>)>);
+
+impl<'a> Members<'a> {
+    fn place(&self, member: &str) -> Option<usize> {
+        self.0.binary_search_by(|(name, _)| name.as_ref().cmp(member)).ok()
+    }
+
+    pub(crate) fn get(&self, member: &str) -> Option<&Node<'a>> {
+        self.place(member).map(|at| &self.0[at].1)
+    }
+
+    pub(crate) fn get_mut(&mut self, member: &str) -> Option<&mut Node<'a>> {
+        self.place(member).map(|at| &mut self.0[at].1)
+    }
+
+    pub(crate) fn remove(&mut self, member: &str) {
+        if let Some(at) = self.place(member) {
+            self.0.remove(at);
+        }
+    }
+}
+
+impl<'a> Node<'a> {
     /// Reads a body. What is read differently by different readers is refused: a member that comes twice, and numbers that are not
     /// told apart in 64 bits.
-    pub(crate) fn read(body: &[u8]) -> Result<Self, serde_json::Error> {
+    pub(crate) fn read(body: &'a [u8]) -> Result<Self, serde_json::Error> {
         serde_json::from_slice(body)
     }
 
@@ -92,8 +117,8 @@ impl Node {
             }
             Self::Members(members) => {
                 print.tag(b'{');
-                print.count(members.len());
-                for (name, node) in members {
+                print.count(members.0.len());
+                for (name, node) in &members.0 {
                     print.field(name.as_bytes());
                     node.feed(print);
                 }
@@ -144,54 +169,62 @@ impl Fingerprint {
     }
 }
 
-impl<'de> Deserialize<'de> for Node {
+impl<'de: 'a, 'a> Deserialize<'de> for Node<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(NodeVisitor)
     }
 }
 
+/// A member's name, borrowed where it has no escapes.
+#[derive(Deserialize)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+
 struct NodeVisitor;
 
 impl<'de> Visitor<'de> for NodeVisitor {
-    type Value = Node;
+    type Value = Node<'de>;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("a JSON value")
     }
 
-    fn visit_unit<E>(self) -> Result<Node, E> {
+    fn visit_unit<E>(self) -> Result<Node<'de>, E> {
         Ok(Node::Null)
     }
 
-    fn visit_bool<E>(self, value: bool) -> Result<Node, E> {
+    fn visit_bool<E>(self, value: bool) -> Result<Node<'de>, E> {
         Ok(Node::Bool(value))
     }
 
-    fn visit_i64<E>(self, value: i64) -> Result<Node, E> {
+    fn visit_i64<E>(self, value: i64) -> Result<Node<'de>, E> {
         Ok(Node::Whole(value.into()))
     }
 
-    fn visit_u64<E>(self, value: u64) -> Result<Node, E> {
+    fn visit_u64<E>(self, value: u64) -> Result<Node<'de>, E> {
         Ok(Node::Whole(value.into()))
     }
 
     #[expect(clippy::cast_possible_truncation, reason = "it is whole and within 53 bits")]
-    fn visit_f64<E: Error>(self, value: f64) -> Result<Node, E> {
+    fn visit_f64<E: Error>(self, value: f64) -> Result<Node<'de>, E> {
         if value.abs() >= EXACT {
             return Err(E::custom("a number too large to tell from its neighbours"));
         }
         Ok(if value.fract() == 0.0 { Node::Whole(value as i128) } else { Node::Fraction(value) })
     }
 
-    fn visit_str<E>(self, value: &str) -> Result<Node, E> {
-        Ok(Node::Text(value.to_owned()))
+    fn visit_borrowed_str<E>(self, value: &'de str) -> Result<Node<'de>, E> {
+        Ok(Node::Text(Cow::Borrowed(value)))
     }
 
-    fn visit_string<E>(self, value: String) -> Result<Node, E> {
-        Ok(Node::Text(value))
+    fn visit_str<E>(self, value: &str) -> Result<Node<'de>, E> {
+        Ok(Node::Text(Cow::Owned(value.to_owned())))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut values: A) -> Result<Node, A::Error> {
+    fn visit_string<E>(self, value: String) -> Result<Node<'de>, E> {
+        Ok(Node::Text(Cow::Owned(value)))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut values: A) -> Result<Node<'de>, A::Error> {
         let mut list = Vec::new();
         while let Some(node) = values.next_element()? {
             list.push(node);
@@ -199,14 +232,16 @@ impl<'de> Visitor<'de> for NodeVisitor {
         Ok(Node::List(list))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut pairs: A) -> Result<Node, A::Error> {
-        let mut members = BTreeMap::new();
-        while let Some((name, node)) = pairs.next_entry::<String, Node>()? {
-            if members.insert(name, node).is_some() {
-                return Err(A::Error::custom("a member that comes twice"));
-            }
+    fn visit_map<A: MapAccess<'de>>(self, mut pairs: A) -> Result<Node<'de>, A::Error> {
+        let mut members = Vec::new();
+        while let Some((Name(name), node)) = pairs.next_entry::<Name<'de>, Node<'de>>()? {
+            members.push((name, node));
         }
-        Ok(Node::Members(members))
+        members.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        if members.windows(2).any(|pair| pair[0].0 == pair[1].0) {
+            return Err(A::Error::custom("a member that comes twice"));
+        }
+        Ok(Node::Members(Members(members)))
     }
 }
 

@@ -34,5 +34,5 @@ pub use index::Vector;
 pub use question::{Bypass, ExactKey, Partition, Place, Protocol, Question};
 pub use shared::{SharedOptions, Worker};
 pub use store::{
-    AnswerCache, Asked, CacheOptions, CacheUse, Embed, EmbedError, Hit, Lead, Reach, Scope, Status,
+    AnswerCache, Asked, CacheOptions, CacheUse, Embed, EmbedError, Hit, Lead, Reach, Scope, ShelfUse, Status,
 };

@@ -127,7 +127,10 @@ impl Question {
         hashes: Option<u8>,
     ) -> Result<Self, Bypass> {
         let mut body = Node::read(body).map_err(|_| Bypass::Unreadable)?;
-        let ending = conversation::read(place.protocol, &body)?;
+        let text = match conversation::read(place.protocol, &body)? {
+            Ending::Question(text) => policy.semantic.as_ref().map(|_| text.into_owned()),
+            Ending::Other => None,
+        };
         let Node::Members(members) = &mut body else { return Err(Bypass::Unreadable) };
         for member in LEFT_OUT {
             members.remove(member);
@@ -135,10 +138,7 @@ impl Question {
         let mut print = place.print("exact", hashes);
         body.feed(&mut print);
         let exact = ExactKey(print.finish());
-        let meaning = match ending {
-            Ending::Question(text) => meaning(place, &mut body, text, policy, hashes),
-            Ending::Other => None,
-        };
+        let meaning = text.and_then(|text| meaning(place, &mut body, text, policy, hashes));
         let tenant = place.tenant.clone();
         Ok(Self { tenant, route: place.route.into(), protocol: place.protocol, exact, meaning })
     }
@@ -161,7 +161,7 @@ impl Question {
 
 fn meaning(
     place: &Place<'_>,
-    body: &mut Node,
+    body: &mut Node<'_>,
     text: String,
     policy: &Cache,
     hashes: Option<u8>,
@@ -199,7 +199,7 @@ enum Temperature {
 
 impl Temperature {
     /// `None` above what the route allows, and where it is not a number.
-    fn of(body: &Node, most: f64) -> Option<Self> {
+    fn of(body: &Node<'_>, most: f64) -> Option<Self> {
         let Some(node) = body.some("temperature") else { return Some(Self::Unset) };
         let temperature = node.number().filter(|number| (0.0..=most).contains(number))?;
         Some(match temperature {

@@ -146,6 +146,19 @@ pub struct CacheUse {
     pub saved: Usd,
 }
 
+/// A tenant's answers on a route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShelfUse {
+    /// Whose.
+    pub tenant: TenantId,
+    /// The route.
+    pub route: String,
+    /// Answers held.
+    pub entries: u64,
+    /// Bytes held.
+    pub bytes: u64,
+}
+
 pub(crate) struct Inner {
     options: CacheOptions,
     tenants: RwLock<HashMap<TenantId, Arc<Tenant>>>,
@@ -274,6 +287,27 @@ impl AnswerCache {
             bytes: shelves.iter().map(|shelf| shelf.bytes() as u64).sum(),
             saved: *counters.saved.lock().unwrap_or_else(PoisonError::into_inner),
         }
+    }
+
+    /// Most bytes that it holds.
+    pub fn max_bytes(&self) -> usize {
+        self.inner.options.max_bytes
+    }
+
+    /// What is held for whom.
+    pub fn shelves(&self) -> Vec<ShelfUse> {
+        let tenants: Vec<(TenantId, Arc<Tenant>)> =
+            read(&self.inner.tenants).iter().map(|(id, tenant)| (id.clone(), tenant.clone())).collect();
+        let mut shelves = Vec::new();
+        for (id, tenant) in tenants {
+            shelves.extend(read(&tenant.shelves).iter().map(|(route, shelf)| ShelfUse {
+                tenant: id.clone(),
+                route: route.to_string(),
+                entries: shelf.counts().0 as u64,
+                bytes: shelf.bytes() as u64,
+            }));
+        }
+        shelves
     }
 
     fn hit(&self, hit: Hit) -> Asked {

@@ -69,6 +69,8 @@ impl Signals {
 #[derive(Debug)]
 pub struct RequestView<'a> {
     request: &'a Request<'a>,
+    /// The prompt without the passages that it brings along.
+    asked: Cow<'a, str>,
     context: Words,
     prompt: Words,
     signals: Signals,
@@ -101,7 +103,7 @@ impl<'a> RequestView<'a> {
             signals.set(Signal::StructuredContext, share(structured, read.max(1)));
             signals.set(Signal::ContextNumbers, share(context.numbers.len(), context.all.len().max(1)));
         }
-        Self { request, context, prompt, signals }
+        Self { request, asked, context, prompt, signals }
     }
 
     /// What is known before any model is asked.
@@ -161,7 +163,7 @@ impl<'a> RequestView<'a> {
             })
             .collect();
         let answer = cut(answer.text, MOST_ANSWER);
-        let subject = Subject { question: Some(self.request.prompt), context: &passages, answer };
+        let subject = Subject { question: Some(&self.asked), context: &passages, answer };
         let assessment = detector.assess(&subject, deadline);
         // A late detector lists what it did not look at at one half, which would pass for a judgement.
         if deadline.is_some_and(|deadline| Instant::now() > deadline) && assessment.stage == Stage::Lexical {

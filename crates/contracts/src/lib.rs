@@ -6,6 +6,7 @@
 pub mod api_error;
 pub mod attributes;
 pub mod ids;
+pub mod live;
 pub mod money;
 pub mod outcomes;
 pub mod policy;

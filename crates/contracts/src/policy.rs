@@ -41,7 +41,7 @@ pub mod spec {
 
 use crate::price::PriceBook;
 use crate::{KeyId, ModelName, OrganisationId, PolicyName, ProviderId, TenantId, Timestamp};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -55,6 +55,8 @@ pub struct Snapshot {
     pub version: u64,
     /// Keys by the hash of their secret. Revoked keys stay, so that the answer can say so.
     pub keys: HashMap<KeyHash, Arc<KeyPolicy>>,
+    /// The hashes of the admin keys' secrets.
+    pub admin_keys: HashSet<KeyHash>,
     /// Providers; the deployments of a pool name them.
     pub providers: HashMap<ProviderId, Arc<Provider>>,
     /// Models by the name that clients ask for.

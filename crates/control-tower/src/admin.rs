@@ -7,6 +7,7 @@
 mod audit;
 mod documents;
 mod keys;
+mod live;
 mod models;
 mod output;
 mod prices;
@@ -51,12 +52,12 @@ pub(crate) enum AdminCommand {
     /// Rate plans: how often and how much a tenant or a key may call.
     #[command(visible_alias = "plans")]
     Plan(On<documents::DocumentCommand>),
-    /// Budgets: how much may be spent.
+    /// Budgets: how much may be spent, and how much of it is used.
     #[command(visible_alias = "budgets")]
-    Budget(On<documents::DocumentCommand>),
-    /// Pools: the deployments of a model and what waits before them.
+    Budget(On<BudgetCommand>),
+    /// Pools: the deployments of a model, what waits before them, and how they do.
     #[command(visible_alias = "pools")]
-    Pool(On<documents::DocumentCommand>),
+    Pool(On<PoolCommand>),
     /// Cascades: which models a route asks in turn, and their thresholds fitted on recorded answers.
     #[command(visible_alias = "cascades")]
     Cascade(On<CascadeCommand>),
@@ -92,6 +93,24 @@ pub(crate) enum CascadeCommand {
     Kept(documents::DocumentCommand),
     /// Fit weights and thresholds on recorded answers, and say what they are worth on prompts that were not fitted on.
     Fit(Box<FitArgs>),
+}
+
+/// What to do with budgets: what can be done with any document, and to see what is used of them.
+#[derive(Debug, Subcommand)]
+pub(crate) enum BudgetCommand {
+    #[command(flatten)]
+    Kept(documents::DocumentCommand),
+    /// Show what is spent, held and left in the current window, as the running gateways know it.
+    Use(live::LiveArgs),
+}
+
+/// What to do with pools: what can be done with any document, and to see how they do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum PoolCommand {
+    #[command(flatten)]
+    Kept(documents::DocumentCommand),
+    /// Show how deployments do and what waits before them, as the running gateways know it.
+    Health(live::LiveArgs),
 }
 
 /// A command on the control database.
@@ -141,8 +160,18 @@ pub(crate) fn run(command: AdminCommand, config: Option<&Path>) -> anyhow::Resul
             AdminCommand::Model(on) => models::run(on.command, open(&on.place, config).await?).await,
             AdminCommand::Route(on) => routes::run(on.command, open(&on.place, config).await?).await,
             AdminCommand::Plan(on) => document(Kind::Plan, on, config).await,
-            AdminCommand::Budget(on) => document(Kind::Budget, on, config).await,
-            AdminCommand::Pool(on) => document(Kind::Pool, on, config).await,
+            AdminCommand::Budget(On { place, command: BudgetCommand::Kept(command) }) => {
+                document(Kind::Budget, On { place, command }, config).await
+            }
+            AdminCommand::Budget(On { place, command: BudgetCommand::Use(args) }) => {
+                live::budgets(&args, place.data_dir.as_deref(), place.json).await
+            }
+            AdminCommand::Pool(On { place, command: PoolCommand::Kept(command) }) => {
+                document(Kind::Pool, On { place, command }, config).await
+            }
+            AdminCommand::Pool(On { place, command: PoolCommand::Health(args) }) => {
+                live::pools(&args, place.data_dir.as_deref(), place.json).await
+            }
             AdminCommand::Cascade(On { place, command: CascadeCommand::Kept(command) }) => {
                 document(Kind::Cascade, On { place, command }, config).await
             }

@@ -2,6 +2,7 @@
 
 use crate::admin::AdminCommand;
 use crate::eval::EvalCommand;
+use crate::watch::TopArgs;
 use clap::{Args, Parser, Subcommand};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -35,6 +36,8 @@ pub(crate) enum Command {
     Eval(EvalCommand),
     /// Check a configuration and say what is wrong with it.
     Check(CheckArgs),
+    /// Show what goes on in the gateways: pools, queues, budgets, caches, and what is spent.
+    Top(TopArgs),
     /// Say what runs, what is reachable, how full the disk is, which versions.
     Doctor(DoctorArgs),
 }

@@ -2,7 +2,7 @@
 //!
 //! `control-tower up` is the whole product on one machine: it starts the other roles as child processes of itself and
 //! keeps them alive. At scale each role runs alone (`control-tower gateway --config …`). The same binary checks a
-//! configuration, says how a running tower fares, and administers tenants, keys, models and prices.
+//! configuration, says how a running tower fares and what goes on in it, and administers tenants, keys, models and prices.
 
 mod admin;
 mod cascade;
@@ -17,6 +17,7 @@ mod probe;
 mod roles;
 mod store;
 mod up;
+mod watch;
 
 use clap::Parser;
 use cli::{Cli, Command};
@@ -46,6 +47,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Migrate => roles::migrate(file)?,
         Command::Eval(command) => return eval::run(command, file),
         Command::Check(args) => return Ok(check::run(&args, file)),
+        Command::Top(args) => return watch::run(&args),
         Command::Doctor(args) => return doctor::run(&args, file),
     }
     Ok(ExitCode::SUCCESS)

@@ -38,6 +38,7 @@ pub use settings::Settings;
 pub use tenants::Tenants;
 pub use users::Users;
 
+pub(crate) use admin_keys::all as all_admin_keys;
 pub(crate) use audit::Change;
 pub(crate) use documents::{DocumentRow, all as all_documents};
 pub(crate) use keys::all as all_keys;

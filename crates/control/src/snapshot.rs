@@ -10,8 +10,8 @@ use crate::ControlError;
 use crate::database::{Db, version};
 use crate::records::{ApiKey, Model, Provider, Route, Tenant};
 use crate::repositories::{
-    DocumentRow, MeasuredRow, Noted, PromptRow, all_documents, all_keys, all_measured, all_models,
-    all_prices, all_prompts, all_providers, all_references, all_routes, all_tenants, price_book,
+    DocumentRow, MeasuredRow, Noted, PromptRow, all_admin_keys, all_documents, all_keys, all_measured,
+    all_models, all_prices, all_prompts, all_providers, all_references, all_routes, all_tenants, price_book,
 };
 use crate::secrets::SecretRef;
 use contracts::policy::{self, KeyHash, KeyPolicy, Kind, Snapshot, Speaks, TenantPolicy, Unreadable, shape};
@@ -69,6 +69,7 @@ struct Rows {
     version: u64,
     tenants: Vec<Tenant>,
     keys: Vec<(KeyHash, ApiKey)>,
+    admin_keys: Vec<KeyHash>,
     providers: Vec<Provider>,
     models: Vec<Model>,
     routes: Vec<Route>,
@@ -95,6 +96,7 @@ async fn read(db: &Db) -> Result<Rows, ControlError> {
         version: version(&mut tx).await?,
         tenants: all_tenants(&mut tx).await?,
         keys: all_keys(&mut tx).await?,
+        admin_keys: all_admin_keys(&mut tx).await?,
         providers: all_providers(&mut tx).await?,
         models: all_models(&mut tx).await?,
         routes: all_routes(&mut tx).await?,
@@ -116,6 +118,7 @@ fn build(rows: Rows, kept: &Kept) -> Result<Loaded, ControlError> {
     let snapshot = Snapshot {
         version: rows.version,
         keys: build_keys(rows.tenants, rows.keys, &policies)?,
+        admin_keys: rows.admin_keys.into_iter().collect(),
         models: build_models(rows.models, &providers)?,
         providers,
         shared_routes,

@@ -6,12 +6,12 @@
 
 mod text;
 
+use contracts::live::LoadSample;
 use contracts::policy::pool::{GpuKind, LoadKind};
-use serde::Serialize;
 use std::time::Duration;
 
 /// What a server or an exporter told at one time. What it did not tell is `None`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Sample {
     /// Calls that wait to be run.
     pub waiting: Option<f64>,
@@ -115,6 +115,13 @@ impl Sample {
         let memory = self.gpu_memory.map(|share| if share > 0.98 { 0.1 } else { 0.0 });
         let told = [queue, cache, busy, memory];
         told.iter().any(Option::is_some).then(|| told.iter().flatten().sum())
+    }
+}
+
+impl From<Sample> for LoadSample {
+    fn from(sample: Sample) -> Self {
+        let Sample { waiting, running, kv_cache, gpu_busy, gpu_memory } = sample;
+        Self { waiting, running, kv_cache, gpu_busy, gpu_memory }
     }
 }
 

@@ -2,111 +2,10 @@
 
 use crate::breaker::Standing;
 use crate::choose::Kind;
-use crate::load::Sample;
 use crate::pool::Pool;
 use crate::slot::{Common, Slot};
-use contracts::ProviderId;
-use contracts::policy::pool::DeploymentId;
-use serde::Serialize;
+pub use contracts::live::{DeploymentState as State, DeploymentView, PoolView};
 use std::time::{Duration, Instant};
-
-/// A pool at one moment.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct PoolView {
-    /// Its deployments, those that are finishing their last calls included.
-    pub deployments: Vec<DeploymentView>,
-    /// Whether so many are out that all count as in.
-    pub panic: bool,
-    /// Calls of the last ten seconds.
-    pub calls: u32,
-    /// Retries among them.
-    pub retries: u32,
-    /// Hedges among them.
-    pub hedges: u32,
-    /// The middle of the times to first byte of streamed calls over the last minutes, in milliseconds.
-    pub first_byte_p50_ms: Option<f64>,
-    /// The 99th percentile of them.
-    pub first_byte_p99_ms: Option<f64>,
-}
-
-/// A deployment at one moment.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct DeploymentView {
-    /// Its id.
-    pub id: DeploymentId,
-    /// Its provider.
-    pub provider: ProviderId,
-    /// The name that the provider knows the model by.
-    pub upstream_model: String,
-    /// How it stands.
-    pub state: State,
-    /// Why it is out, or was last.
-    pub why: Option<String>,
-    /// For how long it gets no calls, in milliseconds, if that is so.
-    pub ready_in_ms: Option<u64>,
-    /// Calls under way.
-    pub outstanding: u32,
-    /// Calls among them that have no first byte.
-    pub waiting: u32,
-    /// How long they have waited while nobody was answered, in milliseconds.
-    pub silent_ms: Option<u64>,
-    /// Peak-sensitive average of the time to first byte of streamed calls, in milliseconds.
-    pub first_byte_ms: Option<f64>,
-    /// The same of answers that come whole.
-    pub whole_ms: Option<f64>,
-    /// What the balance compares; lower is better.
-    pub cost: f64,
-    /// Its weight.
-    pub weight: u32,
-    /// The share of its weight that counts while it ramps up.
-    pub ramp: f64,
-    /// Calls within the breaker's window.
-    pub recent_calls: u32,
-    /// Faults among them.
-    pub recent_faults: u32,
-    /// Faults one after the other, up to now.
-    pub faults_in_a_row: u32,
-    /// Times that it was put out.
-    pub ejections: u64,
-    /// Calls sent since the beginning.
-    pub sent: u64,
-    /// Those that were answered to the end.
-    pub succeeded: u64,
-    /// Those that were bad requests.
-    pub client_faults: u64,
-    /// Those that were too many for it.
-    pub rate_limited: u64,
-    /// Those that it failed.
-    pub faults: u64,
-    /// Those that nobody waited for any more.
-    pub cancelled: u64,
-    /// What its server and its GPUs told last.
-    pub load: Option<Sample>,
-    /// How old that is, in milliseconds; of two, the younger.
-    pub load_age_ms: Option<u64>,
-    /// How much it counts as busier than idle, age and the pool's mean considered.
-    pub pressure: f64,
-}
-
-/// How a deployment stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum State {
-    /// It gets its share.
-    In,
-    /// It came back, or is new, and gets a growing share.
-    SlowStart,
-    /// It seems to hang and gets calls only if there is no other.
-    Stalled,
-    /// It asked to be left alone.
-    BackingOff,
-    /// It failed and gets none.
-    Out,
-    /// It failed, and calls try it one by one.
-    Trial,
-    /// Its weight is 0, or it is no longer in the policy: it finishes what it has.
-    Draining,
-}
 
 impl Pool {
     /// What is known of everybody.
@@ -175,7 +74,8 @@ impl Slot {
             silent_ms: silence.map(millis),
             first_byte_ms: latency(Kind::Streamed),
             whole_ms: latency(Kind::Whole),
-            cost: self.cost(Kind::Streamed, common, now),
+            // JSON has no infinity.
+            cost: self.cost(Kind::Streamed, common, now).min(f64::MAX),
             weight: self.deployment.weight,
             ramp: self.breaker.ramp(common.slow_start, now),
             recent_calls,
@@ -188,7 +88,7 @@ impl Slot {
             rate_limited: self.totals.rate_limited,
             faults: self.totals.faults,
             cancelled: self.totals.cancelled,
-            load,
+            load: load.map(Into::into),
             load_age_ms: told_at.map(|at| millis(now.saturating_duration_since(at))),
             pressure: self.busy(common, now) - 1.0,
         }

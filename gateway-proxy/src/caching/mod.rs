@@ -32,7 +32,7 @@ use std::sync::Arc;
 /// All answers that are kept.
 #[derive(Debug)]
 pub(crate) struct Answers {
-    cache: AnswerCache,
+    pub(crate) cache: AnswerCache,
     meaning: Arc<Meaning>,
 }
 

@@ -52,6 +52,11 @@ impl Recorder {
         self.spool.is_full() || self.is_broken()
     }
 
+    /// What waits in the spool.
+    pub(crate) fn stats(&self) -> spool::Stats {
+        self.spool.stats()
+    }
+
     /// A record to be filled.
     pub(super) fn begin(&self) -> Request {
         Request::new(&self.resource)

@@ -45,6 +45,7 @@ fn prepare(app: &App, mut facts: Box<Facts>, ending: Ending, used: Used) -> (Set
             app.metrics.unpriced.inc();
         }
     }
+    app.metrics.end_call(ending.error.is_some());
     app.metrics.time(facts.endpoint, facts.identity.at.elapsed(), facts.time_to_first_token());
     // Once its head was sent, the request was counted with that; a client that leaves later is counted as such.
     if ending.disconnected && facts.status.is_none() {

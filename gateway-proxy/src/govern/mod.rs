@@ -98,6 +98,11 @@ impl Governor {
         self.default_max_tokens
     }
 
+    /// Where everybody stands under rate plans.
+    pub(crate) const fn rates(&self) -> &Rates {
+        &self.rates
+    }
+
     /// The ledger.
     pub(crate) const fn ledger(&self) -> &Ledger {
         &self.ledger
@@ -330,25 +335,27 @@ fn accounts(
     for (whose, plan) in [("tenant", of_tenant), ("key", of_key)] {
         let Some(plan) = plan else { continue };
         let id = if whose == "key" { key.id.as_str() } else { key.tenant.id.as_str() };
-        for (limit, window) in [
-            (plan.dollars_per_minute, Window::Minute),
-            (plan.dollars_per_day, Window::Day),
-            (plan.dollars_per_month, Window::Month),
-        ] {
-            let Some(Limit { hard, soft }) = limit else { continue };
-            list.push(Account {
-                id: format!("plan|{whose}|{id}|{window}").into(),
-                limit: hard.unwrap_or(NO_LIMIT),
-                soft,
-                window,
-            });
-        }
+        list.extend(of_plan(whose, id, plan).map(|(account, _)| account));
     }
     if list.is_empty() {
         return Ok(None);
     }
     let organisation = key.tenant.organisation.as_ref().map(contracts::OrganisationId::as_str);
     Ok(Some(Arc::new(Accounts::new(Accounts::group_of(organisation, &key.tenant.id), list))))
+}
+
+/// The accounts of a plan's dollars, with their hard limits where there are any.
+pub(crate) fn of_plan(whose: &str, id: &str, plan: &Plan) -> impl Iterator<Item = (Account, Option<Usd>)> {
+    let limits = [
+        (plan.dollars_per_minute, Window::Minute),
+        (plan.dollars_per_day, Window::Day),
+        (plan.dollars_per_month, Window::Month),
+    ];
+    limits.into_iter().filter_map(move |(limit, window)| {
+        let Limit { hard, soft } = limit?;
+        let id = format!("plan|{whose}|{id}|{window}").into();
+        Some((Account { id, limit: hard.unwrap_or(NO_LIMIT), soft, window }, hard))
+    })
 }
 
 /// Whether any account has a limit that holds.

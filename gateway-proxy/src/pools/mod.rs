@@ -106,6 +106,13 @@ impl Pools {
         pools.collect()
     }
 
+    /// All pools of `snapshot`, or of a newer one, that can be read.
+    pub(crate) fn of_all(&self, snapshot: &Arc<Snapshot>) -> Vec<(ModelName, Arc<ModelPool>)> {
+        let known = self.known(snapshot);
+        let pools = known.pools.iter().filter_map(|(name, pool)| Some((name.clone(), pool.clone().ok()?)));
+        pools.collect()
+    }
+
     /// Takes a new snapshot's pools; what did not change stays, and what changed keeps what it knows.
     fn renew(&self, snapshot: &Arc<Snapshot>) -> Arc<Known> {
         let _one_at_a_time = self.changing.lock().unwrap_or_else(PoisonError::into_inner);

@@ -159,6 +159,16 @@ impl Streams {
         self.shelf.sweep();
     }
 
+    /// Streams kept, those of them that go on, and the bytes of all.
+    pub(crate) fn count(&self) -> (usize, usize, usize) {
+        self.shelf.count()
+    }
+
+    /// Most bytes that are kept.
+    pub(crate) fn max_bytes(&self) -> usize {
+        self.shelf.max_bytes()
+    }
+
     /// Lets what is on its way end by itself for as long as `patience`, and then ends it.
     pub(crate) async fn end(&self, patience: Duration) {
         self.closing.cancel();

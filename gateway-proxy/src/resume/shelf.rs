@@ -103,6 +103,17 @@ impl Shelf {
         books.make_room(&self.all, None);
     }
 
+    /// Streams kept, those of them that go on, and the bytes of all.
+    pub(super) fn count(&self) -> (usize, usize, usize) {
+        let Held { streams, live_streams, bytes, .. } = &*self.all;
+        (streams.load(Relaxed), live_streams.load(Relaxed), bytes.load(Relaxed))
+    }
+
+    /// Most bytes that are kept.
+    pub(super) fn max_bytes(&self) -> usize {
+        self.all.most.bytes
+    }
+
     /// Forgets what has been over for long. Call it now and then.
     pub(super) fn sweep(&self) {
         let mut books = self.lock();

@@ -21,6 +21,8 @@ mod hedges;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
+mod live;
+#[cfg(test)]
 mod models;
 #[cfg(test)]
 mod outcomes;

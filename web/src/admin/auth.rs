@@ -43,7 +43,7 @@ impl FromRequestParts<AdminState> for Admin {
         // No handler is reached without a key; should one be, it does nothing.
         let actor = parts.extensions.get::<Actor>().cloned();
         let actor = actor.ok_or_else(|| Failure::unauthorized("no admin key"))?;
-        Ok(Self(AdminState { control: state.control.as_actor(actor), clock: state.clock.clone() }))
+        Ok(Self(AdminState { control: state.control.as_actor(actor), ..state.clone() }))
     }
 }
 

@@ -1,6 +1,6 @@
 //! `/admin/v1/openapi.json`: the description of this API, made from the handlers themselves.
 
-use super::{audit, documents, keys, models, prices, prompts, providers, routes, tenants, users};
+use super::{audit, documents, keys, live, models, prices, prompts, providers, routes, tenants, users};
 use axum::Json;
 use contracts::policy::Kind;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
@@ -13,7 +13,7 @@ use utoipa::{Modify, OpenApi};
     info(
         title = "Control Tower admin API",
         description = "Tenants, keys, providers, models, routes, prices, users; plans, budgets, pools, cascades, caches, guardrails, \
-                       experiments, prompts; and who changed what. Changes are live within 2 seconds."
+                       experiments, prompts; who changed what; and what goes on in the gateways. Changes are live within 2 seconds."
     ),
     paths(
         tenants::list, tenants::create, tenants::read, tenants::update, tenants::delete,
@@ -27,6 +27,7 @@ use utoipa::{Modify, OpenApi};
         prompts::list, prompts::read, prompts::create, prompts::version, prompts::delete_version,
         prompts::set_label, prompts::delete_label,
         audit::list,
+        live::live, live::budget_use, live::pool_health,
     ),
     modifiers(&AdminKey, &EveryKind)
 )]

@@ -12,7 +12,7 @@ use control::records::{NewRoute, Route, RouteChange};
 use serde::Deserialize;
 
 /// Whose thing is meant.
-#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Owner {

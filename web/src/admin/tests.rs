@@ -2,10 +2,12 @@
 
 mod access;
 mod errors;
+mod live;
 mod policy;
 mod resources;
 
-use super::{AdminState, router};
+use super::{AdminState, Gateways, router};
+use crate::server::Config;
 use axum::Router;
 use axum::body::Body;
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
@@ -49,11 +51,18 @@ struct Answer {
 
 impl Api {
     async fn start() -> Self {
+        Self::with(Vec::new()).await
+    }
+
+    /// The API of a console that asks these gateways.
+    async fn with(gateways: Vec<String>) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}", directory.path().join("control.db").display());
         let control = Control::open(&url).await.unwrap().compiling(COMPILERS);
         let key = control.admin_keys().create("test", NOW).await.unwrap().secret;
-        let state = AdminState { control: control.clone(), clock: Clock::manual(NOW) };
+        let config = Config { gateways, ..Config::default() };
+        let gateways = Gateways::new(&config).unwrap();
+        let state = AdminState { control: control.clone(), clock: Clock::manual(NOW), gateways };
         Self { router: Router::new().nest("/admin/v1", router(state)), control, key, _directory: directory }
     }
 

@@ -3,6 +3,7 @@
 use runtime::config::{InvalidSetting, Section};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 const SECTION: Section = Section("web");
 
@@ -17,6 +18,10 @@ pub struct Config {
     pub public_url: Option<String>,
     /// Base URL that SDKs are pointed at; shown in hints, never called.
     pub gateway_url: String,
+    /// Base URLs of the gateways that are asked what goes on in them, with the admin key of whoever asks.
+    pub gateways: Vec<String>,
+    /// PEM file of authorities that gateways' certificates may come from, besides the public ones.
+    pub ca_file: Option<PathBuf>,
     /// Hours until a session ends, 1 to 720.
     pub session_hours: u32,
     /// Seconds that requests in flight may go on after shutdown began.
@@ -29,6 +34,8 @@ impl Default for Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 3000)),
             public_url: None,
             gateway_url: String::from("http://127.0.0.1:8080/v1"),
+            gateways: vec![String::from("http://127.0.0.1:8080")],
+            ca_file: None,
             session_hours: 168,
             drain_seconds: 10,
         }
@@ -44,6 +51,9 @@ impl Config {
             SECTION.check(!has_path, "public_url", url, "no path after the host")?;
         }
         check_url("gateway_url", &self.gateway_url)?;
+        for url in &self.gateways {
+            check_url("gateways", url)?;
+        }
         SECTION.check(
             (1..=720).contains(&self.session_hours),
             "session_hours",
@@ -85,6 +95,7 @@ mod tests {
         );
         assert!(bad(|c| c.public_url = Some("https://a/b".into())).contains("no path"));
         assert!(bad(|c| c.gateway_url = "ftp://x".into()).contains("web.gateway_url"));
+        assert!(bad(|c| c.gateways = vec!["localhost:8080".into()]).contains("web.gateways: localhost:8080"));
         assert!(bad(|c| c.session_hours = 0).contains("expected 1 to 720"));
     }
 }

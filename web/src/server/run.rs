@@ -2,6 +2,7 @@
 
 use super::headers::page_policy;
 use super::{AppState, Config, Parts, api, assets, headers, identity, session, sign_in};
+use crate::admin::Gateways;
 use crate::app::{App, Head, shell};
 use crate::components::theme;
 use anyhow::{Context, Result};
@@ -40,8 +41,10 @@ pub async fn run(
     let metrics = Metrics::new();
     let listener = runtime::listen("web.listen", config.listen)?;
     let drain_deadline = Duration::from_secs(u64::from(config.drain_seconds));
+    let gateways = Gateways::new(&config)?;
     let parts = Parts {
         config,
+        gateways,
         control,
         reads: Arc::new(Warehouse::connect(warehouse)),
         clock: Clock::system(),
@@ -86,6 +89,7 @@ fn admin(state: &AppState) -> Router {
     crate::admin::router(crate::admin::AdminState {
         control: state.parts.control.clone(),
         clock: state.parts.clock.clone(),
+        gateways: state.parts.gateways.clone(),
     })
 }
 

@@ -4,6 +4,7 @@ use super::Config;
 use super::assets::Assets;
 use super::reads::Reads;
 use super::throttle::Throttle;
+use crate::admin::Gateways;
 use control::Control;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -22,6 +23,8 @@ pub struct Parts {
     pub reads: Arc<dyn Reads>,
     /// The time.
     pub clock: Clock,
+    /// Whom to ask what goes on.
+    pub gateways: Gateways,
     /// Our own metrics.
     pub metrics: Metrics,
 }

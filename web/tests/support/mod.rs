@@ -7,6 +7,7 @@ use control::records::{NewApiKey, NewModel, NewProvider, NewTenant, NewUser, Rol
 use figures::Figures;
 use runtime::{Clock, Metrics};
 use std::sync::Arc;
+use web::admin::Gateways;
 use web::server::{AppState, Config, Parts};
 
 /// Password of every user.
@@ -60,6 +61,7 @@ pub async fn stage(figures: Figures, clock: Clock) -> Stage {
     }
     let admin_key = control.admin_keys().create("tests", now).await.unwrap().secret;
     let parts = Parts {
+        gateways: Gateways::new(&Config::default()).unwrap(),
         config: Config::default(),
         control: control.clone(),
         reads: Arc::new(figures),

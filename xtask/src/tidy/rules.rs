@@ -3,7 +3,7 @@
 use super::house::House;
 
 const ROLES: [&str; 4] = ["gateway-proxy", "collector", "evaluator", "web"];
-const OURS: [&str; 21] = [
+const OURS: [&str; 22] = [
     "admission",
     "budget",
     "cache",
@@ -19,6 +19,7 @@ const OURS: [&str; 21] = [
     "runtime",
     "sim",
     "spool",
+    "top",
     "warehouse",
     "collector",
     "evaluator",

@@ -5,6 +5,7 @@
 
 use super::pace::{Average, Pace};
 use super::shares::{Shares, Waiter, waited};
+use super::view::count;
 use super::{Reason, Refusals, Refused, Slot, Ticket};
 use contracts::policy::queue::{Band, Queue as Policy};
 use std::time::Duration;
@@ -122,7 +123,7 @@ impl State {
         let patience = ticket.deadline.map_or(Duration::MAX, |by| by.saturating_duration_since(now));
         let patience = patience.min(self.policy.max_wait(band));
         if let Err(refused) = self.may_wait(band, share, patience, now) {
-            self.lines[band as usize].refusals.add(refused.reason);
+            count(&mut self.lines[band as usize].refusals, refused.reason);
             return Err(refused);
         }
         let (to, slot) = oneshot::channel();
@@ -283,7 +284,7 @@ impl State {
         }
         let waited = now.saturating_duration_since(since);
         let reason = Reason::TimedOut { waited };
-        line.refusals.add(reason);
+        count(&mut line.refusals, reason);
         let interval = self.interval(band, now).unwrap_or(waited);
         let expected = times(interval, self.lines[band as usize].shares.turns_until(share));
         Some(Refused { reason, retry_after: expected.saturating_sub(waited).max(interval).max(LEAST_RETRY) })

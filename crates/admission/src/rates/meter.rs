@@ -66,6 +66,11 @@ impl Meter {
         meter
     }
 
+    /// The plan that it goes by.
+    pub(super) const fn plan(&self) -> &Arc<Named<Plan>> {
+        &self.plan
+    }
+
     /// Takes on `plan` if it is another one.
     pub(super) fn adopt(&mut self, plan: &Arc<Named<Plan>>, now: u64) {
         if Arc::ptr_eq(&self.plan, plan) {

@@ -2,11 +2,12 @@
 
 use super::{Bypass, Protocol};
 use crate::canonical::Node;
+use std::borrow::Cow;
 
 /// What a conversation ends with.
-pub(super) enum Ending {
+pub(super) enum Ending<'a> {
     /// The user's message, with its text.
-    Question(String),
+    Question(Cow<'a, str>),
     /// Something else that a model can go on from.
     Other,
 }
@@ -33,7 +34,7 @@ const STATE: [&str; 5] =
 const HOSTED: [&str; 2] = ["web_search_options", "mcp_servers"];
 
 /// Looks through a conversation for what no cache can answer for.
-pub(super) fn read(protocol: Protocol, body: &Node) -> Result<Ending, Bypass> {
+pub(super) fn read<'a>(protocol: Protocol, body: &'a Node<'_>) -> Result<Ending<'a>, Bypass> {
     let is_true = |member| body.get(member) == Some(&Node::Bool(true));
     if is_true("background") {
         return Err(Bypass::Background);
@@ -44,9 +45,12 @@ pub(super) fn read(protocol: Protocol, body: &Node) -> Result<Ending, Bypass> {
     if HOSTED.iter().any(|member| body.some(member).is_some()) || hosted_tools(body) {
         return Err(Bypass::HostedTool);
     }
-    let spoken = |kind: &Node| kind.text() != Some("text");
+    let spoken = |kind: &Node<'_>| kind.text() != Some("text");
     if body.some("audio").is_some()
-        || body.some("modalities").and_then(Node::list).is_some_and(|kinds| kinds.iter().any(spoken))
+        || body
+            .some("modalities")
+            .and_then(|kinds| kinds.list())
+            .is_some_and(|kinds| kinds.iter().any(spoken))
     {
         return Err(Bypass::Media);
     }
@@ -55,7 +59,7 @@ pub(super) fn read(protocol: Protocol, body: &Node) -> Result<Ending, Bypass> {
     }
     let conversation = body.get(messages(protocol)).ok_or(Bypass::Unreadable)?;
     if let (Protocol::Responses, Some(text)) = (protocol, conversation.text()) {
-        return Ok(Ending::Question(text.to_owned()));
+        return Ok(Ending::Question(text.into()));
     }
     let mut ending = Err(Bypass::Unreadable);
     for message in conversation.list().ok_or(Bypass::Unreadable)? {
@@ -69,7 +73,7 @@ pub(super) fn read(protocol: Protocol, body: &Node) -> Result<Ending, Bypass> {
 }
 
 /// Puts nothing in the place of the last message's content.
-pub(super) fn take_question(protocol: Protocol, body: &mut Node) {
+pub(super) fn take_question(protocol: Protocol, body: &mut Node<'_>) {
     let Node::Members(members) = body else { return };
     match members.get_mut(messages(protocol)) {
         Some(Node::List(list)) => {
@@ -82,19 +86,19 @@ pub(super) fn take_question(protocol: Protocol, body: &mut Node) {
     }
 }
 
-enum Message {
-    User(String),
+enum Message<'a> {
+    User(Cow<'a, str>),
     ToolResults,
     Other,
 }
 
-fn message_of(message: &Node) -> Result<Message, Bypass> {
+fn message_of<'a>(message: &'a Node<'_>) -> Result<Message<'a>, Bypass> {
     let kind = message.some("type").map(|kind| kind.text().ok_or(Bypass::Unreadable)).transpose()?;
-    let role = message.some("role").and_then(Node::text);
+    let role = message.some("role").and_then(|role| role.text());
     match (kind, role) {
         (Some(kind), _) if kind.ends_with("_call_output") && TEXT_ITEMS.contains(&kind) => {
             // Such an output may be text, or parts that hold images.
-            message.some("output").map_or(Ok(String::new()), text_of)?;
+            message.some("output").map_or(Ok(Cow::default()), text_of)?;
             Ok(Message::ToolResults)
         }
         (Some(kind), _) if TEXT_ITEMS.contains(&kind) => Ok(Message::Other),
@@ -105,7 +109,7 @@ fn message_of(message: &Node) -> Result<Message, Bypass> {
                 return Err(Bypass::Media);
             }
             let content = message.some("content");
-            let text = content.map_or(Ok(String::new()), text_of)?;
+            let text = content.map_or(Ok(Cow::default()), text_of)?;
             Ok(match role {
                 "user" if content.is_some_and(holds_results) => Message::ToolResults,
                 "user" => Message::User(text),
@@ -118,35 +122,35 @@ fn message_of(message: &Node) -> Result<Message, Bypass> {
 }
 
 /// A content's text: of a string, or of parts that are all text.
-fn text_of(content: &Node) -> Result<String, Bypass> {
+fn text_of<'a>(content: &'a Node<'_>) -> Result<Cow<'a, str>, Bypass> {
     if let Some(text) = content.text() {
-        return Ok(text.to_owned());
+        return Ok(text.into());
     }
     let mut texts = Vec::new();
     for part in content.list().ok_or(Bypass::Unreadable)? {
-        match part.some("type").and_then(Node::text) {
+        match part.some("type").and_then(|kind| kind.text()) {
             Some("tool_result") => {
                 if let Some(content) = part.some("content") {
                     text_of(content)?;
                 }
             }
             Some(kind) if TEXT_PARTS.contains(&kind) => {
-                texts.extend(part.some("text").and_then(Node::text));
+                texts.extend(part.some("text").and_then(|text| text.text()));
             }
             _ => return Err(Bypass::Media),
         }
     }
-    Ok(texts.join("\n"))
+    Ok(texts.join("\n").into())
 }
 
-fn holds_results(content: &Node) -> bool {
-    let is_result = |part: &Node| part.some("type").and_then(Node::text) == Some("tool_result");
+fn holds_results(content: &Node<'_>) -> bool {
+    let is_result = |part: &Node<'_>| part.some("type").and_then(|kind| kind.text()) == Some("tool_result");
     content.list().is_some_and(|parts| parts.iter().any(is_result))
 }
 
 /// Whether any tool is one that the provider runs itself.
-fn hosted_tools(body: &Node) -> bool {
-    let ours = |tool: &Node| match tool.some("type") {
+fn hosted_tools(body: &Node<'_>) -> bool {
+    let ours = |tool: &Node<'_>| match tool.some("type") {
         None => true,
         Some(kind) => matches!(kind.text(), Some("function" | "custom")),
     };

@@ -46,7 +46,12 @@ fn without_a_context_nothing_is_said_of_grounding() {
 fn a_passage_within_the_prompt_is_not_part_of_the_question() {
     let prompt = format!("{CONTEXT}\n\nWho was Marie Curie?");
     let with = Request { prompt: &prompt, context: &[CONTEXT], ..Request::default() };
-    assert_eq!(RequestView::new(&with).signals(), RequestView::new(&request(&[CONTEXT])).signals());
+    let without = request(&[CONTEXT]);
+    let (with, without) = (RequestView::new(&with), RequestView::new(&without));
+    assert_eq!(with.signals(), without.signals());
+    let detector = Detector::new(DetectorOptions::default());
+    let answer = says("She won two prizes in Warsaw, and taught in Princeton.");
+    assert_eq!(with.grounding(&answer, &detector, None), without.grounding(&answer, &detector, None));
 }
 
 #[test]

@@ -156,6 +156,15 @@ impl<D> Prompts<D> {
         find(&self.shared, &self.own, tenant, name)
     }
 
+    /// All prompts with their owners, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = (Option<&TenantId>, &PolicyName, &Prompt<D>)> {
+        let shared = self.shared.iter().map(|(name, prompt)| (None, name, prompt));
+        let own = self.own.iter();
+        shared.chain(own.flat_map(|(tenant, prompts)| {
+            prompts.iter().map(move |(name, prompt)| (Some(tenant), name, prompt))
+        }))
+    }
+
     /// One version of it. [`Named::revision`] is its number.
     pub fn get(
         &self,

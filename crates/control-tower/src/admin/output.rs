@@ -92,7 +92,8 @@ pub(super) fn deleted(json: bool, kind: &str, id: &str) -> anyhow::Result<()> {
     one(json, &answer, |_| format!("deleted {kind} {id}"))
 }
 
-fn print_json<T: Serialize>(item: &T) -> anyhow::Result<()> {
+/// Prints JSON.
+pub(super) fn print_json<T: Serialize>(item: &T) -> anyhow::Result<()> {
     say(&serde_json::to_string_pretty(item).context("cannot write the answer as JSON")?);
     Ok(())
 }

@@ -8,10 +8,10 @@ mod table;
 use crate::output::say;
 use anyhow::{Context, bail};
 use cascade::fit::report::{self, Plan};
-use cascade::fit::{self, Options, Target};
+use cascade::fit::{self, Options, Recording, Target};
 use clap::Args;
 use contracts::Usd;
-use contracts::policy::cascade::Signal;
+use contracts::policy::cascade::{Cascade, Signal};
 use inference::grounding::{Detector, DetectorOptions};
 use inference::{Embedder, EmbedderOptions, models};
 use std::path::{Path, PathBuf};
@@ -67,6 +67,10 @@ pub(crate) struct FitArgs {
     /// can be measured elsewhere on prompts that it has not seen.
     #[arg(long, value_name = "FILE", requires = "out")]
     hold_out: Option<PathBuf>,
+    /// Write here what that cascade makes of each prompt that was held out (JSON Lines: `prompt_id`, the model that serves it, quality
+    /// and cost), so that a gateway can be held to it.
+    #[arg(long, value_name = "FILE", requires = "hold_out")]
+    decisions: Option<PathBuf>,
     /// Draw the curve here (SVG).
     #[arg(long, value_name = "FILE")]
     curve: Option<PathBuf>,
@@ -101,6 +105,10 @@ pub(crate) fn run(args: &FitArgs) -> anyhow::Result<()> {
         cascade = fit::fit(&recording, &fitted, &options)?.0;
         let groups: Vec<&str> = held.iter().map(|prompt| recording.prompts[*prompt].group.as_str()).collect();
         write(path, &serde_json::to_string_pretty(&groups).context("writing groups as JSON")?)?;
+        if let Some(path) = &args.decisions {
+            let ids = rows::ids(&rows, &names, tiers);
+            write(path, &decisions(&recording, &ids, &held, &cascade)?)?;
+        }
     }
     if let Some(path) = &args.out {
         write(path, &serde_json::to_string_pretty(&cascade).context("writing the cascade as JSON")?)?;
@@ -124,6 +132,25 @@ fn default_signals() -> Vec<Signal> {
     let left_out =
         [Signal::Agreement, Signal::NumberAgreement, Signal::MeaningAgreement, Signal::PromptLength];
     Signal::ALL.into_iter().filter(|signal| !left_out.contains(signal)).collect()
+}
+
+/// What a cascade makes of each of some prompts, a line for each.
+fn decisions(
+    recording: &Recording,
+    ids: &[String],
+    prompts: &[usize],
+    cascade: &Cascade,
+) -> anyhow::Result<String> {
+    let mut lines = Vec::with_capacity(prompts.len());
+    for prompt in prompts {
+        let served = fit::play(recording, *prompt, cascade).context("a prompt that no tier serves")?;
+        let line = serde_json::json!({
+            "prompt_id": ids[*prompt], "model": recording.models[served.tier], "quality": served.quality,
+            "cost": served.cost,
+        });
+        lines.push(line.to_string());
+    }
+    Ok(lines.join("\n"))
 }
 
 fn write(path: &Path, text: &str) -> anyhow::Result<()> {

@@ -136,6 +136,23 @@ pub(super) fn models(rows: &[Row], tiers: &[String], with_others: bool) -> anyho
     Ok(out)
 }
 
+/// What tells the prompts of a recording apart, in its order.
+pub(super) fn ids(rows: &[Row], names: &[String], tiers: usize) -> Vec<String> {
+    let prompts = whole_prompts(rows, names, tiers);
+    prompts.iter().filter_map(|rows| rows.first()).map(|row| row.id.clone()).collect()
+}
+
+/// The answers to each prompt, in the order of their ids. Prompts that a tier did not answer say nothing of the route.
+fn whole_prompts<'a>(rows: &'a [Row], names: &[String], tiers: usize) -> Vec<Vec<&'a Row>> {
+    let mut prompts = BTreeMap::<&str, Vec<&Row>>::new();
+    for row in rows {
+        prompts.entry(&row.id).or_default().push(row);
+    }
+    let is_whole =
+        |rows: &Vec<&Row>| names[..tiers].iter().all(|name| rows.iter().any(|row| row.model == *name));
+    prompts.into_values().filter(is_whole).collect()
+}
+
 /// Computes the signals of all answers, on all cores. The result does not depend on how many there are.
 pub(super) fn recording(
     rows: &[Row],
@@ -144,14 +161,7 @@ pub(super) fn recording(
     prices: &[Price],
     instruments: &Instruments<'_>,
 ) -> anyhow::Result<Recording> {
-    let mut prompts = BTreeMap::<&str, Vec<&Row>>::new();
-    for row in rows {
-        prompts.entry(&row.id).or_default().push(row);
-    }
-    // Prompts that a tier did not answer say nothing of the route.
-    let is_whole =
-        |rows: &Vec<&Row>| names[..tiers].iter().all(|name| rows.iter().any(|row| row.model == *name));
-    let prompts: Vec<Vec<&Row>> = prompts.into_values().filter(is_whole).collect();
+    let prompts = whole_prompts(rows, names, tiers);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let share = prompts.len().div_ceil(cores).max(1);
     let parts: Vec<anyhow::Result<Vec<Prompt>>> = std::thread::scope(|scope| {

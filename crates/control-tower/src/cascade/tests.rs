@@ -46,10 +46,11 @@ const PRICES: [&str; 2] = ["--price=small=0.1/0.1", "--price=large=1/1"];
 fn a_cascade_and_its_curve_are_written() {
     let dir = tempfile::tempdir().unwrap();
     let file = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
-    let [out, curve, held] = [file("cascade.json"), file("curve.svg"), file("held.json")];
+    let [out, curve, held, decisions] =
+        [file("cascade.json"), file("curve.svg"), file("held.json"), file("decisions.jsonl")];
     let mut arguments =
         vec!["--tiers", "small,large", "--target-quality", "last-0.01", "--out", &out, "--curve", &curve];
-    arguments.extend(["--hold-out", &held]);
+    arguments.extend(["--hold-out", &held, "--decisions", &decisions]);
     arguments.extend(PRICES);
     run_on(&answers(), &arguments).unwrap();
     let cascade: contracts::policy::cascade::Cascade =
@@ -60,6 +61,17 @@ fn a_cascade_and_its_curve_are_written() {
     assert!(picture.starts_with("<svg") && picture.contains("b/large-1"));
     let groups: Vec<String> = serde_json::from_str(&std::fs::read_to_string(&held).unwrap()).unwrap();
     assert_eq!(groups.len(), 12);
+    let decisions = std::fs::read_to_string(&decisions).unwrap();
+    let decided: Vec<serde_json::Value> =
+        decisions.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let prompts: Vec<&str> = decided.iter().map(|line| line["prompt_id"].as_str().unwrap()).collect();
+    let held: Vec<String> = groups.iter().map(|group| group.replace('g', "p")).collect();
+    assert_eq!(prompts, held);
+    for line in &decided {
+        let n: u32 = line["prompt_id"].as_str().unwrap()[1..].parse().unwrap();
+        let tier = if n.is_multiple_of(2) { "a/small-1" } else { "b/large-1" };
+        assert_eq!((&line["model"], &line["quality"]), (&tier.into(), &1.0.into()), "{line}");
+    }
 }
 
 #[test]

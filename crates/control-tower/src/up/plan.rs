@@ -197,6 +197,7 @@ impl Plan {
         web.env.extend([
             ("CONTROL_TOWER__WEB__LISTEN", self.console.to_string()),
             ("CONTROL_TOWER__WEB__GATEWAY_URL", format!("{}/v1", bootstrap.gateway_url)),
+            ("CONTROL_TOWER__WEB__GATEWAYS", format!("[{:?}]", bootstrap.gateway_url)),
         ]);
         web.stop_deadline += Duration::from_secs(u64::from(config.web.drain_seconds));
         web.stop_order = 4;

@@ -6,6 +6,7 @@
 mod bad_input;
 mod budgets;
 mod caller;
+mod cascade;
 mod console;
 mod durability;
 mod eval;

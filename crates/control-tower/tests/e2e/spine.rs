@@ -26,6 +26,12 @@ async fn a_request_is_seen_with_tokens_cost_and_the_spans_of_its_application() {
     assert_eq!(answer.header("x-control-tower-trace-id"), TRACE);
     let cost = answer.header("x-control-tower-cost-usd");
 
+    // Before it is in ClickHouse, whoever looks sees it at the gateway.
+    let live = tower.live();
+    assert_eq!(live["traffic"]["since_start"]["calls"], 1, "{live:#}");
+    assert_eq!(live["traffic"]["today"]["cost"], cost.as_str());
+    assert_eq!(live["gateways"][0]["url"], tower.text("/gateway_url"));
+
     let retrieval = application_span();
     let url = format!("{}/v1/traces", tower.text("/otlp_http_url"));
     let sent = tower.http.call(&url, &key, &retrieval).await;
@@ -100,12 +106,27 @@ async fn what_an_administrator_changes_holds_within_two_seconds() {
         serde_json::from_slice(&output.stdout).unwrap()
     };
     admin(&["tenant", "create", "acme"]);
+    for (kind, name, spec) in [
+        ("budget", "acme", r#"{"scope": {"kind": "tenant", "tenant": "acme"}, "limit": "5"}"#),
+        ("pool", "sim-small", r#"{"queue": {"concurrency": 4}}"#),
+    ] {
+        let file = tower.dir().join("spec.json");
+        std::fs::write(&file, spec).unwrap();
+        admin(&[kind, "set", name, "--file", file.to_str().unwrap()]);
+    }
     let made = admin(&["key", "create", "--tenant", "acme", "--model", "sim-small"]);
     let (id, secret) = (made["id"].as_str().unwrap().to_owned(), made["secret"].as_str().unwrap().to_owned());
     let url = tower.gateway("/v1/chat/completions");
     let asked = |model: &str| json!({"model": model, "messages": [{"role": "user", "content": "Hi"}]});
 
     assert!(until(&tower, &secret, &asked("sim-small"), 200).await <= Duration::from_secs(2));
+    let used = admin(&["budget", "use", "acme"]);
+    assert_eq!((&used[0]["counted"]["by"], &used[0]["held"]), (&json!("gateway"), &json!("0")), "{used:#}");
+    assert_ne!(used[0]["spent"], "0");
+    assert_eq!(tower.api("/admin/v1/budgets/acme/use").await["budget"], used[0]);
+    let pools = admin(&["pool", "health", "sim-small"]);
+    assert_eq!(pools[0]["pool"]["health"]["deployments"][0]["succeeded"], 1, "{pools:#}");
+
     let forbidden = tower.http.call(&url, &secret, &asked("sim-large")).await;
     assert_eq!((forbidden.status, &forbidden.json()["error"]["code"]), (403, &json!("model_not_allowed")));
     admin(&["key", "revoke", &id]);

@@ -3,7 +3,7 @@
 
 use contracts::policy::Kind;
 use control::Control;
-use control::records::{NewApiKey, NewModel, NewProvider, NewTenant};
+use control::records::{NewApiKey, NewModel, NewProvider, NewRoute, NewTenant};
 use runtime::Clock;
 use serde_json::{Value, json};
 use std::fs::File;
@@ -21,7 +21,7 @@ pub(crate) struct Stand {
     dir: tempfile::TempDir,
     control: Control,
     sim_url: String,
-    http: crate::http::Http,
+    pub(crate) http: crate::http::Http,
     _sim: Process,
 }
 
@@ -74,6 +74,13 @@ impl Stand {
             tier: None,
         };
         self.control.models().create(new, Clock::system().now()).await.unwrap();
+    }
+
+    /// A route that everybody sees.
+    pub(crate) async fn route(&self, name: &str, model: &str, spec: &Value) {
+        let spec = Some(serde_json::from_value(spec.clone()).unwrap());
+        let new = NewRoute { spec, ..NewRoute::new(name.parse().unwrap(), model.parse().unwrap()) };
+        self.control.routes().create(new, Clock::system().now()).await.unwrap();
     }
 
     /// What a million tokens of a model cost, in dollars: input and output.

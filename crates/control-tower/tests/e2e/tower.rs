@@ -149,6 +149,13 @@ impl Tower {
         answer.json()
     }
 
+    /// What goes on in the gateway, as a script is told.
+    pub(crate) fn live(&self) -> Value {
+        let output = run(&["top", "--once", "--json", "--data-dir", self.dir().to_str().unwrap()]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
     /// The rows of a query, each an object.
     pub(crate) async fn query(&self, sql: &str) -> Vec<Value> {
         let url = format!("{}/?database={}", self.text("/clickhouse/url"), self.text("/clickhouse/database"));

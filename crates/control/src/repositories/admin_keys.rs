@@ -3,10 +3,11 @@
 use super::audit::Change;
 use super::repository;
 use super::row::{self, insert_failed};
-use crate::database::failed;
+use crate::database::{Tx, failed};
 use crate::records::{AdminKey, CreatedAdminKey};
 use crate::{ControlError, secrets, validate};
 use contracts::Timestamp;
+use contracts::policy::KeyHash;
 use sqlx::any::AnyRow;
 
 repository! {
@@ -72,6 +73,22 @@ impl AdminKeys {
             .map_err(failed("delete an admin key"))?;
         self.db.commit(tx, Change::deleted("admin key", id, &before)?).await
     }
+}
+
+/// The hash of every admin key's secret, as `tx` sees them.
+pub(crate) async fn all(tx: &mut Tx) -> Result<Vec<KeyHash>, ControlError> {
+    let rows = sqlx::query("SELECT id, hash FROM admin_keys").fetch_all(&mut **tx).await;
+    let rows = rows.map_err(failed("list admin keys"))?;
+    rows.iter()
+        .map(|row| {
+            let mut hash = KeyHash::default();
+            hex::decode_to_slice(row::text(row, "hash")?, &mut hash).map_err(|error| {
+                let id = row::text(row, "id").unwrap_or_default();
+                ControlError::corrupt("admin key", &id, format!("hash: {error}"))
+            })?;
+            Ok(hash)
+        })
+        .collect()
 }
 
 fn from_row(row: &AnyRow) -> Result<AdminKey, ControlError> {
