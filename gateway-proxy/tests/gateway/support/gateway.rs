@@ -159,12 +159,17 @@ pub fn chat(stream: bool) -> String {
 impl Gateway {
     /// In front of `upstream`, with these settings.
     pub fn start(config: Config, snapshot: Snapshot) -> Self {
+        Self::start_at(config, snapshot, Clock::system())
+    }
+
+    /// The same, with a clock of the test's.
+    pub fn start_at(config: Config, snapshot: Snapshot, clock: Clock) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut config = config;
         config.budgets.dir = dir.path().join("budgets");
         config.spool.dir = dir.path().join("spool");
         let spool = config.spool.dir.clone();
-        let server = Server::bind(config, SnapshotHandle::fixed(snapshot), Clock::system()).unwrap();
+        let server = Server::bind(config, SnapshotHandle::fixed(snapshot), clock).unwrap();
         let addr = server.local_addr().unwrap();
         let shutdown = Shutdown::manual();
         let task = tokio::spawn(server.serve(shutdown.clone()));
