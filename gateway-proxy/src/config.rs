@@ -166,6 +166,10 @@ pub struct ResumeConfig {
     pub tenant_percent: u8,
     /// How long one is kept after its end.
     pub keep_ms: u64,
+    /// Most sockets that are open with one key at a time.
+    pub sockets_per_key: u32,
+    /// A socket of which nothing comes for so long is closed. A client that waits for something is asked meanwhile whether it is there.
+    pub socket_idle_ms: u64,
 }
 
 impl Default for ResumeConfig {
@@ -176,6 +180,8 @@ impl Default for ResumeConfig {
             most_streams: 10_000,
             tenant_percent: 50,
             keep_ms: 600_000,
+            sockets_per_key: 100,
+            socket_idle_ms: 120_000,
         }
     }
 }
@@ -391,6 +397,8 @@ impl Config {
             ("resume.stream_bytes", self.resume.stream_bytes as u64),
             ("resume.most_streams", self.resume.most_streams as u64),
             ("resume.keep_ms", self.resume.keep_ms),
+            ("resume.sockets_per_key", self.resume.sockets_per_key.into()),
+            ("resume.socket_idle_ms", self.resume.socket_idle_ms),
             ("budgets.default_max_tokens", self.budgets.default_max_tokens),
             ("cascade.checks_at_a_time", self.cascade.checks_at_a_time as u64),
             ("budgets.lease_ms", self.budgets.lease_ms),
@@ -470,31 +478,4 @@ impl Timeouts {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_defaults_are_valid() {
-        Config::default().validate().unwrap();
-    }
-
-    #[test]
-    fn an_error_names_the_key_the_value_and_what_is_expected() {
-        let mut config = Config::default();
-        config.timeouts.idle_ms = 0;
-        let error = config.validate().unwrap_err().to_string();
-        assert_eq!(error, "gateway.timeouts.idle_ms: 0 is not valid: expected a whole number from 1 on");
-
-        let mut config = Config::default();
-        config.limits.capture_bytes = 12 << 20;
-        let error = config.validate().unwrap_err().to_string();
-        assert!(
-            error.contains("gateway.limits.capture_bytes: 12582912") && error.contains("524288"),
-            "{error}"
-        );
-
-        let config = Config { collector_url: "localhost:4318".into(), ..Config::default() };
-        let error = config.validate().unwrap_err().to_string();
-        assert!(error.contains("collector_url") && error.contains("localhost:4318"), "{error}");
-    }
-}
+mod tests;

@@ -66,6 +66,8 @@ pub(crate) enum Failure {
     EventsGone { first: u64 },
     #[error("too many streams are kept")]
     TooManyStreams,
+    #[error("too many sockets")]
+    TooManySockets { most: u32 },
     #[error("{0}")]
     BadProvider(String),
     #[error("{name}: {value:?} is not valid here: expected {expected}")]
@@ -181,7 +183,8 @@ impl Failure {
             Self::UnknownStream { .. }
             | Self::BadEventNumber { .. }
             | Self::EventsGone { .. }
-            | Self::TooManyStreams => self.stream_error(),
+            | Self::TooManyStreams
+            | Self::TooManySockets { .. } => self.stream_error(),
             Self::BadProvider(message) => ApiError {
                 code: Some("provider_misconfigured"),
                 retryable: false,
@@ -322,6 +325,11 @@ impl Failure {
                     5,
                     ApiError { code: Some("too_many_streams_kept"), ..ApiError::internal(503, message) },
                 )
+            }
+            Self::TooManySockets { most } => {
+                let message = format!("the API key has {most} sockets open, as many as it may");
+                let error = ApiError::client(429, "rate_limit_error", Some("too_many_sockets"), message);
+                retry_in(5, ApiError { fault: Fault::Policy, retryable: true, ..error })
             }
             other => {
                 let id = if let Self::UnknownStream { id } = other { id.as_str() } else { "" };

@@ -215,11 +215,15 @@ fn require(head: &Head, method: &Method, path: &'static str, allowed: &'static s
 /// Whether a socket may be opened: its key works.
 pub(crate) fn lets_in(app: &App, peer: IpAddr, head: &Head) -> Result<Arc<KeyPolicy>, Box<Response<Body>>> {
     let identity = app.ids.identify(&head.headers, peer, app.clock.now());
-    known(app, head, &identity).map(|(_, key)| key).map_err(|failure| {
-        let (response, fault) = refused(app, &failure, socket::PATH, &identity);
-        app.metrics.count_request(socket::PATH, response.status().as_u16(), fault);
-        Box::new(response)
-    })
+    let known = known(app, head, &identity).map(|(_, key)| key);
+    known.map_err(|failure| Box::new(socket_refused(app, &failure, &identity)))
+}
+
+/// What a client is told whose socket is not opened, or closed.
+pub(crate) fn socket_refused(app: &App, failure: &Failure, identity: &Identity) -> Response<Body> {
+    let (response, fault) = refused(app, failure, socket::PATH, identity);
+    app.metrics.count_request(socket::PATH, response.status().as_u16(), fault);
+    response
 }
 
 /// The policy in force, once there is one.

@@ -244,6 +244,12 @@ impl Db {
 
     /// Commits what [`Db::write`] began, and notes in the audit log what it was. There is no other way to commit it.
     pub(crate) async fn commit(&self, mut tx: Tx, change: Change) -> Result<(), ControlError> {
+        self.note(&mut tx, change).await?;
+        tx.commit().await.map_err(failed("commit a change"))
+    }
+
+    /// Notes one of several changes that a transaction makes: all but the one that it is committed with.
+    pub(crate) async fn note(&self, tx: &mut Tx, change: Change) -> Result<(), ControlError> {
         let note = match self.backend {
             Backend::Sqlite => NOTE_SQLITE,
             Backend::Postgres => NOTE_POSTGRES,
@@ -256,10 +262,10 @@ impl Db {
             .bind(change.name)
             .bind(change.before.map(|value| value.to_string()))
             .bind(change.after.map(|value| value.to_string()))
-            .execute(&mut *tx)
+            .execute(&mut **tx)
             .await
             .map_err(failed("note a change"))?;
-        tx.commit().await.map_err(failed("commit a change"))
+        Ok(())
     }
 
     /// Starts a read whose statements all see the same state.

@@ -29,6 +29,7 @@ use contracts::TenantId;
 use http::HeaderMap;
 use prometheus_client::metrics::counter::Counter;
 use shelf::Shelf;
+use socket::Sockets;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
@@ -92,6 +93,10 @@ pub(crate) struct Streams {
     stream_bytes: usize,
     slow_readers: Counter,
     shelf: Arc<Shelf>,
+    /// Sockets that are open.
+    sockets: Sockets,
+    /// A socket of which nothing comes for so long is left.
+    socket_idle: Duration,
     /// The tasks that read them from their upstreams.
     tasks: TaskTracker,
     /// Nothing new begins.
@@ -107,6 +112,8 @@ impl Streams {
             stream_bytes: config.stream_bytes,
             slow_readers,
             shelf: Arc::new(Shelf::new(config)),
+            sockets: Sockets::new(config.sockets_per_key),
+            socket_idle: Duration::from_millis(config.socket_idle_ms),
             tasks: TaskTracker::new(),
             closing: CancellationToken::new(),
             stop: CancellationToken::new(),

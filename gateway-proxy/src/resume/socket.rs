@@ -4,116 +4,52 @@
 //!
 //! - `{"type": "create", "path": "/v1/chat/completions", "body": {…}, "on_disconnect": "continue" | "stop"}` makes a call;
 //! - `{"type": "resume", "stream": "req_…", "after": 17}` goes on after that event, or from the beginning without `after`;
-//! - `{"type": "cancel"}`, while a stream comes, ends it at its source.
+//! - `{"type": "cancel"}`, while a call or a stream is on its way, ends it at its source.
 //!
 //! What comes back: `{"type": "event", "stream", "number", "event", "data"}` for each event, where `data` is the event's own JSON, or
 //! a text where it is none; `{"type": "end", "stream"}` after the last; `{"type": "answer", "status", "stream", "body"}` for what is not
-//! streamed, errors included: one with status 410 where a stream does not go on, because its reader was slower than what is kept of it. A key that works is asked for before the socket opens, and is that of every call on it.
+//! streamed, errors included: one with status 410 where a stream does not go on, because its reader was slower than what is kept of it.
+//!
+//! A key that works is asked for before the socket opens, and with each message again: once it does not work any more, the socket
+//! closes. A call ends with its socket; a stream goes on, or not, as `on_disconnect` says. A client that waits for something is asked
+//! now and then whether it is there, and one of which nothing comes for long is left.
+
+mod line;
+mod said;
+
+pub(crate) use line::Sockets;
 
 use super::events::{of_response, split};
-use super::{Follower, Gone, Kept};
+use super::{Follower, Kept};
 use crate::app::App;
-use crate::errors::Failure;
 use crate::intake::ClientBody;
 use crate::respond::{Body, REQUEST_ID};
-use crate::stack::{identified, lets_in};
+use crate::stack::{identified, lets_in, socket_refused};
 use bytes::Bytes;
-use contracts::TenantId;
-use futures_util::{SinkExt, StreamExt};
 use http::request::Parts as Head;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt, Full};
+use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+use line::{Left, Line, Open, Waited};
+use said::{Data, Said, Told};
 use std::net::IpAddr;
 use std::sync::Arc;
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
 /// Where sockets are opened.
 pub(crate) const PATH: &str = "/v1/stream";
 
-type Socket = WebSocketStream<TokioIo<Upgraded>>;
-
 /// Who is at the other end.
 #[derive(Debug)]
 struct Client {
     peer: IpAddr,
-    tenant: TenantId,
-}
-
-/// What a client says.
-#[derive(Debug)]
-enum Said {
-    Create { path: String, body: Box<RawValue>, on_disconnect: Option<String> },
-    Resume { stream: String, after: Option<u64> },
-    Cancel,
-}
-
-/// The same as it comes. Not an enum with a tag: what such an enum reads first keeps no JSON as it was written.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Fields {
-    #[serde(rename = "type")]
-    kind: Kind,
-    path: Option<String>,
-    body: Option<Box<RawValue>>,
-    on_disconnect: Option<String>,
-    stream: Option<String>,
-    after: Option<u64>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Kind {
-    Create,
-    Resume,
-    Cancel,
-}
-
-impl Said {
-    fn read(text: &str) -> Result<Self, String> {
-        let fields: Fields = serde_json::from_str(text).map_err(|error| format!("message: {error}"))?;
-        let missing = |name: &str| format!("{name}: required but missing");
-        Ok(match fields.kind {
-            Kind::Create => Self::Create {
-                path: fields.path.ok_or_else(|| missing("path"))?,
-                body: fields.body.ok_or_else(|| missing("body"))?,
-                on_disconnect: fields.on_disconnect,
-            },
-            Kind::Resume => {
-                Self::Resume { stream: fields.stream.ok_or_else(|| missing("stream"))?, after: fields.after }
-            }
-            Kind::Cancel => Self::Cancel,
-        })
-    }
-}
-
-/// What a client is told.
-#[derive(Debug, Serialize)]
-#[serde(tag = "type", rename_all = "lowercase")]
-enum Told<'a> {
-    Event { stream: &'a str, number: Option<u64>, event: Option<&'a str>, data: Data<'a> },
-    End { stream: &'a str },
-    Answer { status: u16, stream: &'a str, body: Data<'a> },
-}
-
-#[derive(Debug, Serialize)]
-#[serde(untagged)]
-enum Data<'a> {
-    Json(&'a RawValue),
-    Text(&'a str),
-}
-
-impl<'a> Data<'a> {
-    fn of(text: &'a str) -> Self {
-        serde_json::from_str(text).map_or(Self::Text(text), Self::Json)
-    }
+    /// Of the request that opened the socket: its key is that of every call.
+    head: Head,
+    _open: Open,
 }
 
 /// Opens a socket, if the request asks for one and its key works.
@@ -130,10 +66,16 @@ pub(crate) fn open(app: &Arc<App>, peer: IpAddr, mut request: Request<Incoming>)
             "expected a WebSocket: GET with upgrade: websocket, version 13",
         );
     };
-    let client = Client { peer, tenant: key.tenant.id.clone() };
     let streams = &app.streams;
-    let (closing, stop) = (streams.closing.clone(), streams.stop.clone());
-    let serving = serve(app.clone(), head, client, upgrade, closing);
+    let open = match streams.sockets.open(&key.id) {
+        Ok(open) => open,
+        Err(failure) => {
+            let identity = app.ids.identify(&head.headers, peer, app.clock.now());
+            return socket_refused(app, &failure, &identity);
+        }
+    };
+    let stop = streams.stop.clone();
+    let serving = serve(app.clone(), Client { peer, head, _open: open }, upgrade);
     streams.tasks.spawn(stop.run_until_cancelled_owned(serving));
     let mut response = Response::new(Body::Whole(None));
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
@@ -165,79 +107,76 @@ fn text(status: StatusCode, message: &'static str) -> Response<Body> {
     response
 }
 
-async fn serve(
-    app: Arc<App>,
-    head: Head,
-    client: Client,
-    upgrade: OnUpgrade,
-    closing: tokio_util::sync::CancellationToken,
-) {
+async fn serve(app: Arc<App>, client: Client, upgrade: OnUpgrade) {
     let Ok(upgraded) = upgrade.await else { return };
     let most = app.limits.body_bytes + (64 << 10);
     let config = WebSocketConfig::default().max_message_size(Some(most)).max_frame_size(Some(most));
-    let mut socket =
-        WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config)).await;
+    let socket = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config)).await;
+    let mut line = Line::new(socket, app.streams.socket_idle);
     loop {
-        let message = tokio::select! {
+        let said = tokio::select! {
             biased;
-            () = closing.cancelled() => break,
-            message = socket.next() => message,
+            () = app.streams.closing.cancelled() => break,
+            said = line.hear() => said,
         };
-        let served = match message {
-            Some(Ok(Message::Text(said))) => {
-                answer(&app, &head, &client, &mut socket, Said::read(said.as_str())).await
-            }
-            Some(Ok(Message::Ping(_) | Message::Pong(_))) => Some(()),
-            Some(Ok(Message::Binary(_))) => {
-                tell_error(&mut socket, 400, "message: binary is not valid here: expected JSON as text").await
-            }
-            Some(Ok(Message::Close(_) | Message::Frame(_)) | Err(_)) | None => None,
-        };
-        if served.is_none() {
+        let Ok(said) = said else { break };
+        line.set_busy(true);
+        if answer(&app, &client, &mut line, said).await.is_err() {
             break;
         }
+        line.set_busy(false);
     }
-    // The client may be gone already.
-    let _ = socket.close(None).await;
+    line.close().await;
 }
 
-/// Does what one message asks for; `None` when the client has gone.
+/// Does what one message asks for.
 async fn answer(
     app: &Arc<App>,
-    head: &Head,
     client: &Client,
-    socket: &mut Socket,
+    line: &mut Line,
     said: Result<Said, String>,
-) -> Option<()> {
+) -> Result<(), Left> {
+    // The key may have been revoked since the socket opened, or been given to another tenant.
+    let tenant = match lets_in(app, client.peer, &client.head) {
+        Ok(key) => key.tenant.id.clone(),
+        Err(refusal) => {
+            line.tell_whole("", *refusal).await?;
+            return Err(Left);
+        }
+    };
     match said {
-        Err(error) => tell_error(socket, 400, &error).await,
-        Ok(Said::Cancel) => tell_error(socket, 409, "cancel: there is no stream to end").await,
+        Err(error) => line.tell_error(400, &error).await,
+        Ok(Said::Cancel) => line.tell_error(409, "cancel: there is no stream to end").await,
         Ok(Said::Resume { stream, after }) => {
-            let Some(kept) = app.streams.find(&client.tenant, &stream) else {
-                return tell_error(socket, 404, "stream: it is not known here").await;
+            let Some(kept) = app.streams.find(&tenant, &stream) else {
+                return line.tell_error(404, "stream: it is not known here").await;
             };
             match kept.follow(after.map_or(0, |after| after.saturating_add(1))) {
-                Ok(follower) => follow(socket, &stream, &kept, follower).await,
-                Err(gone) => tell_gone(socket, &stream, gone).await,
+                Ok(follower) => follow(line, &stream, &kept, follower).await,
+                Err(gone) => line.tell_gone(&stream, gone).await,
             }
         }
         Ok(Said::Create { path, body, on_disconnect }) => {
-            let Some(head) = call_head(head, &path, on_disconnect.as_deref()) else {
+            let Some(head) = call_head(&client.head, &path, on_disconnect.as_deref()) else {
                 let message = format!("path: {path:?} is not valid: expected such as /v1/chat/completions");
-                return tell_error(socket, 400, &message).await;
+                return line.tell_error(400, &message).await;
             };
             let body = Bytes::from(Box::<str>::from(body).into_string());
-            let response = identified(app, client.peer, head, ClientBody::here(body)).await;
+            // Dropped when the client leaves, as a call is whose connection closes.
+            let call = Box::pin(identified(app, client.peer, head, ClientBody::here(body)));
+            let Waited::Done(response) = line.wait(call).await? else {
+                return line.tell_called_off().await;
+            };
             let id = response.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok()).unwrap_or_default();
             let id = id.to_owned();
-            match app.streams.find(&client.tenant, &id).filter(|_| response.status().is_success()) {
+            match app.streams.find(&tenant, &id).filter(|_| response.status().is_success()) {
                 Some(kept) => {
                     // Before the body goes: a stream may end with its last reader.
                     let follower = kept.reader(0);
                     drop(response);
-                    follow(socket, &id, &kept, follower).await
+                    follow(line, &id, &kept, follower).await
                 }
-                None => whole(socket, &id, response).await,
+                None => line.tell_whole(&id, response).await,
             }
         }
     }
@@ -270,65 +209,34 @@ fn call_head(socket: &Head, path: &str, on_disconnect: Option<&str>) -> Option<H
 }
 
 /// Hands a stream's events on as they come, and hears whether the client wants no more of it.
-async fn follow(socket: &mut Socket, id: &str, kept: &Kept, mut follower: Follower) -> Option<()> {
+async fn follow(line: &mut Line, id: &str, kept: &Kept, mut follower: Follower) -> Result<(), Left> {
     loop {
         tokio::select! {
-            piece = follower.next() => {
-                let piece = match piece {
-                    None => return tell(socket, &Told::End { stream: id }).await,
-                    Some(Err(gone)) => return tell_gone(socket, id, gone).await,
-                    Some(Ok(piece)) => piece,
-                };
-                for event in split(piece) {
-                    tell_event(socket, id, &event).await?;
+            piece = follower.next() => match piece {
+                None => return line.tell(&Told::End { stream: id }).await,
+                Some(Err(gone)) => return line.tell_gone(id, gone).await,
+                Some(Ok(piece)) => {
+                    for event in split(piece) {
+                        tell_event(line, id, &event).await?;
+                    }
                 }
-            }
-            message = socket.next() => match message {
-                Some(Ok(Message::Text(said))) => match Said::read(said.as_str()) {
-                    Ok(Said::Cancel) => kept.cancel(),
-                    _ => tell_error(socket, 409, "message: a stream is on its way: expected cancel, or to wait").await?,
-                },
-                Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Binary(_))) => {}
-                Some(Ok(Message::Close(_) | Message::Frame(_)) | Err(_)) | None => return None,
+            },
+            said = line.hear() => match said? {
+                Ok(Said::Cancel) => kept.cancel(),
+                _ => line.tell_busy().await?,
             },
         }
     }
 }
 
-async fn tell_event(socket: &mut Socket, id: &str, event: &[u8]) -> Option<()> {
+async fn tell_event(line: &mut Line, id: &str, event: &[u8]) -> Result<(), Left> {
     let text = std::str::from_utf8(event).unwrap_or_default();
     let field = |name: &str| {
         let mut values = text.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
         values.next().map(|value| value.strip_prefix(' ').unwrap_or(value))
     };
-    let Some(data) = field("data") else { return Some(()) };
+    let Some(data) = field("data") else { return Ok(()) };
     let own = field("id").and_then(|id| id.rsplit_once(':')?.1.parse().ok());
     let number = own.or_else(|| of_response(event).sequence_number);
-    tell(socket, &Told::Event { stream: id, number, event: field("event"), data: Data::of(data) }).await
-}
-
-/// An answer that is not streamed.
-async fn whole(socket: &mut Socket, id: &str, response: Response<Body>) -> Option<()> {
-    let status = response.status().as_u16();
-    let body = response.into_body().collect().await.ok()?.to_bytes();
-    let text = String::from_utf8_lossy(&body);
-    tell(socket, &Told::Answer { status, stream: id, body: Data::of(&text) }).await
-}
-
-async fn tell_error(socket: &mut Socket, status: u16, message: &str) -> Option<()> {
-    let error = contracts::ApiError::client(status, "invalid_request_error", None, message);
-    let body = error.to_json("");
-    tell(socket, &Told::Answer { status, stream: "", body: Data::of(&body) }).await
-}
-
-/// A stream does not go on from where its reader stands.
-async fn tell_gone(socket: &mut Socket, id: &str, gone: Gone) -> Option<()> {
-    let error = Failure::EventsGone { first: gone.first }.to_api();
-    let body = error.to_json("");
-    tell(socket, &Told::Answer { status: error.status, stream: id, body: Data::of(&body) }).await
-}
-
-async fn tell(socket: &mut Socket, told: &Told<'_>) -> Option<()> {
-    let json = serde_json::to_string(told).ok()?;
-    socket.send(Message::text(json)).await.ok()
+    line.tell(&Told::Event { stream: id, number, event: field("event"), data: Data::of(data) }).await
 }

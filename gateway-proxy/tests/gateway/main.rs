@@ -37,6 +37,8 @@ mod resume;
 #[cfg(test)]
 mod samples;
 #[cfg(test)]
+mod sockets;
+#[cfg(test)]
 mod start;
 #[cfg(test)]
 mod streams;

@@ -244,6 +244,7 @@ async fn a_tenant_keeps_no_more_than_its_share() {
 
 pub(crate) type Socket = tokio_tungstenite::WebSocketStream<tokio::net::TcpStream>;
 
+/// A socket, if `key` may open one.
 pub(crate) async fn socket(
     gateway: &Gateway,
     key: &str,

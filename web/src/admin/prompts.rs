@@ -7,8 +7,8 @@ use super::routes::Owner;
 use super::{Failure, List};
 use axum::Json;
 use axum::http::StatusCode;
-use contracts::PolicyName;
 use contracts::policy::Selector;
+use contracts::{PolicyName, TenantId};
 use control::records::{Prompt, PromptVersion};
 use serde::Deserialize;
 use serde_json::Value;
@@ -44,18 +44,31 @@ pub(super) async fn read(
     prompt.map(Json).ok_or_else(|| Failure::not_found("prompt", name.as_str()))
 }
 
+/// Whose a new version is, and what label it gets.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct New {
+    /// The tenant; absent for what is shared by all.
+    #[param(value_type = Option<String>)]
+    tenant: Option<TenantId>,
+    /// A label to put on it at once, such as `production`.
+    label: Option<String>,
+}
+
 /// Adds a version; the first one makes the prompt.
-#[utoipa::path(post, path = "/admin/v1/prompts/{name}", tag = "prompts", params(("name" = String, Path), Owner),
+#[utoipa::path(post, path = "/admin/v1/prompts/{name}", tag = "prompts", params(("name" = String, Path), New),
     request_body(content = Object, description = "What it says."), responses(
     (status = 201, body = PromptVersion), (status = 400, description = "It is not valid.")))]
 pub(super) async fn create(
     Admin(state): Admin,
     Ids(name): Ids<PolicyName>,
-    Parameters(owner): Parameters<Owner>,
+    Parameters(New { tenant, label }): Parameters<New>,
     Body(spec): Body<Value>,
 ) -> Result<(StatusCode, Json<PromptVersion>), Failure> {
     let (prompts, now) = (state.control.prompts(), state.clock.now());
-    let version = prompts.create(owner.tenant.as_ref(), &name, spec, now).await.map_err(Failure::of_body)?;
+    let version = prompts.create_labelled(tenant.as_ref(), &name, spec, label.as_deref(), now).await;
+    let version = version.map_err(Failure::of_body)?;
     Ok((StatusCode::CREATED, Json(version)))
 }
 

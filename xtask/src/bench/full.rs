@@ -8,9 +8,6 @@ use super::{Place, UPSTREAM};
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-/// Whether guardrails and experiments are configured: a gateway that does not know how to hold a route to them closes it.
-const RULES_AND_ARMS: bool = false;
-
 /// The route that clients name.
 const ROUTE: &str = "support";
 /// A place in a body that the load generator fills with a number of its own for each request.
@@ -50,15 +47,12 @@ pub(super) fn prepare(place: &Place) -> Result<String> {
     place.put("cache", "exact", &json!({"exact": true, "ttl_seconds": 60, "max_bytes": 16 << 20}))?;
     let file = place.write("prompt", &prompt())?;
     place.admin(&["prompt", "create", ROUTE, "--file", &file, "--label", "production"])?;
-    let mut route = json!({
+    let route = json!({
         "cascade": "cheap-first", "cache": "exact", "prompt": {"name": ROUTE, "label": "production"}, "tags": ["bench"],
+        "guardrails": ["both-ways"], "experiment": "two-arms",
     });
-    if RULES_AND_ARMS {
-        place.put("guardrail", "both-ways", &guardrail())?;
-        place.put("experiment", "two-arms", &experiment())?;
-        route["guardrails"] = json!(["both-ways"]);
-        route["experiment"] = "two-arms".into();
-    }
+    place.put("guardrail", "both-ways", &guardrail())?;
+    place.put("experiment", "two-arms", &experiment())?;
     let file = place.write("route", &route)?;
     place.admin(&["route", "create", ROUTE, "--model", "gpt-4o-mini", "--spec-file", &file])?;
     for (name, scope) in [

@@ -165,14 +165,17 @@ impl<D> Prompts<D> {
         }))
     }
 
-    /// One version of it. [`Named::revision`] is its number.
+    /// One version, which [`Named::revision`] numbers: of the tenant's own prompt, where that has the label or has come to the
+    /// version, or else of the shared one. So a tenant's first own version takes from it nothing that it calls already.
     pub fn get(
         &self,
         tenant: Option<&TenantId>,
         name: &PolicyName,
         selector: Selector<'_>,
     ) -> Option<&Held<D>> {
-        self.prompt(tenant, name)?.get(selector)
+        let own = tenant.and_then(|tenant| self.own.get(tenant)?.get(name));
+        let meant = own.filter(|own| own.claims(selector)).or_else(|| self.shared.get(name));
+        meant?.get(selector)
     }
 
     /// As [`Prompts::get`], for something that needs it: that there is none is unreadable too.
@@ -183,6 +186,17 @@ impl<D> Prompts<D> {
 }
 
 impl<D> Prompt<D> {
+    /// Whether the label is one of its own, or the version's number was given to one of its own: that is not somebody else's, even if
+    /// it is not in force any more.
+    fn claims(&self, selector: Selector<'_>) -> bool {
+        match selector {
+            Selector::Version(version) => {
+                self.versions.last_key_value().is_some_and(|(latest, _)| version <= *latest)
+            }
+            Selector::Label(label) => self.labels.contains_key(label),
+        }
+    }
+
     /// A version, by its number or by a label.
     pub fn get(&self, selector: Selector<'_>) -> Option<&Held<D>> {
         match selector {
@@ -251,5 +265,27 @@ mod tests {
         assert_eq!(spec(Selector::Label("production")), Some(2));
         assert_eq!(spec(Selector::Label("staging")), None);
         assert!(prompts.need(None, &name, Selector::Version(9)).is_err());
+    }
+
+    #[test]
+    fn a_first_own_version_takes_nothing_of_the_shared_prompt_away() {
+        let (name, acme): (PolicyName, TenantId) = ("support".parse().unwrap(), "acme".parse().unwrap());
+        let mut prompts = Prompts::default();
+        for version in 1..=3 {
+            prompts.insert(None, &name, u64::from(version), Ok(named(None, &name, 10 + version)));
+        }
+        prompts.label(None, &name, "production".into(), 2);
+        prompts.insert(Some(&acme), &name, 2, Ok(named(Some(&acme), &name, 22)));
+        let spec = |prompts: &Prompts<u32>, selector| {
+            prompts.get(Some(&acme), &name, selector).map(|held| held.as_ref().unwrap().spec)
+        };
+        assert_eq!(spec(&prompts, Selector::Label("production")), Some(12));
+        assert_eq!(spec(&prompts, Selector::Version(3)), Some(13));
+        assert_eq!(spec(&prompts, Selector::Version(2)), Some(22));
+        // It was the tenant's own, which is gone: another text under its number would be a lie.
+        assert_eq!(spec(&prompts, Selector::Version(1)), None);
+        prompts.label(Some(&acme), &name, "production".into(), 2);
+        assert_eq!(spec(&prompts, Selector::Label("production")), Some(22));
+        assert_eq!(spec(&prompts, Selector::Label("staging")), None);
     }
 }

@@ -100,10 +100,8 @@ pub(super) async fn run(command: PromptCommand, work: Work) -> anyhow::Result<()
         }
         PromptCommand::Create { which: Which { name, tenant }, file, label } => {
             let spec = spec_file::read(&file)?;
-            let created = prompts.create(tenant.as_ref(), &name, spec, work.now).await?;
-            if let Some(label) = &label {
-                prompts.set_label(tenant.as_ref(), &name, label, created.version).await?;
-            }
+            let label = label.as_deref();
+            let created = prompts.create_labelled(tenant.as_ref(), &name, spec, label, work.now).await?;
             one(work.json, &created, |v| format!("created version {} of prompt {}", v.version, v.name))
         }
         PromptCommand::Label { which: Which { name, tenant }, label, version } => {

@@ -43,6 +43,21 @@ impl Prompts {
         spec: Value,
         now: Timestamp,
     ) -> Result<PromptVersion, ControlError> {
+        self.create_labelled(tenant, name, spec, None, now).await
+    }
+
+    /// The same, with a label put on the version at once: nobody sees the one without the other.
+    pub async fn create_labelled(
+        &self,
+        tenant: Option<&TenantId>,
+        name: &PolicyName,
+        spec: Value,
+        label: Option<&str>,
+        now: Timestamp,
+    ) -> Result<PromptVersion, ControlError> {
+        if let Some(label) = label {
+            label_is_valid(label).map_err(|invalid| ControlError::policy(KIND, name, invalid))?;
+        }
         let references = documents::read(&self.db, Kind::Prompt, name, &spec)?;
         let mut tx = self.db.write().await?;
         if let Some(tenant) = tenant {
@@ -81,7 +96,16 @@ impl Prompts {
         .execute(&mut *tx)
         .await
         .map_err(row::insert_failed(KIND, name.as_str()))?;
-        self.db.commit(tx, Change::created(KIND, id, &created)?.of(tenant)).await?;
+        let change = Change::created(KIND, id, &created)?.of(tenant);
+        match label {
+            None => self.db.commit(tx, change).await?,
+            Some(label) => {
+                self.db.note(&mut tx, change).await?;
+                let before = version_of(&mut tx, tenant, name, Selector::Label(label)).await?;
+                let change = move_label(&mut tx, tenant, name, label, before, created.version).await?;
+                self.db.commit(tx, change).await?;
+            }
+        }
         Ok(created)
     }
 
@@ -141,20 +165,8 @@ impl Prompts {
         }
         let before = version_of(&mut tx, tenant, name, Selector::Label(label)).await?;
         if before.as_ref().is_none_or(|before| before.version != version) {
-            delete_label(&mut tx, tenant, name, label).await?;
-            sqlx::query(
-                "INSERT INTO prompt_labels (tenant_id, name, label, version) VALUES ($1, $2, $3, $4)",
-            )
-            .bind(tenant.map(TenantId::as_str))
-            .bind(name.as_str())
-            .bind(label)
-            .bind(stored(version))
-            .execute(&mut *tx)
-            .await
-            .map_err(failed("set a label"))?;
-            let stood = before.map(|before| before.version);
-            let change = Change::updated(KIND, name, &json!({ label: stood }), &json!({ label: version }))?;
-            self.db.commit(tx, change.of(tenant).under("label")).await?;
+            let change = move_label(&mut tx, tenant, name, label, before, version).await?;
+            self.db.commit(tx, change).await?;
         }
         self.get(tenant, name).await?.ok_or_else(|| ControlError::not_found(KIND, name))
     }
@@ -301,6 +313,29 @@ async fn labels(tx: &mut Tx) -> Result<Vec<At>, ControlError> {
             })
         })
         .collect()
+}
+
+/// Puts a label, which stood on `before`, on `version`.
+async fn move_label(
+    tx: &mut Tx,
+    tenant: Option<&TenantId>,
+    name: &PolicyName,
+    label: &str,
+    before: Option<PromptVersion>,
+    version: u64,
+) -> Result<Change, ControlError> {
+    delete_label(tx, tenant, name, label).await?;
+    sqlx::query("INSERT INTO prompt_labels (tenant_id, name, label, version) VALUES ($1, $2, $3, $4)")
+        .bind(tenant.map(TenantId::as_str))
+        .bind(name.as_str())
+        .bind(label)
+        .bind(stored(version))
+        .execute(&mut **tx)
+        .await
+        .map_err(failed("set a label"))?;
+    let stood = before.map(|before| before.version);
+    let change = Change::updated(KIND, name, &json!({ label: stood }), &json!({ label: version }))?;
+    Ok(change.of(tenant).under("label"))
 }
 
 async fn delete_label(

@@ -114,7 +114,7 @@ pub(super) async fn users(tx: &mut Tx, to: Thing<'_>, to_part: Option<&str>) -> 
     let mut users: Vec<String> = Vec::new();
     for row in &rows {
         let noted = from_row(row)?;
-        if is_meant(tx, to, noted.to_tenant.as_ref()).await? {
+        if is_meant(tx, to, noted.to_part.as_deref(), noted.to_tenant.as_ref()).await? {
             let of = noted.from_tenant.as_ref().filter(|_| noted.from_kind != "tenant");
             let of = of.map(|tenant| format!(" of {tenant}")).unwrap_or_default();
             users.push(format!("{} {:?}{of}", noted.from_kind, noted.from_name));
@@ -190,13 +190,31 @@ pub(super) fn stored(selector: Selector<'_>) -> String {
     }
 }
 
-/// Whether the name of `to`, read in the eyes of `eyes`, means `to`.
-async fn is_meant(tx: &mut Tx, to: Thing<'_>, eyes: Option<&TenantId>) -> Result<bool, ControlError> {
+/// Whether the name of `to`, read in the eyes of `eyes`, means `to`; of a prompt, this version or label of it.
+async fn is_meant(
+    tx: &mut Tx,
+    to: Thing<'_>,
+    to_part: Option<&str>,
+    eyes: Option<&TenantId>,
+) -> Result<bool, ControlError> {
+    let mut which = to.kind;
     let own = match to.kind {
         "route" => "SELECT count(*) FROM routes WHERE tenant_id = $1 AND name = $2 AND $3 = 'route'",
-        "prompt" => {
-            "SELECT count(*) FROM prompts WHERE tenant_id = $1 AND name = $2 AND $3 = 'prompt' AND deleted_at IS NULL"
-        }
+        // As `contracts::policy::Prompts::get` reads it: the tenant's own is meant where it has the label, or has come to the version.
+        "prompt" => match to_part.and_then(|part| part.split_once(':')) {
+            Some(("label", label)) => {
+                which = label;
+                "SELECT count(*) FROM prompt_labels WHERE tenant_id = $1 AND name = $2 AND label = $3"
+            }
+            Some(("version", version)) => {
+                which = version;
+                "SELECT count(*) FROM prompts WHERE tenant_id = $1 AND name = $2 AND version >= CAST(CAST($3 AS TEXT) AS BIGINT)
+                 AND deleted_at IS NULL"
+            }
+            _ => {
+                "SELECT count(*) FROM prompts WHERE tenant_id = $1 AND name = $2 AND $3 = 'prompt' AND deleted_at IS NULL"
+            }
+        },
         kind if kind.parse::<Kind>().is_ok() => {
             "SELECT count(*) FROM documents WHERE tenant_id = $1 AND name = $2 AND kind = $3"
         }
@@ -211,7 +229,7 @@ async fn is_meant(tx: &mut Tx, to: Thing<'_>, eyes: Option<&TenantId>) -> Result
             let row = sqlx::query(own)
                 .bind(eyes.as_str())
                 .bind(to.name)
-                .bind(to.kind)
+                .bind(which)
                 .fetch_one(&mut **tx)
                 .await
                 .map_err(failed("look for a tenant's own"))?;
@@ -262,9 +280,10 @@ async fn prompt_must_exist(
     prompt: &PromptRef,
     eyes: Option<&TenantId>,
 ) -> Result<(), ControlError> {
-    let own = Thing { kind: "prompt", tenant: None, name: prompt.name.as_str() };
+    let shared = Thing { kind: "prompt", tenant: None, name: prompt.name.as_str() };
     // Not meant in these eyes: the tenant has its own.
-    let owner = if is_meant(tx, own, eyes).await? { None } else { eyes };
+    let part = stored(prompt.selector());
+    let owner = if is_meant(tx, shared, Some(&part), eyes).await? { None } else { eyes };
     let found = super::prompts::version_of(tx, owner, &prompt.name, prompt.selector()).await?;
     if found.is_some() {
         return Ok(());

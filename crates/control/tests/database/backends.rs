@@ -76,6 +76,8 @@ on_both_backends! {
         live_from_creation_to_deletion,
         stay_while_they_are_referred_to,
         are_numbered_once_by_many,
+        are_labelled_as_they_are_made,
+        of_a_tenant_leave_it_what_is_shared_and_not_its_own,
     }
     measurements {
         are_live_without_a_new_version,

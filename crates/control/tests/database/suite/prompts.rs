@@ -3,7 +3,7 @@
 use crate::support::{NOW, Store, spec};
 use contracts::policy::{Kind, PromptRef, RouteSpec, Selector};
 use contracts::{PolicyName, TenantId};
-use control::records::{NewRoute, Patch, RouteChange};
+use control::records::{AuditFilter, NewRoute, Patch, RouteChange};
 use control::{Actor, ControlError};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -90,6 +90,67 @@ pub async fn stay_while_they_are_referred_to(store: Store) {
     let error = prompts.create(None, &hello(), asking, NOW).await.unwrap_err().to_string();
     assert_eq!(error, "prompt \"hello@3\" refers to model \"none\", which does not exist");
     assert!(store.control.documents().list(Kind::Prompt, None).await.unwrap().is_empty());
+}
+
+pub async fn are_labelled_as_they_are_made(store: Store) {
+    let prompts = store.control.prompts();
+    store.tenant("acme").await;
+    let acme: TenantId = "acme".parse().unwrap();
+    let before = store.control.snapshot().await.unwrap().version;
+    let error = prompts
+        .create_labelled(Some(&acme), &hello(), spec(Kind::Prompt, 1), Some("Big Label"), NOW)
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("label: \"Big Label\" is not valid"), "{error}");
+    assert_eq!(prompts.get(Some(&acme), &hello()).await.unwrap(), None);
+    assert_eq!(store.control.snapshot().await.unwrap().version, before);
+    for version in 1..=2 {
+        let spec = spec(Kind::Prompt, version);
+        prompts.create_labelled(Some(&acme), &hello(), spec, Some("production"), NOW).await.unwrap();
+        let prompt = prompts.get(Some(&acme), &hello()).await.unwrap().unwrap();
+        assert_eq!(prompt.labels, BTreeMap::from([("production".into(), version)]));
+    }
+    let filter = AuditFilter { kind: Some("prompt".into()), ..AuditFilter::default() };
+    let noted = store.control.audit().list(&filter).await.unwrap().data;
+    let noted: Vec<(&str, &str)> =
+        noted.iter().rev().map(|entry| (entry.action.as_str(), entry.name.as_str())).collect();
+    assert_eq!(noted, [("create", "hello@1"), ("label", "hello"), ("create", "hello@2"), ("label", "hello")]);
+}
+
+pub async fn of_a_tenant_leave_it_what_is_shared_and_not_its_own(store: Store) {
+    let prompts = store.control.prompts();
+    store.model("p", "m").await;
+    store.tenant("acme").await;
+    let acme: TenantId = "acme".parse().unwrap();
+    for n in 1..=3 {
+        prompts.create(None, &hello(), spec(Kind::Prompt, n), NOW).await.unwrap();
+    }
+    prompts.set_label(None, &hello(), "production", 2).await.unwrap();
+    prompts.create(Some(&acme), &hello(), spec(Kind::Prompt, 1), NOW).await.unwrap();
+    let routes = store.control.routes();
+    let route = |name: &str, version, label: Option<&str>| {
+        let prompt = Some(PromptRef { name: hello(), version, label: label.map(str::to_owned) });
+        let new = NewRoute::new(name.parse().unwrap(), "m".parse().unwrap());
+        let spec = Some(RouteSpec { prompt, ..RouteSpec::default() });
+        NewRoute { tenant: Some(acme.clone()), spec, ..new }
+    };
+    // The tenant's routes stand on the shared prompt where its own has no such label or version.
+    routes.create(route("by-label", None, Some("production")), NOW).await.unwrap();
+    routes.create(route("by-version", Some(3), None), NOW).await.unwrap();
+    routes.create(route("own", Some(1), None), NOW).await.unwrap();
+    let error = routes.create(route("none", Some(4), None), NOW).await.unwrap_err().to_string();
+    assert!(error.contains("\"hello, version 4\", which does not exist"), "{error}");
+    let error = prompts.delete_label(None, &hello(), "production").await.unwrap_err().to_string();
+    assert!(error.contains("in use by route \"by-label\" of acme"), "{error}");
+    let error = prompts.delete_version(None, &hello(), 3, NOW).await.unwrap_err().to_string();
+    assert!(error.contains("in use by route \"by-version\" of acme"), "{error}");
+    prompts.delete_version(None, &hello(), 1, NOW).await.unwrap();
+    let error = prompts.delete_version(Some(&acme), &hello(), 1, NOW).await.unwrap_err().to_string();
+    assert!(error.contains("in use by route \"own\" of acme"), "{error}");
+    // Its own label is its own from then on.
+    prompts.set_label(Some(&acme), &hello(), "production", 1).await.unwrap();
+    prompts.delete_label(None, &hello(), "production").await.unwrap();
 }
 
 pub async fn are_numbered_once_by_many(store: Store) {

@@ -1,0 +1,25 @@
+//! Settings that are valid, and what is said of those that are not.
+
+use super::*;
+
+#[test]
+fn the_defaults_are_valid() {
+    Config::default().validate().unwrap();
+}
+
+#[test]
+fn an_error_names_the_key_the_value_and_what_is_expected() {
+    let mut config = Config::default();
+    config.timeouts.idle_ms = 0;
+    let error = config.validate().unwrap_err().to_string();
+    assert_eq!(error, "gateway.timeouts.idle_ms: 0 is not valid: expected a whole number from 1 on");
+
+    let mut config = Config::default();
+    config.limits.capture_bytes = 12 << 20;
+    let error = config.validate().unwrap_err().to_string();
+    assert!(error.contains("gateway.limits.capture_bytes: 12582912") && error.contains("524288"), "{error}");
+
+    let config = Config { collector_url: "localhost:4318".into(), ..Config::default() };
+    let error = config.validate().unwrap_err().to_string();
+    assert!(error.contains("collector_url") && error.contains("localhost:4318"), "{error}");
+}
