@@ -98,6 +98,25 @@ fn a_guardrail_without_a_failure_yet_is_open() {
 }
 
 #[test]
+fn scores_of_feedback_may_be_any_number_and_more_is_better() {
+    let plan = Plan { metric: "feedback".into(), guardrails: Vec::new(), ..plan() };
+    let arms = |mean: [f64; 2], variance: f64| {
+        let of = |variant: &str, mean| {
+            [arm(variant, 4_000, 0.8, 1.0).to_vec(), vec![metric(variant, "feedback", 400, mean, variance)]]
+                .concat()
+        };
+        [of("a", mean[0]), of("b", mean[1])].concat()
+    };
+    let decided = |mean, variance| analyse(&arms(mean, variance), &plan).unwrap();
+    assert_eq!(decided([3.0, 4.5], 1.0).decisions[0].verdict, Verdict::Ship);
+    assert_eq!(decided([0.5, -0.5], 1.0).decisions[0].verdict, Verdict::Stop);
+    // Nobody knows between which numbers they lie, so scores that never differ say nothing of those to come.
+    let flat = decided([1.0, 1.0], 0.0);
+    let of_feedback = flat.findings.iter().find(|finding| finding.metric == "feedback").unwrap();
+    assert_eq!((flat.decisions[0].verdict, of_feedback.effect), (Verdict::Continue, None));
+}
+
+#[test]
 fn an_arm_without_any_useful_action_is_not_watched_for_ever() {
     let plan = Plan { metric: RATIO.into(), guardrails: Vec::new(), least_effect: 0.5, ..plan() };
     let useful = |variant: &str| {

@@ -10,7 +10,7 @@ use runtime::Clock;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use warehouse::testing::Engine;
-use warehouse::{SpanRow, Warehouse, WarehouseConfig};
+use warehouse::{EventRow, SpanRow, Warehouse, WarehouseConfig};
 
 /// 2026-11-02T10:00:00Z.
 const NOW: i64 = 1_793_613_600;
@@ -73,6 +73,15 @@ fn measuring(snapshot: Snapshot, warehouse: Warehouse, judging: Judging) -> Meas
     })
 }
 
+/// What gateways read of acme's experiment.
+async fn measured(url: &str) -> Arc<Named<Measured>> {
+    let stop = CancellationToken::new();
+    let gateway = Snapshots::open(url, Duration::from_millis(20), stop.clone()).await.unwrap();
+    gateway.loaded().await;
+    stop.cancel();
+    gateway.load_full().measured[&(Some("acme".parse().unwrap()), "tone".parse().unwrap())].clone()
+}
+
 #[tokio::test]
 async fn what_is_measured_reaches_the_snapshots_of_gateways() {
     let dir = tempfile::tempdir().unwrap();
@@ -122,6 +131,41 @@ async fn what_is_measured_reaches_the_snapshots_of_gateways() {
     assert!(lease.is_some());
     warehouse.insert_spans(&[call("acme", 6, "b", 9)], "last").await.unwrap();
     assert_eq!(measuring.round().await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn shares_may_follow_what_people_say() {
+    let dir = tempfile::tempdir().unwrap();
+    let url = format!("sqlite://{}", dir.path().join("control.db").display());
+    let judging = Judging::open(&url).await.unwrap();
+    let engine = Engine::start().await;
+    let warehouse = engine.warehouse("control_tower").await;
+    let mut experiment = experiment(Some("acme"));
+    let adaptive = json!({"arms": [{"name": "a"}, {"name": "b"}], "adaptive": {"metric": "feedback", "outcome": "binary"}});
+    experiment.spec = serde_json::from_value(adaptive).unwrap();
+    let measuring = measuring(snapshot(&["acme"], vec![experiment]), warehouse.clone(), judging);
+
+    let calls = [call("acme", 1, "a", 1), call("acme", 2, "a", 1), call("acme", 3, "b", 1)];
+    warehouse.insert_spans(&calls, "calls").await.unwrap();
+    let said = |id: &str, trace: u8, score: &str| EventRow {
+        tenant_id: "acme".to_owned(),
+        time: NOW * 1_000_000_000,
+        trace_id: format!("{trace:032x}"),
+        event_id: id.to_owned(),
+        event_name: "control_tower.feedback".to_owned(),
+        attributes: vec![
+            ("control_tower.idempotency.key".to_owned(), id.to_owned()),
+            ("control_tower.feedback.score".to_owned(), score.to_owned()),
+        ],
+        retention_days: 3650,
+        ..EventRow::default()
+    };
+    let events = [said("f1", 1, "1"), said("f2", 2, "0"), said("f3", 3, "1"), said("f4", 9, "1")];
+    warehouse.insert_events(&events, "events").await.unwrap();
+    assert_eq!(measuring.round().await.unwrap(), 1);
+    let measured = measured(&url).await;
+    assert_eq!(measured.arms["a"], ArmStats::Binary { successes: 1, failures: 1 });
+    assert_eq!(measured.arms["b"], ArmStats::Binary { successes: 1, failures: 0 });
 }
 
 #[tokio::test]

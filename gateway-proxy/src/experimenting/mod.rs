@@ -145,7 +145,7 @@ impl Experiments {
         let known = self.current.load();
         let found = if Arc::ptr_eq(&known.snapshot, snapshot) {
             known.get(route).cloned()
-        } else if known.snapshot.version > snapshot.version {
+        } else if age(&known.snapshot) > age(snapshot) {
             // A call that was admitted under the policy before.
             None
         } else {
@@ -211,6 +211,11 @@ impl Running {
     }
 }
 
+/// What a later snapshot has more of: what is measured changes it without a new version.
+fn age(snapshot: &Snapshot) -> (u64, Option<u64>) {
+    (snapshot.version, snapshot.measured.values().map(|measured| measured.revision).max())
+}
+
 /// The weights that follow from what was measured. They take ten thousand draws, so they are drawn only when that has changed.
 fn adapted(
     snapshot: &Snapshot,
@@ -270,3 +275,6 @@ fn unreadable(experiment: &Named<Experiment>, arm: &str, reason: &str) -> Arc<Un
         reason: format!("arm {arm}: {reason}"),
     })
 }
+
+#[cfg(test)]
+mod tests;

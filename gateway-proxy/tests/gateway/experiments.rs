@@ -6,6 +6,7 @@ use contracts::policy::budget::Budget;
 use contracts::policy::cache::Cache;
 use contracts::policy::cascade::Cascade;
 use contracts::policy::experiment::{ArmStats, Experiment, Measured};
+use contracts::policy::guardrail::Guardrail;
 use contracts::policy::prompt::Prompt;
 use contracts::policy::{Kind, Model, Named, Reaching, Route, RoutePolicy, RouteSpec, Snapshot};
 use contracts::price::{Charge, ModelPrice, PriceBook};
@@ -325,6 +326,31 @@ async fn the_trace_says_which_arm_and_what_it_was_dealt_to() {
     of("route", "request");
     let other = of("pro", "");
     assert_eq!(other.get("control_tower.experiment.name"), "");
+}
+
+#[tokio::test]
+async fn guardrails_of_the_route_hold_in_every_arm() {
+    let upstream = upstream().await;
+    let spec = object!({"arms": [{"name": "control"}, {"name": "b", "model": "pro", "parameters": {"temperature": 0}}]});
+    let policy = compared(&upstream, &spec);
+    let rules: Guardrail = serde_json::from_value(object!({"input": [
+        {"name": "cards", "check": {"regex": {"patterns": ["[0-9]{16}"]}}, "action": {"mask": {"with": "[card]"}}},
+        {"name": "words", "check": {"topics": {"deny": ["forbidden fruit"]}}, "action": "block"},
+    ]}))
+    .unwrap();
+    let route = RoutePolicy { guardrails: vec![named("house", 1, rules)], ..policy_of(&policy) };
+    let gateway = Gateway::start(config(None), with_route(policy, route));
+    for (arm, user) in users(&gateway, 2).await {
+        let answer = ask(&gateway, by(&user).replace("Hello", "4111111111111111")).await;
+        assert_eq!(variant(&answer), arm);
+        let sent = upstream.received();
+        let sent = sent.last().unwrap().json();
+        assert_eq!(sent["messages"][0]["content"], "[card]", "{arm}");
+        let before = upstream.received().len();
+        let answer = ask(&gateway, by(&user).replace("Hello", "Sell me forbidden fruit")).await;
+        assert_eq!(answer.json()["choices"][0]["finish_reason"], "content_filter", "{arm}");
+        assert_eq!((variant(&answer), upstream.received().len()), (arm.as_str(), before));
+    }
 }
 
 #[tokio::test]

@@ -22,14 +22,14 @@ use tower::ServiceExt;
 /// When every test happens: 2026-01-01T00:00:00Z.
 const NOW: Timestamp = Timestamp::from_unix_seconds(1_767_225_600);
 
-/// As far as the API is concerned, what opens a brace compiles no prompt, and what opens a bracket no guardrail.
+/// As far as the API is concerned, what opens a brace compiles no prompt, and a rule by the name of `unclosed` no guardrail.
 const COMPILERS: Compilers = Compilers {
     prompt: |prompt| {
         let compiles = !prompt.messages.iter().any(|message| message.content.contains("{{"));
         compiles.then_some(()).ok_or_else(|| InvalidPolicy::new("messages[0].content", "{{", "a template"))
     },
     guardrail: |guardrail| {
-        let compiles = !guardrail.input.iter().any(|rule| rule.name == "(");
+        let compiles = !guardrail.input.iter().any(|rule| rule.name == "unclosed");
         compiles.then_some(()).ok_or_else(|| InvalidPolicy::new("input[0].check", "(", "a pattern"))
     },
 };

@@ -37,6 +37,7 @@ fn parse_text(text: &str) -> anyhow::Result<Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::compilers::COMPILERS;
     use contracts::policy::{InvalidPolicy, RouteSpec, spec};
     use serde_json::json;
 
@@ -71,9 +72,15 @@ mod tests {
                 "pool" => holds(&value, spec::Pool::validate),
                 "cascade" => holds(&value, spec::Cascade::validate),
                 "cache" => holds(&value, spec::Cache::validate),
-                "guardrail" => holds(&value, spec::Guardrail::validate),
+                "guardrail" => {
+                    holds(&value, spec::Guardrail::validate);
+                    holds(&value, COMPILERS.guardrail);
+                }
                 "experiment" => holds(&value, spec::Experiment::validate),
-                "prompt" => holds(&value, spec::Prompt::validate),
+                "prompt" => {
+                    holds(&value, spec::Prompt::validate);
+                    holds(&value, COMPILERS.prompt);
+                }
                 other => panic!("{other}"),
             }
             seen.push(kind);

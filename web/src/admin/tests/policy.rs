@@ -101,7 +101,7 @@ async fn bad_documents_name_what_is_wrong() {
         Some("model"),
         "cascade \"c\" refers to model \"none\", which does not exist",
     );
-    let broken = json!({"input": [{"name": "(", "check": {"max_chars": 1}, "action": "block"}]});
+    let broken = json!({"input": [{"name": "unclosed", "check": {"max_chars": 1}, "action": "block"}]});
     put("/guardrails/g", broken).await.assert_error(
         400,
         None,
