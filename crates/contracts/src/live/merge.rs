@@ -11,7 +11,7 @@ impl Live {
         let traffic = all.iter().fold(Traffic::default(), |sum, gateway| add_traffic(sum, gateway.traffic));
         let cache = all.iter().fold(CacheLive::default(), |sum, gateway| add_cache(sum, &gateway.cache));
         let budgets = budgets(&all);
-        Self { at_ms, traffic, budgets, cache, gateways }
+        Self { at_ms, gateways, traffic, budgets, cache }
     }
 
     /// The gateways that answered.

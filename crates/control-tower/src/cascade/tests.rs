@@ -53,8 +53,7 @@ fn a_cascade_and_its_curve_are_written() {
     arguments.extend(["--hold-out", &held, "--decisions", &decisions]);
     arguments.extend(PRICES);
     run_on(&answers(), &arguments).unwrap();
-    let cascade: contracts::policy::cascade::Cascade =
-        serde_json::from_str(&std::fs::read_to_string(&out).unwrap()).unwrap();
+    let cascade: Cascade = serde_json::from_str(&std::fs::read_to_string(&out).unwrap()).unwrap();
     assert_eq!(cascade.validate(), Ok(()));
     assert_eq!(cascade.tiers[1].model.as_str(), "b/large-1");
     let picture = std::fs::read_to_string(&curve).unwrap();
