@@ -113,6 +113,18 @@ pub fn decide(
     Decision { verdict: Verdict::Escalate(next), reason, probability: Some(probability) }
 }
 
+/// Whether anything but its outright rejections depends on what a tier's answer is like. Where nothing does, what no check rejects is
+/// accepted.
+pub fn is_examined(tier: &Tier) -> bool {
+    let is_scored = tier.checks.iter().any(|check| score_of(check).is_some());
+    is_scored || tier.threshold.is_some() || tier.combine.is_some()
+}
+
+/// Whether anything depends on what the request alone is like: which tier is asked, or what the next one promises.
+pub fn weighs_request(cascade: &Cascade) -> bool {
+    cascade.tiers.iter().any(|tier| tier.entry.is_some() || tier.prospect.is_some())
+}
+
 /// Probability that a tier's answer is acceptable: as fitted, or the least score of its checks.
 pub fn acceptable(tier: &Tier, signals: &Signals) -> f64 {
     if let Some(combine) = &tier.combine {

@@ -15,7 +15,9 @@ mod stream;
 mod words;
 
 pub use agreement::self_consistency;
-pub use decide::{Decision, Purse, Reason, Verdict, acceptable, decide, next_tier, probability};
+pub use decide::{
+    Decision, Purse, Reason, Verdict, acceptable, decide, is_examined, next_tier, probability, weighs_request,
+};
 pub use facts::{Answer, Request, Tool, ToolCall};
 pub use inline::{Inline, inline_context};
 pub use reject::{Rejection, reject};

@@ -180,7 +180,9 @@ fn print(live: &Live, json: bool) -> anyhow::Result<ExitCode> {
     } else {
         for pane in Pane::ALL {
             say(&format!("{}:", pane.title()));
-            top::plain(live, pane, WIDTH).iter().for_each(|line| say(line));
+            for line in top::plain(live, pane, WIDTH) {
+                say(&line);
+            }
             say("");
         }
     }

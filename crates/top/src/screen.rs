@@ -134,7 +134,7 @@ fn draw_one(frame: &mut Frame<'_>, area: Rect, top: &mut Top, live: &Live) {
             Span::raw(format!(" {name} "))
         }
     });
-    frame.render_widget(Paragraph::new(Line::from_iter(names)), tabs);
+    frame.render_widget(Paragraph::new(names.collect::<Line<'_>>()), tabs);
     draw_pane(frame, body, top, live, top.pane);
 }
 
@@ -161,13 +161,14 @@ fn draw_pane(frame: &mut Frame<'_>, area: Rect, top: &mut Top, live: &Live, pane
         block
     };
     frame.render_widget(block, area);
-    frame.render_widget(Paragraph::new(Text::from_iter(sheet.above.iter().map(String::as_str))), told);
+    frame.render_widget(Paragraph::new(sheet.above.iter().map(String::as_str).collect::<Text<'_>>()), told);
     if rows.is_empty() {
         frame.render_widget(Paragraph::new(Span::styled(sheet.nothing, DIM)), heading);
         return;
     }
     frame.render_widget(Paragraph::new(titles), heading);
-    frame.render_widget(Paragraph::new(Text::from_iter(rows.into_iter().skip(first).take(room))), table);
+    let shown: Text<'_> = rows.into_iter().skip(first).take(room).collect();
+    frame.render_widget(Paragraph::new(shown), table);
 }
 
 /// Nobody told anything yet, or no gateway did.

@@ -88,7 +88,7 @@ impl Sheet {
             let column = self.columns.get(*index)?;
             Some(Span::raw(padded(column.title, *width, column.is_right) + " "))
         });
-        let heading = Line::from_iter(heading).style(Style::new().add_modifier(Modifier::BOLD));
+        let heading = heading.collect::<Line<'_>>().style(Style::new().add_modifier(Modifier::BOLD));
         let mut lines = Vec::with_capacity(self.rows.len());
         for row in &self.rows {
             let mut spans: Vec<Span<'static>> = Vec::with_capacity(shown.len() + 1);

@@ -19,8 +19,8 @@ use crate::meaning::Meaning;
 use crate::relay::Opening;
 use crate::tries::{ask, ending_of, fails, leave};
 use cascade::{
-    Decision, Hold, Instruments, Purse, Reason, Rejection, RequestView, Signals, Verdict, hold, longest,
-    next_tier, reject,
+    Decision, Hold, Instruments, Purse, Reason, Rejection, RequestView, Signals, Verdict, hold, is_examined,
+    longest, next_tier, reject, weighs_request,
 };
 use contracts::Usd;
 use contracts::policy::cascade::{Cascade, Check, Signal, Tier};
@@ -108,7 +108,9 @@ pub(crate) async fn climb(
 ) -> Result<Answered, Failure> {
     let facts = call.facts().ok_or(Failure::Closed)?;
     app.checks.get_ready(cascade);
-    let asked = Arc::new(Asked::read(facts.ask.as_ref().ok_or(Failure::BrokenBody)?));
+    let ask = facts.ask.as_ref().ok_or(Failure::BrokenBody)?;
+    let is_weighed = weighs_request(cascade) || cascade.tiers.iter().any(is_examined);
+    let asked = Arc::new(if is_weighed { Asked::read(ask) } else { Asked::read_form(ask) });
     let most = most_of_tiers(app, facts, cascade)?;
     let request = of_request(app, cascade, &asked).await;
     let climb = Climb { app, cascade, headers, asked, request, most };
@@ -336,16 +338,9 @@ async fn hold_back(
     }
 }
 
-/// Whether anything but its outright rejections depends on what a tier's answer is like.
-fn is_examined(tier: &Tier) -> bool {
-    let is_scored =
-        |check: &Check| !matches!(check, Check::RefusalOrEmpty | Check::JsonSchema | Check::ToolCalls);
-    tier.threshold.is_some() || tier.combine.is_some() || tier.checks.iter().any(is_scored)
-}
-
 /// The signals of the request alone, where anything depends on them.
 async fn of_request(app: &App, cascade: &Cascade, asked: &Arc<Asked>) -> Signals {
-    if !cascade.tiers.iter().any(|tier| tier.entry.is_some() || tier.prospect.is_some()) {
+    if !weighs_request(cascade) {
         return Signals::default();
     }
     let asked = asked.clone();

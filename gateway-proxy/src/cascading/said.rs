@@ -4,6 +4,7 @@ use crate::meter::Answer as Answered;
 use crate::request::Ask;
 use cascade::{Answer, Request, Tool, ToolCall, inline_context};
 use serde_json::Value;
+use std::ops::Range;
 
 /// What was asked, held for as long as tiers are asked.
 #[derive(Debug, Default)]
@@ -29,8 +30,8 @@ pub(super) struct Said {
 impl Asked {
     /// Reads a request. A context that it does not name is looked for in its last message.
     pub(super) fn read(ask: &Ask) -> Self {
-        let json = |place| ask.text(place).and_then(|text| serde_json::from_str::<Value>(text).ok());
-        let mut prompt = json(ask.prompt_at.as_ref()).map(|prompt| last_message(&prompt)).unwrap_or_default();
+        let mut prompt =
+            json(ask, ask.prompt_at.as_ref()).map(|prompt| last_message(&prompt)).unwrap_or_default();
         let mut context: Vec<String> =
             ask.context.passages.iter().map(|passage| passage.text.clone()).collect();
         if context.is_empty()
@@ -39,20 +40,24 @@ impl Asked {
             context = vec![inline.context.to_owned()];
             prompt = inline.prompt;
         }
-        let format = json(ask.format_at.as_ref()).unwrap_or_default();
+        Self { prompt, context, ..Self::read_form(ask) }
+    }
+
+    /// Reads what an answer must be like, and neither the prompt nor its context: all that outright rejections look at.
+    pub(super) fn read_form(ask: &Ask) -> Self {
+        let format = json(ask, ask.format_at.as_ref()).unwrap_or_default();
         // Responses have it within `text`.
         let format = if format["format"].is_object() { &format["format"] } else { &format };
         let kind = format["type"].as_str().unwrap_or_default();
         let schema = [&format["json_schema"]["schema"], &format["schema"]]
             .into_iter()
             .find(|schema| schema.is_object());
-        let tools = json(ask.tools_at.as_ref()).unwrap_or_default();
+        let tools = json(ask, ask.tools_at.as_ref()).unwrap_or_default();
         Self {
-            prompt,
-            context,
             schema: schema.filter(|_| kind == "json_schema").cloned(),
             json: matches!(kind, "json_schema" | "json_object"),
             tools: tools.as_array().into_iter().flatten().filter_map(tool).collect(),
+            ..Self::default()
         }
     }
 
@@ -78,6 +83,11 @@ impl Asked {
     pub(super) fn to_json(&self, said: &Said) -> Value {
         serde_json::json!({"prompt": self.prompt, "context": self.context, "answer": said.text})
     }
+}
+
+/// A part of a request's body.
+fn json(ask: &Ask, place: Option<&Range<usize>>) -> Option<Value> {
+    serde_json::from_str(ask.text(place)?).ok()
 }
 
 /// A tool's name and the schema of its arguments, wherever its protocol has them.
@@ -240,5 +250,16 @@ mod tests {
                 "tools": [{"name": "f", "input_schema": schema}]}),
         );
         assert_eq!((message.prompt.as_str(), message.tools), ("two", chat.tools));
+    }
+
+    #[test]
+    fn the_form_alone_is_read_without_the_prompt() {
+        let schema = serde_json::json!({"type": "object"});
+        let body = serde_json::json!({"model": "m", "messages": [{"role": "user", "content": "one"}],
+            "response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": schema}}});
+        let ask = parse(&CHAT_COMPLETIONS, Bytes::from(body.to_string()), 64).unwrap();
+        let (whole, form) = (Asked::read(&ask), Asked::read_form(&ask));
+        assert_eq!((form.prompt.as_str(), form.schema.as_ref()), ("", Some(&schema)));
+        assert_eq!((whole.schema, whole.json), (form.schema, form.json));
     }
 }

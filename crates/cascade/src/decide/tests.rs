@@ -113,6 +113,30 @@ proptest! {
     }
 
     #[test]
+    fn where_nothing_is_examined_signals_change_nothing(
+        mut cascade in any_cascade(),
+        is_bare in prop::collection::vec(any::<bool>(), 5),
+        signals in any_signals(),
+        is_rejected in any::<bool>(),
+        most in prop::collection::vec(0_i128..100, 5),
+    ) {
+        for (tier, is_bare) in cascade.tiers.iter_mut().zip(is_bare) {
+            (tier.prospect, tier.entry) = (None, None);
+            if is_bare {
+                let checks = vec![Check::RefusalOrEmpty, Check::JsonSchema, Check::ToolCalls];
+                *tier = Tier { checks, threshold: None, combine: None, ..tier.clone() };
+            }
+        }
+        prop_assert!(!weighs_request(&cascade));
+        let most: Vec<Usd> = most.into_iter().map(Usd::from_picos).collect();
+        let purse = Purse { spent: Usd::ZERO, most: &most, left: None };
+        for (at, tier) in cascade.tiers.iter().enumerate() {
+            let judged = |signals| decide(&cascade, at, signals, is_rejected.then_some(Rejection::Empty), &purse);
+            prop_assert!(is_examined(tier) || judged(&signals) == judged(&Signals::default()));
+        }
+    }
+
+    #[test]
     fn more_support_never_turns_an_answer_down(
         cascade in any_cascade(),
         grounding in 0.0..1.0_f64,

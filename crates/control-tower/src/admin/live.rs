@@ -32,7 +32,9 @@ pub(super) async fn budgets(args: &LiveArgs, data_dir: Option<&Path>, json: bool
     if json {
         return print_json(&live.budgets);
     }
-    top::plain(&live, Pane::Budgets, WIDTH).iter().for_each(|line| say(line));
+    for line in top::plain(&live, Pane::Budgets, WIDTH) {
+        say(&line);
+    }
     Ok(())
 }
 
@@ -62,7 +64,9 @@ pub(super) async fn pools(args: &LiveArgs, data_dir: Option<&Path>, json: bool) 
         return print_json(&pools);
     }
     for pane in [Pane::Pools, Pane::Queues] {
-        top::plain(&live, pane, WIDTH).iter().for_each(|line| say(line));
+        for line in top::plain(&live, pane, WIDTH) {
+            say(&line);
+        }
     }
     Ok(())
 }

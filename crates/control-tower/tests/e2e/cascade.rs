@@ -43,7 +43,8 @@ async fn follows(dir: &Path, answers: &Path) {
     // What decides must be the answers, not how busy the machine is.
     cascade["detector_deadline_ms"] = json!(60_000);
 
-    let stand = Stand::start(&format!("[sim]\nanswers = [{answers:?}]\n")).await;
+    let recorded = answers.display().to_string();
+    let stand = Stand::start(&format!("[sim]\nanswers = [{recorded:?}]\n")).await;
     stand.deployment("recorded").await;
     let tiers: Vec<String> = cascade["tiers"].as_array().unwrap().iter().map(|t| text(&t["model"])).collect();
     for (model, (_, input, output)) in tiers.iter().zip(TIERS) {

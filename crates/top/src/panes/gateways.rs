@@ -15,7 +15,7 @@ pub(super) fn sheet(live: &Live, order: &str) -> Sheet {
     let of = |answer: &GatewayAnswer, key: fn(&GatewayLive) -> u64| answer.live.as_deref().map(key);
     match order {
         "calls" => {
-            answers.sort_by_key(|answer| Reverse(of(answer, |live| live.traffic.last_10_s.totals.calls)))
+            answers.sort_by_key(|answer| Reverse(of(answer, |live| live.traffic.last_10_s.totals.calls)));
         }
         "spool" => answers.sort_by_key(|answer| Reverse(of(answer, |live| live.spool.pending_bytes))),
         _ => {}
