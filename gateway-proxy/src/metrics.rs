@@ -159,11 +159,8 @@ impl GatewayMetrics {
             m.requests,
         );
         registry.register("gateway_refusals", "Requests refused by the gateway, by error code", m.refusals);
-        registry.register(
-            "gateway_upstream_errors",
-            "Failed attempts at upstreams, by class",
-            m.upstream_errors,
-        );
+        let help = "Failed attempts at upstreams, by class";
+        registry.register("gateway_upstream_errors", help, m.upstream_errors);
         for (name, help, counter) in [
             ("input_tokens", "Tokens of prompts", m.tokens.input),
             ("output_tokens", "Tokens of answers", m.tokens.output),
@@ -201,11 +198,8 @@ impl GatewayMetrics {
         registry.register_with_unit("gen_ai_server_time_to_first_token", help, Unit::Seconds, first_token);
         registry.register_with_unit("gen_ai_server_request_duration", "Whole calls", Unit::Seconds, duration);
         registry.register("gateway_shipped_records", "Records the collector has accepted", m.shipped_records);
-        registry.register(
-            "gateway_shipper_failures",
-            "Failed deliveries to the collector, by class",
-            m.shipper_failures,
-        );
+        let help = "Failed deliveries to the collector, by class";
+        registry.register("gateway_shipper_failures", help, m.shipper_failures);
         registry.register(
             "gateway_shipper_rejected_records",
             "Records that the collector refuses for good",

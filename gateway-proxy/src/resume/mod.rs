@@ -143,7 +143,9 @@ impl Streams {
     /// be longer than others, as long as there is room.
     pub(crate) fn keep_whole(&self, name: Name, place: Place, events: Bytes) -> Follower {
         let kept = self.take_on(name, place, OnDisconnect::Continue, usize::MAX);
-        events::split(events).into_iter().for_each(|event| push(&kept, &self.shelf, event));
+        for event in events::split(events) {
+            push(&kept, &self.shelf, event);
+        }
         kept.end();
         kept.reader(0)
     }
@@ -200,7 +202,9 @@ async fn read(mut stream: Stream, kept: Arc<Kept>, shelf: Arc<Shelf>, stop: Canc
     let reading = async {
         while let Some(frame) = poll_fn(|cx| stream.poll_frame(cx)).await {
             let Ok(data) = frame.into_data() else { continue };
-            events::split(data).into_iter().for_each(|event| push(&kept, &shelf, event));
+            for event in events::split(data) {
+                push(&kept, &shelf, event);
+            }
         }
     };
     tokio::select! {

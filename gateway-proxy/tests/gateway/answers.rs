@@ -15,9 +15,9 @@ async fn keeping(protocol: Protocol, events: &[Value]) -> (Gateway, Upstream) {
     let mut text = String::new();
     for event in events {
         if let Some(kind) = event["type"].as_str() {
-            text.push_str(&format!("event: {kind}\n"));
+            text.extend(["event: ", kind, "\n"]);
         }
-        text.push_str(&format!("data: {event}\n\n"));
+        text.extend(["data: ", &event.to_string(), "\n\n"]);
     }
     if protocol == Protocol::OpenAi && events[0]["type"].is_null() {
         text.push_str("data: [DONE]\n\n");
@@ -269,7 +269,7 @@ struct Redis {
 }
 
 impl Redis {
-    fn start() -> Self {
+    async fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let process = std::process::Command::new("redis-server")
@@ -283,7 +283,7 @@ impl Redis {
             if redis.says("PING") == "+PONG" {
                 return redis;
             }
-            std::thread::sleep(Duration::from_millis(10));
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
         panic!("redis-server does not answer");
     }
@@ -309,7 +309,7 @@ impl Drop for Redis {
 
 #[tokio::test]
 async fn a_cache_that_was_written_anew_gives_none_of_the_answers_of_before() {
-    let redis = Redis::start();
+    let redis = Redis::start().await;
     let whole = value!({"id": "c", "object": "chat.completion", "model": "m", "choices": [{"index": 0,
         "message": {"role": "assistant", "content": "Hi"}, "finish_reason": "stop"}], "usage": {"prompt_tokens": 3, "completion_tokens": 2}});
     let upstream = Upstream::always(json(200, &whole.to_string())).await;
