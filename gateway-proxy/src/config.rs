@@ -410,6 +410,14 @@ impl Config {
         for (key, value) in numbers {
             SECTION.check(value > 0, key, value, positive)?;
         }
+        if let Some(grant) = self.budgets.grant {
+            SECTION.check(
+                grant >= contracts::Usd::ZERO,
+                "budgets.grant",
+                grant,
+                "decimal US dollars from 0 on, such as \"0.50\"",
+            )?;
+        }
         let resume = &self.resume;
         let percent = "a number from 1 to 100";
         SECTION.check(

@@ -2,22 +2,24 @@
 //!
 //! The model's provider is asked where its protocol can say so; elsewhere, or where it cannot for this model, we count as we count
 //! calls whose provider does not tell what they used, and say so in a warning. It is no call: nothing is recorded, charged or
-//! queued.
+//! queued. Plans count it as a request, and while it lasts as one of those at a time.
 
 use crate::app::App;
 use crate::attempt::{outgoing_headers, unanswered};
 use crate::endpoints::COUNT_TOKENS;
 use crate::errors::Failure;
+use crate::govern::tell_limits;
 use crate::guarding;
 use crate::identity::Identity;
 use crate::intake::{ClientBody, Intake, read_json_body};
 use crate::relay::collect;
+use crate::request::Ask;
 use crate::respond::{self, Body, WARNING};
 use crate::stack::{read, resolve};
 use crate::translation::{leave_behind, spoken};
 use crate::upstream::{Addressed, Outgoing};
 use bytes::Bytes;
-use contracts::policy::{KeyPolicy, Model, Snapshot};
+use contracts::policy::{KeyPolicy, Model, Resolved, Snapshot};
 use http::request::Parts as Head;
 use http::{HeaderMap, Response, StatusCode, header};
 use protocols::{Counting, Dialect, Options, count_tokens, counted_tokens};
@@ -38,8 +40,21 @@ pub(crate) async fn answer(
     let (body, _room) = read_json_body(&head.headers, body, Intake::new(app, app.limits.body_bytes)).await?;
     let ask = read(&COUNT_TOKENS, body, app.limits.json_depth).await?;
     let resolved = resolve(&snapshot, &key, &ask.model)?;
-    let ask = guarding::counted(app, &key, &resolved, ask, &head.headers).await?;
-    let models = app.pools.reach(&snapshot, &resolved.model)?;
+    let permit = app.governor.admit_question(&key)?;
+    let mut response = counted(app, identity, (&snapshot, &key, &resolved), head, ask).await?;
+    tell_limits(permit.as_ref(), response.headers_mut());
+    Ok(response)
+}
+
+async fn counted(
+    app: &Arc<App>,
+    identity: &Identity,
+    (snapshot, key, resolved): (&Arc<Snapshot>, &Arc<KeyPolicy>, &Resolved),
+    head: &Head,
+    ask: Ask,
+) -> Result<Response<Body>, Failure> {
+    let ask = guarding::counted(app, key, resolved, ask, &head.headers).await?;
+    let models = app.pools.reach(snapshot, &resolved.model)?;
     let counts = |model: &&Arc<Model>| !matches!(dialect(app, model), Ok(None | Some(Dialect::OpenAiChat)));
     let model = models.iter().find(counts).unwrap_or(&resolved.model);
     let to = dialect(app, model)?.unwrap_or(Dialect::OpenAiChat);

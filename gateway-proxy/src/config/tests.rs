@@ -22,4 +22,9 @@ fn an_error_names_the_key_the_value_and_what_is_expected() {
     let config = Config { collector_url: "localhost:4318".into(), ..Config::default() };
     let error = config.validate().unwrap_err().to_string();
     assert!(error.contains("collector_url") && error.contains("localhost:4318"), "{error}");
+
+    let mut config = Config::default();
+    config.budgets.grant = Some(contracts::Usd::from_picos(-1));
+    let error = config.validate().unwrap_err().to_string();
+    assert!(error.contains("budgets.grant: -0.000000000001"), "{error}");
 }

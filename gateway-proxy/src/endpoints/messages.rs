@@ -192,6 +192,10 @@ fn read_event(answer: &mut Answer, event: &Event<'_>) -> EventKind {
 /// Counts are cumulative, and an event may leave out those that it does not change.
 fn learn_usage(answer: &mut Answer, raw: Option<&RawValue>, is_final: bool) {
     let Some(more) = raw.and_then(usage) else { return };
+    if !is_final && more.input + more.cache_read + more.cache_write == 0 {
+        // A server that does not count until the end says zeros before, and of a stream that is cut they are no count.
+        return;
+    }
     let so_far = answer.usage.unwrap_or_default();
     let usage = TokenUsage {
         input: so_far.input.max(more.input),
@@ -279,6 +283,19 @@ mod tests {
             answer.output.to_json(),
             r#"[{"role":"assistant","content":[{"type":"text","text":"Hi"}]}]"#
         );
+    }
+
+    #[test]
+    fn zeros_before_the_end_are_no_count() {
+        let start = |usage: &str| {
+            let mut answer = Answer::default();
+            let data = format!(r#"{{"type":"message_start","message":{{"id":"m","usage":{usage}}}}}"#);
+            read_event(&mut answer, &Event::from_data(&data));
+            answer.usage.map(|usage| usage.input)
+        };
+        assert_eq!(start(r#"{"input_tokens":0,"output_tokens":0}"#), None);
+        // All of it from the provider's cache.
+        assert_eq!(start(r#"{"input_tokens":0,"cache_read_input_tokens":9,"output_tokens":1}"#), Some(9));
     }
 
     #[test]

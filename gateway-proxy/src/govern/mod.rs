@@ -23,7 +23,7 @@ use budget::{Account, Accounts, Hold, Ledger};
 use contracts::policy::budget::Window;
 use contracts::policy::plan::{self, Limit, Plan};
 use contracts::policy::queue::Band;
-use contracts::policy::{Held, Model, Named};
+use contracts::policy::{Held, KeyPolicy, Model, Named};
 use contracts::price::Cost;
 use contracts::{ApiError, UsageSource, Usd};
 use futures_util::FutureExt;
@@ -123,7 +123,7 @@ impl Governor {
         let ask = facts.ask.as_ref().ok_or(Failure::BrokenBody)?;
         if of_tenant.is_some() || of_key.is_some() {
             let tokens = estimate(&ask.body);
-            let permit = self.permit(facts, of_tenant, of_key, tokens)?;
+            let permit = self.permit(&key, of_tenant, of_key, tokens)?;
             self.told.tell(app, facts, permit.over_soft());
             governed.permit = Some(permit);
         }
@@ -142,15 +142,24 @@ impl Governor {
         Ok(())
     }
 
+    /// Takes what asking something takes that no model answers: a request, and nothing else. `None` where no plan applies.
+    pub(crate) fn admit_question(&self, key: &KeyPolicy) -> Result<Option<Permit>, Failure> {
+        let (of_tenant, of_key) = (readable(key.tenant.plan.as_ref())?, readable(key.plan.as_ref())?);
+        if of_tenant.is_none() && of_key.is_none() {
+            return Ok(None);
+        }
+        self.permit(key, of_tenant, of_key, 0).map(Some)
+    }
+
     fn permit(
         &self,
-        facts: &Facts,
+        key: &KeyPolicy,
         of_tenant: Option<&Arc<Named<Plan>>>,
         of_key: Option<&Arc<Named<Plan>>>,
         tokens: u64,
     ) -> Result<Permit, Failure> {
-        let tenant = Subject::Tenant(facts.key.tenant.id.clone());
-        let key = Subject::Key(facts.key.id.clone());
+        let tenant = Subject::Tenant(key.tenant.id.clone());
+        let key = Subject::Key(key.id.clone());
         let mut planned = Vec::with_capacity(2);
         planned.extend(of_tenant.map(|plan| (&tenant, plan)));
         planned.extend(of_key.map(|plan| (&key, plan)));
@@ -203,11 +212,7 @@ impl Governed {
 
     /// What the client is told with its answer: where it stands, and which soft limits it is beyond.
     pub(crate) fn tell(&self, headers: &mut HeaderMap) {
-        for (name, value) in self.permit.iter().flat_map(Permit::headers) {
-            if let Ok(value) = HeaderValue::try_from(value) {
-                headers.insert(name, value);
-            }
-        }
+        tell_limits(self.permit.as_ref(), headers);
         for text in self.soft_limits() {
             if let Ok(value) = HeaderValue::try_from(text) {
                 headers.append(SOFT_LIMIT, value);
@@ -249,6 +254,15 @@ impl Governed {
                 let _waiting = waiting;
                 teller.crossed(&settling.await);
             })),
+        }
+    }
+}
+
+/// Tells the client where it stands with its plans.
+pub(crate) fn tell_limits(permit: Option<&Permit>, headers: &mut HeaderMap) {
+    for (name, value) in permit.into_iter().flat_map(Permit::headers) {
+        if let Ok(value) = HeaderValue::try_from(value) {
+            headers.insert(name, value);
         }
     }
 }

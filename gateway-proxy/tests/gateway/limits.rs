@@ -98,6 +98,23 @@ async fn plans_of_tenant_and_key_both_hold_and_are_told_as_openai_tells_them() {
 }
 
 #[tokio::test]
+async fn counting_tokens_is_a_request_of_no_tokens() {
+    let upstream = Upstream::always(json(200, ANSWER)).await;
+    let plan = planned(
+        &upstream,
+        serde_json::json!({"requests_per_minute": 2, "tokens_per_minute": 1}),
+        serde_json::json!({}),
+    );
+    let gateway = Gateway::start(config(None), plan);
+    for (status, left) in [(StatusCode::OK, "1"), (StatusCode::OK, "0"), (StatusCode::TOO_MANY_REQUESTS, "0")]
+    {
+        let answer = gateway.post("/v1/messages/count_tokens", chat(false)).await;
+        assert_eq!(answer.status, status, "{}", answer.text());
+        assert_eq!(answer.header("x-ratelimit-remaining-requests"), left);
+    }
+}
+
+#[tokio::test]
 async fn a_budget_is_reserved_settled_and_not_overshot() {
     let collector = Collector::start().await;
     let upstream = Upstream::always(json(200, ANSWER)).await;
