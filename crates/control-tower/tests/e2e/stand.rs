@@ -156,6 +156,8 @@ impl Stand {
         let mut command = Command::new(BINARY);
         command.arg("gateway");
         command.envs(gateway.config.iter().map(|(key, value)| (format!("CONTROL_TOWER__{key}"), value)));
+        // Whether this machine has the embedder's weights must not decide what a test sees.
+        command.env_remove(inference::models::MODEL_DIR).env("XDG_CACHE_HOME", self.dir.path());
         let log = self.dir.path().join(format!("{}.log", gateway.name));
         gateway.process = Some(Process::start(command, &log));
         let bearer = format!("Bearer {key}");
