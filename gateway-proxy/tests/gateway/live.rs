@@ -72,7 +72,7 @@ async fn live_when(gateway: &Gateway, is: impl Fn(&GatewayLive) -> bool) -> Gate
 
 /// A short request: a budget holds little for it.
 fn short() -> String {
-    chat(false).replacen('{', r#"{"max_tokens":2,"#, 1)
+    chat(false).replacen('{', r#"{"max_tokens":2,"service_tier":"default","#, 1)
 }
 
 async fn good_call(gateway: &Gateway) {

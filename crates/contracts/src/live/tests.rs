@@ -1,3 +1,5 @@
+//! What is added up over gateways, and what is not.
+
 use super::*;
 use crate::policy::budget::Window;
 
