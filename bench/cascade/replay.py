@@ -66,8 +66,6 @@ def half(a, seed, every, work):
         f.write(f'[control]\nurl = "sqlite://{work}/control.db"\n[gateway]\nlisten = "127.0.0.1:{port}"\ncollector_url = "http://127.0.0.1:9"\n'
                 + f'[gateway.spool]\ndir = "{work}/spool"\n[gateway.budgets]\ndir = "{work}/budgets"\n'
                 + (f'[inference]\nmodel_dir = "{a.model_dir}"\n' if a.model_dir else ""))
-    # A gateway that finds the embedder's weights compares meanings; the fit by words alone did not.
-    env = {k: v for k, v in os.environ.items() if k != "CONTROL_TOWER__INFERENCE__MODEL_DIR"} | ({} if a.model_dir else {"XDG_CACHE_HOME": work})
     def admin(*args): return json.loads(subprocess.run([a.tower, *args, "--json", "--config", config], check=True, capture_output=True, text=True).stdout or "null")
     admin("prices", "seed")
     admin("provider", "create", "sim", "--base-url", f"http://127.0.0.1:{sim}/v1", "--price-as", "sim")
@@ -79,7 +77,7 @@ def half(a, seed, every, work):
     log = open(os.path.join(work, "processes.log"), "ab"); running = []
     try:
         for args in (["sim", "--listen", f"127.0.0.1:{sim}", "--answers", a.answers], ["gateway"]):
-            running.append(subprocess.Popen([a.tower, *args, "--config", config], stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env))
+            running.append(subprocess.Popen([a.tower, *args, "--config", config], stdin=subprocess.DEVNULL, stdout=log, stderr=log))
         wait("sim", sim, {}, running[0]); wait("gateway", port, {"authorization": f"Bearer {key}"}, running[1])
         return play(a, Gateway(port, key), models, offline, every)
     finally:

@@ -5,6 +5,7 @@
 //! while nobody knows whether it will be accepted, within the bounds of the cascade; once any of it was released it stays the answer.
 //! Every tier's answer is an attempt of its own, with its price and what was decided about it.
 
+mod checks;
 mod said;
 mod samples;
 mod verifier;
@@ -12,71 +13,25 @@ mod verifier;
 use crate::app::App;
 use crate::attempt::{Answered, Times};
 use crate::call::{Call, Ending, Facts};
-use crate::config::CascadeConfig;
 use crate::errors::Failure;
 use crate::guarding;
-use crate::meaning::Meaning;
 use crate::relay::Opening;
 use crate::tries::{ask, ending_of, fails, leave};
 use cascade::{
-    Decision, Hold, Instruments, Purse, Reason, Rejection, RequestView, Signals, Verdict, hold, is_examined,
-    longest, next_tier, reject, weighs_request,
+    Decision, Hold, Purse, Reason, Rejection, RequestView, Signals, Verdict, hold, is_examined, longest,
+    next_tier, reject, weighs_request,
 };
+pub(crate) use checks::Checks;
 use contracts::Usd;
 use contracts::policy::cascade::{Cascade, Check, Signal, Tier};
 use contracts::policy::{Model, Named};
 use http::HeaderMap;
-use inference::grounding::Detector;
 use said::{Asked, Said};
 use samples::Sampling;
 use std::borrow::Cow;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
-use verifier::Verifiers;
-
-/// What checks are made with.
-#[derive(Debug)]
-pub(crate) struct Checks {
-    /// With the embedder it goes by meaning, without by words alone.
-    detector: OnceLock<Detector>,
-    meaning: Arc<Meaning>,
-    /// So many are made at a time.
-    at_a_time: Arc<Semaphore>,
-    verifiers: Verifiers,
-}
-
-impl Checks {
-    pub(crate) fn new(config: &CascadeConfig, meaning: Arc<Meaning>, tls: rustls::ClientConfig) -> Self {
-        Self {
-            detector: OnceLock::new(),
-            meaning,
-            at_a_time: Arc::new(Semaphore::new(config.checks_at_a_time)),
-            verifiers: Verifiers::new(tls),
-        }
-    }
-
-    /// Reads from disk what answers are examined with, while the first model is asked.
-    fn get_ready(self: &Arc<Self>, cascade: &Cascade) {
-        if self.detector.get().is_none() && cascade.tiers.iter().any(is_examined) {
-            let checks = self.clone();
-            drop(tokio::task::spawn_blocking(move || {
-                checks.instruments();
-            }));
-        }
-    }
-
-    /// What an answer is examined with. Blocks the first time, while it is read from disk.
-    fn instruments(&self) -> Instruments<'_> {
-        let embedder = self.meaning.embedder();
-        let detector = self.detector.get_or_init(|| match embedder {
-            Some(embedder) => Detector::default().with_embedder(embedder.clone()),
-            None => Detector::default(),
-        });
-        Instruments { detector: Some(detector), embedder: embedder.map(|embedder| &**embedder) }
-    }
-}
 
 /// What a tier's answer came to.
 struct Tiered {
@@ -232,7 +187,7 @@ impl Climb<'_> {
             signals = examined(app, cascade, at, request, asked, said, before).await;
             verify(app, tier, asked, said, &mut signals).await;
             // What nothing follows is not worth the samples.
-            if let Some(sampling) = Sampling::of(tier, *by).filter(|_| !is_last) {
+            if let Some(sampling) = Sampling::of(tier, self.cascade.detects_by, *by).filter(|_| !is_last) {
                 match sampling.agreement(app, call, headers, asked, said, patience(cascade)).await {
                     Some(agreement) => signals.set(Signal::SelfConsistency, agreement),
                     None => signals.set_late(),
@@ -416,7 +371,7 @@ async fn examined(
         let tier = policy.tiers.get(at)?;
         let signals = view.with(|request| {
             let (view, instruments, by) =
-                (RequestView::new(request), checks.instruments(), Some(deadline.into_std()));
+                (RequestView::new(request), checks.instruments(policy.detects_by), Some(deadline.into_std()));
             answer.with(|answer| match &earlier {
                 Some(earlier) => {
                     earlier.with(|earlier| view.examine(tier, answer, Some(earlier), &instruments, by))

@@ -19,7 +19,7 @@ use crate::tries::{beginning, ending_of, outcome};
 use crate::trying::{Asking, Beside, Notes, OVERTAKEN, Parts};
 use cascade::{meanings, self_consistency};
 use contracts::Usd;
-use contracts::policy::cascade::{Check, Tier};
+use contracts::policy::cascade::{Check, DetectsBy, Tier};
 use contracts::policy::{Model, Protocol};
 use futures_util::future::join_all;
 use http::HeaderMap;
@@ -34,13 +34,14 @@ const SAMPLE: &str = "sample";
 
 /// How many answers of a tier are paid for.
 pub(super) fn count(tier: &Tier) -> u64 {
-    Sampling::of(tier, Instant::now()).map_or(1, |sampling| u64::from(sampling.samples))
+    Sampling::of(tier, None, Instant::now()).map_or(1, |sampling| u64::from(sampling.samples))
 }
 
 /// How a tier is asked for samples.
 #[derive(Debug)]
 pub(super) struct Sampling<'a> {
     tier: &'a Tier,
+    detects_by: Option<DetectsBy>,
     /// The first answer included.
     samples: u32,
     temperature: Option<f64>,
@@ -57,10 +58,10 @@ struct Came {
 
 impl<'a> Sampling<'a> {
     /// As the tier's checks want it; `None` when they do not.
-    pub(super) fn of(tier: &'a Tier, by: Instant) -> Option<Self> {
+    pub(super) fn of(tier: &'a Tier, detects_by: Option<DetectsBy>, by: Instant) -> Option<Self> {
         tier.checks.iter().find_map(|check| match check {
             Check::SelfConsistency { samples, temperature } => {
-                Some(Self { tier, samples: *samples, temperature: *temperature, by })
+                Some(Self { tier, detects_by, samples: *samples, temperature: *temperature, by })
             }
             _ => None,
         })
@@ -85,9 +86,10 @@ impl<'a> Sampling<'a> {
             texts.extend(self.further(app, call, headers).await?);
         }
         let (asked, checks) = (asked.clone(), app.checks.clone());
+        let detects_by = self.detects_by;
         let work = move || {
             let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-            let meanings = checks.meaning.embedder().and_then(|embedder| meanings(&texts, embedder));
+            let meanings = checks.embedder(detects_by).and_then(|embedder| meanings(&texts, embedder));
             let alike = meanings.as_ref().map(|alike| alike as &dyn Fn(usize, usize) -> f64);
             asked.with(|request| self_consistency(request, &texts, alike))
         };

@@ -165,6 +165,7 @@ fn assemble(recording: &Recording, weights: &Weights, point: &Point) -> Cascade 
         price_ceiling: None,
         streaming: contracts::policy::cascade::Streaming::default(),
         on_deadline: contracts::policy::cascade::OnDeadline::default(),
+        detects_by: None,
         detector_deadline_ms: 250,
     }
 }

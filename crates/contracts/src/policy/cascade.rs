@@ -29,9 +29,23 @@ pub struct Cascade {
     /// What to do with an answer whose checks were not done in time.
     #[serde(default)]
     pub on_deadline: OnDeadline,
+    /// What answers are compared by. Weights hold for what they were fitted with. Absent: meanings where the gateway has the embedder,
+    /// and words elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detects_by: Option<DetectsBy>,
     /// Milliseconds that the grounding detector may take for one answer.
     #[serde(default = "detector_deadline_ms")]
     pub detector_deadline_ms: u32,
+}
+
+/// What the grounding detector, and what looks for agreement, compares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DetectsBy {
+    /// Words, numbers and names.
+    Words,
+    /// Vectors of the embedder besides. A gateway without it has no such signals, so that what stands in for them counts.
+    Meaning,
 }
 
 fn detector_deadline_ms() -> u32 {

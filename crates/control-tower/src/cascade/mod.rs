@@ -11,7 +11,7 @@ use cascade::fit::report::{self, Plan};
 use cascade::fit::{self, Options, Recording, Target};
 use clap::Args;
 use contracts::Usd;
-use contracts::policy::cascade::{Cascade, Signal};
+use contracts::policy::cascade::{Cascade, DetectsBy, Signal};
 use inference::grounding::{Detector, DetectorOptions};
 use inference::{Embedder, EmbedderOptions, models};
 use std::path::{Path, PathBuf};
@@ -110,6 +110,7 @@ pub(crate) fn run(args: &FitArgs) -> anyhow::Result<()> {
             write(path, &decisions(&recording, &ids, &held, &cascade)?)?;
         }
     }
+    cascade.detects_by = Some(if embedder.is_some() { DetectsBy::Meaning } else { DetectsBy::Words });
     if let Some(path) = &args.out {
         write(path, &serde_json::to_string_pretty(&cascade).context("writing the cascade as JSON")?)?;
     }

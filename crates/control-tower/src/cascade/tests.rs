@@ -55,6 +55,7 @@ fn a_cascade_and_its_curve_are_written() {
     run_on(&answers(), &arguments).unwrap();
     let cascade: Cascade = serde_json::from_str(&std::fs::read_to_string(&out).unwrap()).unwrap();
     assert_eq!(cascade.validate(), Ok(()));
+    assert_eq!(cascade.detects_by, Some(DetectsBy::Words));
     assert_eq!(cascade.tiers[1].model.as_str(), "b/large-1");
     let picture = std::fs::read_to_string(&curve).unwrap();
     assert!(picture.starts_with("<svg") && picture.contains("b/large-1"));
