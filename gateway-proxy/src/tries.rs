@@ -11,7 +11,7 @@ use crate::metrics::GatewayMetrics;
 use crate::pools::ModelPool;
 use crate::request::Ask;
 use admission::queue::Ticket;
-use contracts::policy::Model;
+use contracts::policy::{Model, Resolved};
 use http::{HeaderMap, header};
 use pool::{Ask as Question, Fault, Kind, Outcome, Retry, Tried, Unavailable};
 use std::sync::Arc;
@@ -106,13 +106,17 @@ async fn wait(facts: &mut Facts, pool: &ModelPool, times: Times) -> Result<(), F
     // That of another model that was asked before.
     facts.slot = None;
     let prompt = facts.ask.as_ref().map_or(0, |ask| estimate(&ask.body));
+    // Whoever was asked before has taken of the time what was promised.
+    let slo = facts.resolved.as_ref().filter(|_| facts.attempts.is_empty()).and_then(Resolved::ttft_slo);
+    let promised = slo.zip(facts.asked_at);
+    let promised = promised.and_then(|(slo, asked_at)| asked_at.checked_add(slo));
     let ticket = Ticket {
         tenant: facts.key.tenant.id.clone(),
         weight: facts.turn.weight,
         band: facts.turn.band,
         input_tokens: prompt,
         expected_output_tokens: None,
-        deadline: Some(times.first_byte_by),
+        deadline: Some(promised.map_or(times.first_byte_by, |by| by.min(times.first_byte_by))),
     };
     let slot = pool.queue.enter(ticket).await.map_err(Failure::Busy)?;
     facts.queued += slot.waited();

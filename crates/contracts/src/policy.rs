@@ -162,6 +162,8 @@ pub struct RoutePolicy {
     pub prompt: Option<Arc<Named<spec::Prompt>>>,
     /// Tags that each request through the route carries.
     pub tags: Vec<String>,
+    /// Within which time the first token is promised.
+    pub ttft_slo: Option<Duration>,
 }
 
 /// A model at a provider.
@@ -245,6 +247,11 @@ impl Resolved {
     /// The models that the route asks in turn, where it asks several.
     pub fn cascade(&self) -> Option<&Arc<Named<spec::Cascade>>> {
         self.route.as_ref()?.policy.as_ref().ok()?.cascade.as_ref()
+    }
+
+    /// Within which time the first token is promised, where any promise is made.
+    pub fn ttft_slo(&self) -> Option<Duration> {
+        self.route.as_ref()?.policy.as_ref().ok()?.ttft_slo
     }
 }
 

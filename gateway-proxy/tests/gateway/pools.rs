@@ -3,11 +3,12 @@
 use crate::support::{Collector, Gateway, Received, Span, Step, Upstream, chat, config, json, snapshot};
 use contracts::ModelName;
 use contracts::policy::pool::Pool;
-use contracts::policy::{Named, Provider, Snapshot};
+use contracts::policy::{Named, Provider, Route, RoutePolicy, Snapshot};
 use http::StatusCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
+use tokio::sync::Semaphore;
 
 const ANSWER: &str = r#"{"id":"c","object":"chat.completion","model":"gpt-4o-mini","choices":[{"index":0,"message":{"role":"assistant","content":"Hi"},"finish_reason":"stop"}],"usage":{"prompt_tokens":3,"completion_tokens":2}}"#;
 
@@ -162,6 +163,42 @@ async fn a_pool_that_is_full_says_when_to_come_back() {
     for answer in answers {
         assert_eq!(answer.await.unwrap().status, StatusCode::OK);
     }
+}
+
+#[tokio::test]
+async fn a_wait_that_breaks_the_promise_of_a_first_token_is_given_up() {
+    let gate = Arc::new(Semaphore::new(0));
+    let held = gate.clone();
+    let slow = Upstream::start(move |_| {
+        let mut steps = vec![Step::Until(held.clone())];
+        steps.extend(json(200, ANSWER));
+        steps
+    })
+    .await;
+    let mut policy = pooled(&[&slow], &serde_json::json!({"queue": {"concurrency": 1}}));
+    for (name, ttft_slo) in [("prompt", Some(Duration::from_millis(100))), ("patient", None)] {
+        let promise = Ok(RoutePolicy { ttft_slo, ..RoutePolicy::default() });
+        let route =
+            Route { policy: promise, ..Route::new(name.parse().unwrap(), "gpt-4o-mini".parse().unwrap()) };
+        policy.shared_routes.insert(route.name.clone(), Arc::new(route));
+    }
+    let gateway = Arc::new(Gateway::start(config(None), policy));
+    let call = |route: &str| {
+        let (gateway, body) = (gateway.clone(), chat(false).replace("gpt-4o-mini", route));
+        tokio::spawn(async move { gateway.post("/v1/chat/completions", body).await })
+    };
+    let first = call("patient");
+    while slow.received().is_empty() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let (second, refused) = (call("patient"), call("prompt").await.unwrap());
+    assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE, "{}", refused.text());
+    assert!(refused.header("retry-after").parse::<u64>().unwrap() >= 1);
+    gate.add_permits(2);
+    for answer in [first, second] {
+        assert_eq!(answer.await.unwrap().status, StatusCode::OK);
+    }
+    assert_eq!(slow.received().len(), 2);
 }
 
 #[tokio::test]

@@ -32,7 +32,14 @@ pub struct RouteSpec {
     /// Tags that each request through the route carries.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
+    /// Milliseconds within which the first token is promised. A call that would wait in a queue for as long is refused at once, and one
+    /// that has waited for as long is given up, so that its client can go elsewhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ttft_slo_ms: Option<u64>,
 }
+
+/// The longest promise of a first token that makes sense: clients give up sooner.
+const MOST_TTFT_MS: u64 = 60 * 60 * 1_000;
 
 impl RouteSpec {
     /// Checks what the types do not say.
@@ -48,6 +55,12 @@ impl RouteSpec {
                 let expected = "each guardrail once";
                 return Err(InvalidPolicy::new(format!("guardrails[{n}]"), name.as_str(), expected));
             }
+        }
+        if let Some(slo) = self.ttft_slo_ms
+            && !(1..=MOST_TTFT_MS).contains(&slo)
+        {
+            let expected = format!("milliseconds from 1 to {MOST_TTFT_MS}");
+            return Err(InvalidPolicy::new("ttft_slo_ms", slo, expected));
         }
         match &self.prompt {
             Some(prompt) => prompt.validate().map_err(|error| error.within("prompt")),
@@ -156,6 +169,7 @@ mod tests {
     #[test]
     fn what_cannot_be_names_its_field() {
         let cases = [
+            (json!({"ttft_slo_ms": 0}), "ttft_slo_ms"),
             (json!({"tags": ["a", "two words"]}), "tags[1]"),
             (json!({"guardrails": ["a", "a"]}), "guardrails[1]"),
             (json!({"prompt": {"name": "p", "version": 1, "label": "x"}}), "prompt.version"),

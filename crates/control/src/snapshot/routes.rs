@@ -7,6 +7,7 @@ use contracts::policy::{self, Kind, RoutePolicy, RouteSpec, Unreadable, shape};
 use contracts::{ModelName, TenantId};
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 type RoutesByName = HashMap<ModelName, Arc<policy::Route>>;
 
@@ -65,5 +66,6 @@ fn resolve(route: &Route, policies: &Policies) -> Result<RoutePolicy, String> {
         guardrails: guardrails.collect::<Result<_, _>>().map_err(|unreadable| unreadable.to_string())?,
         prompt: prompt.transpose().map_err(|unreadable| unreadable.to_string())?,
         tags: spec.tags,
+        ttft_slo: spec.ttft_slo_ms.map(Duration::from_millis),
     })
 }
