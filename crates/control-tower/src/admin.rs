@@ -134,8 +134,8 @@ pub(crate) struct Place {
         hide_env_values = true
     )]
     control_url: Option<String>,
-    /// Data directory of a tower started with `up`: its control database is meant.
-    #[arg(long, global = true, value_name = "DIR", conflicts_with = "control_url")]
+    /// Data directory of a tower started with `up`: its control database is meant, unless a URL is given.
+    #[arg(long, global = true, value_name = "DIR", env = "CONTROL_TOWER_DATA_DIR")]
     data_dir: Option<PathBuf>,
     /// Print JSON.
     #[arg(long, global = true)]
