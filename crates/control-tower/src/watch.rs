@@ -48,7 +48,7 @@ pub(crate) struct Whom {
     /// Base URL of the console, or of a gateway; the tower's otherwise.
     #[arg(long, value_name = "URL")]
     url: Option<String>,
-    /// Admin key; the tower's otherwise.
+    /// Admin key; the tower's otherwise, which is for the tower's own URLs alone.
     #[arg(long, value_name = "KEY", env = "CONTROL_TOWER_ADMIN_KEY", hide_env_values = true)]
     admin_key: Option<String>,
 }
@@ -81,14 +81,31 @@ impl Whom {
             (None, Some(tower)) => vec![tower.console_url.clone(), tower.gateway_url.clone()],
             (None, None) => bail!(nobody()),
         };
-        let key = self.admin_key.as_ref().or(bootstrap.as_ref().map(|tower| &tower.admin_key));
-        let key = key.with_context(nobody)?;
+        // The tower's key is for the tower alone: whoever else is asked would learn it.
+        let own = bootstrap.as_ref().filter(|tower| self.url.as_deref().is_none_or(|url| is_of(url, tower)));
+        let key = match (&self.admin_key, own, &self.url) {
+            (Some(key), ..) => key,
+            (None, Some(tower), _) => &tower.admin_key,
+            (None, None, Some(url)) if bootstrap.is_some() => {
+                bail!(
+                    "{url} is not of the tower on {}, whose key is for it alone: give --admin-key",
+                    dir.display()
+                )
+            }
+            (None, None, _) => bail!(nobody()),
+        };
         let mut key = HeaderValue::try_from(format!("Bearer {key}"))
             .context("--admin-key: not valid: expected ct-admin- and hex digits")?;
         key.set_sensitive(true);
         let urls = urls.iter().map(|url| url.trim_end_matches('/').to_owned()).collect();
         Ok(Watcher { client: RoleClient::new(runtime::tls::client_config("", None)?), urls, key })
     }
+}
+
+/// Whether `url` is the console or the gateway of `tower`.
+fn is_of(url: &str, tower: &Bootstrap) -> bool {
+    let url = url.trim_end_matches('/');
+    [&tower.console_url, &tower.gateway_url].iter().any(|own| own.trim_end_matches('/') == url)
 }
 
 impl Watcher {
@@ -208,6 +225,31 @@ mod tests {
         let watcher = whom(Some("http://x/"), Some("ct-admin-1")).watcher(dir.path()).unwrap();
         assert_eq!((watcher.source(), &watcher.urls), ("http://x", &vec!["http://x".to_owned()]));
         assert!(!format!("{watcher:?}").contains("ct-admin-1"));
+    }
+
+    #[test]
+    fn the_key_of_a_tower_is_told_to_nobody_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let tower = serde_json::json!({
+            "gateway_url": "http://127.0.0.1:8080", "console_url": "http://127.0.0.1:8081/",
+            "otlp_grpc_url": "", "otlp_http_url": "",
+            "clickhouse": {"url": "", "user": "", "password": "", "database": ""},
+            "admin_key": "ct-admin-2", "tenant_id": "", "tenant_key": "", "console_user": "", "console_password": "",
+        });
+        std::fs::write(dir.path().join("bootstrap.json"), tower.to_string()).unwrap();
+        for own in ["http://127.0.0.1:8080/", "http://127.0.0.1:8081"] {
+            assert_eq!(whom(Some(own), None).watcher(dir.path()).unwrap().key, "Bearer ct-admin-2", "{own}");
+        }
+        assert_eq!(whom(None, None).watcher(dir.path()).unwrap().key, "Bearer ct-admin-2");
+        for other in
+            ["http://other", "http://127.0.0.1:80", "http://127.0.0.1:8080.other", "http://127.0.0.1:8080/x"]
+        {
+            let error = whom(Some(other), None).watcher(dir.path()).unwrap_err().to_string();
+            assert!(error.contains(other) && error.contains("--admin-key"), "{error}");
+            assert!(!error.contains("ct-admin-2"), "{error}");
+            let watcher = whom(Some(other), Some("ct-admin-3")).watcher(dir.path()).unwrap();
+            assert_eq!(watcher.key, "Bearer ct-admin-3");
+        }
     }
 
     #[tokio::test]
