@@ -1,5 +1,6 @@
 -- The arms of an experiment: count, mean and variance of each metric by variant, for comparison. A unit is a trace: what its calls share is one observation.
 -- A judge's score of a call is that of its newest verdict.
+-- Tenants are kept apart: a trace, key or name of one says nothing of another's that is called the same.
 -- Traces that saw more than one variant are left out and counted as metric 'mixed' of the variant ''. Useful actions are taken by their newest statement,
 -- whenever it came; one with a value is useful when the value is more than 0. An action counts for every trace that it names, or that a response or request that it names belongs to.
 -- Feedback is taken by its newest statement too; the scores on one trace, or on its responses and requests, are one observation, their mean.
@@ -9,6 +10,7 @@ WITH
     seen AS
     (
         SELECT
+            tenant_id,
             trace_id,
             uniqExact(experiment_variant) AS variants,
             any(experiment_variant) AS variant,
@@ -20,11 +22,11 @@ WITH
           AND start_time >= fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC')
           AND start_time < fromUnixTimestamp64Milli({to_ms:Int64}, 'UTC')
           AND experiment_name = {name:String} AND experiment_variant != ''
-        GROUP BY trace_id
+        GROUP BY tenant_id, trace_id
     ),
     names AS
     (
-        SELECT DISTINCT trace_id, pair.1 AS kind, pair.2 AS id
+        SELECT DISTINCT tenant_id, trace_id, pair.1 AS kind, pair.2 AS id
         FROM calls
         ARRAY JOIN [('trace', trace_id), ('response', response_id), ('response', request_id)] AS pair
         WHERE tenant_id IN {tenants:Array(String)}
@@ -35,42 +37,43 @@ WITH
     said AS
     (
         SELECT
+            tenant_id,
             outcome_id,
             argMax(event_id, (received, event_id)) AS last_event,
             argMax(outcome, (received, event_id)) AS last_outcome,
             argMax(value, (received, event_id)) AS last_value
         FROM actions
         WHERE tenant_id IN {tenants:Array(String)} AND time >= fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC')
-        GROUP BY outcome_id
+        GROUP BY tenant_id, outcome_id
         HAVING last_outcome = 'useful' OR (last_outcome = 'value' AND last_value > 0)
     ),
     useful AS
     (
-        SELECT names.trace_id AS trace_id, toFloat64(uniqExact(said.outcome_id)) AS actions
+        SELECT names.tenant_id AS tenant_id, names.trace_id AS trace_id, toFloat64(uniqExact(said.outcome_id)) AS actions
         FROM action_links
-        INNER JOIN said ON action_links.event_id = said.last_event
-        INNER JOIN names ON action_links.kind = names.kind AND action_links.id = names.id
+        INNER JOIN said ON action_links.tenant_id = said.tenant_id AND action_links.event_id = said.last_event
+        INNER JOIN names ON action_links.tenant_id = names.tenant_id AND action_links.kind = names.kind AND action_links.id = names.id
         WHERE action_links.tenant_id IN {tenants:Array(String)}
           AND action_links.time >= fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC')
-        GROUP BY trace_id
+        GROUP BY names.tenant_id, names.trace_id
     ),
     rated AS
     (
-        SELECT if(last.1 != '', 'response', 'trace') AS kind, if(last.1 != '', last.1, last.2) AS id, assumeNotNull(last.3) AS score
+        SELECT tenant_id, if(last.1 != '', 'response', 'trace') AS kind, if(last.1 != '', last.1, last.2) AS id, assumeNotNull(last.3) AS score
         FROM
         (
-            SELECT outcome_id, argMax((response_id, trace_id, score), (received, event_id)) AS last
+            SELECT tenant_id, outcome_id, argMax((response_id, trace_id, score), (received, event_id)) AS last
             FROM feedback
             WHERE tenant_id IN {tenants:Array(String)} AND time >= fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC')
-            GROUP BY outcome_id
+            GROUP BY tenant_id, outcome_id
         )
         WHERE last.3 IS NOT NULL
     ),
     units AS
     (
-        SELECT seen.trace_id AS trace_id, variant, cost, failed, latency, useful.actions AS actions
+        SELECT seen.tenant_id AS tenant_id, seen.trace_id AS trace_id, variant, cost, failed, latency, useful.actions AS actions
         FROM seen
-        LEFT JOIN useful ON seen.trace_id = useful.trace_id
+        LEFT JOIN useful ON seen.tenant_id = useful.tenant_id AND seen.trace_id = useful.trace_id
         WHERE variants = 1
     )
 SELECT variant, metric, count() AS units, avg(value) AS mean, if(count() > 1, varSamp(value), 0) AS variance
@@ -84,29 +87,29 @@ FROM
     FROM units
     INNER JOIN
     (
-        SELECT names.trace_id AS trace_id, avg(rated.score) AS value
+        SELECT names.tenant_id AS tenant_id, names.trace_id AS trace_id, avg(rated.score) AS value
         FROM names
-        INNER JOIN rated ON names.kind = rated.kind AND names.id = rated.id
-        GROUP BY trace_id
-    ) AS liked ON units.trace_id = liked.trace_id
+        INNER JOIN rated ON names.tenant_id = rated.tenant_id AND names.kind = rated.kind AND names.id = rated.id
+        GROUP BY names.tenant_id, names.trace_id
+    ) AS liked ON units.tenant_id = liked.tenant_id AND units.trace_id = liked.trace_id
     UNION ALL
     SELECT variant, metric, value
     FROM units
     INNER JOIN
     (
-        SELECT trace_id, metric, avg(assumeNotNull(last_score.1)) AS value
+        SELECT tenant_id, trace_id, metric, avg(assumeNotNull(last_score.1)) AS value
         FROM
         (
-            SELECT trace_id, toString(judge) AS metric, argMax(tuple(score), (judged_at, version)) AS last_score
+            SELECT tenant_id, trace_id, toString(judge) AS metric, argMax(tuple(score), (judged_at, version)) AS last_score
             FROM evaluations
             WHERE tenant_id IN {tenants:Array(String)}
               AND call_time >= fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC')
               AND source = ''
-            GROUP BY trace_id, span_id, judge
+            GROUP BY tenant_id, trace_id, span_id, judge
         )
         WHERE last_score.1 IS NOT NULL
-        GROUP BY trace_id, metric
-    ) AS judged ON units.trace_id = judged.trace_id
+        GROUP BY tenant_id, trace_id, metric
+    ) AS judged ON units.tenant_id = judged.tenant_id AND units.trace_id = judged.trace_id
 )
 GROUP BY variant, metric
 UNION ALL

@@ -202,3 +202,47 @@ async fn values_are_useful_and_the_newest_verdict_of_a_judge_counts() {
     assert_eq!(of("usd_per_useful_action"), (3, 3.0), "3 dollars, one useful action");
     assert_eq!(of("grounding"), (2, 0.75), "1, and the mean of 0.25 and 0.75");
 }
+
+#[tokio::test]
+async fn two_tenants_who_name_things_alike_are_kept_apart() {
+    let engine = Engine::start().await;
+    let warehouse = engine.warehouse("control_tower").await;
+    let of_zeta = |call: SpanRow| SpanRow { tenant_id: "zeta".to_owned(), ..call };
+    let told_by_zeta = |event: EventRow| EventRow { tenant_id: "zeta".to_owned(), ..event };
+    // One trace, response and request id at both, on different arms.
+    let calls = [call(1, "r1", "a", 100), of_zeta(call(1, "r1", "b", 300))];
+    warehouse.insert_spans(&calls, "calls").await.unwrap();
+    let first = format!("{:032x}", 1);
+    let liked = |score: &str| EventRow {
+        trace_id: first.clone(),
+        ..event(
+            "f1",
+            "control_tower.feedback",
+            1,
+            &[("control_tower.idempotency.key", "k2"), ("control_tower.feedback.score", score)],
+        )
+    };
+    let events = [
+        // Of one idempotency key, and of one event id: zeta's is newer, and says otherwise.
+        action("e1", "k1", "useful", 1, ("traces", &first)),
+        told_by_zeta(action("e1", "k1", "not_useful", 9, ("traces", &first))),
+        liked("1"),
+        told_by_zeta(liked("-1")),
+        verdict("v1", 1, "r1", "1", "0.25", 5),
+        told_by_zeta(verdict("v1", 1, "r1", "1", "0.75", 9)),
+    ];
+    warehouse.insert_events(&events, "events").await.unwrap();
+    let both = TenantScope::many(["acme", "zeta"].map(|tenant| tenant.parse().unwrap()).into()).unwrap();
+    let range = TimeRange { from_ms: START_NS / 1_000_000 - 1, to_ms: START_NS / 1_000_000 + 1 };
+    let rows = warehouse.experiment(&both, "tone", range).await.unwrap();
+    let of = |variant: &str, metric: &str| {
+        let row = rows.iter().find(|row| row.variant == variant && row.metric == metric);
+        row.map(|row| (row.units, row.mean))
+    };
+    assert_eq!(of("", "mixed").unwrap_or_default().0, 0, "no trace saw both");
+    assert_eq!((of("a", "cost_usd"), of("b", "cost_usd")), (Some((1, 1.0)), Some((1, 3.0))));
+    assert_eq!((of("a", "useful_actions"), of("b", "useful_actions")), (Some((1, 1.0)), Some((1, 0.0))));
+    assert_eq!((of("a", "usd_per_useful_action"), of("b", "usd_per_useful_action")), (Some((1, 1.0)), None));
+    assert_eq!((of("a", "feedback"), of("b", "feedback")), (Some((1, 1.0)), Some((1, -1.0))));
+    assert_eq!((of("a", "grounding"), of("b", "grounding")), (Some((1, 0.25)), Some((1, 0.75))));
+}
