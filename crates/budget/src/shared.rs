@@ -264,7 +264,7 @@ impl Inner {
             .clone()
             .map(|(account, span)| self.keys.bucket(accounts.group(), &account.id, account.window, span));
         let call = wire::Call { keys: keys.collect(), args: Vec::new() };
-        let reply = self.wire.call(&connected, &self.wire.scripts.read, &call).await;
+        let reply = self.wire.look(&connected, &self.wire.scripts.read, &call).await;
         let reply = reply.map_err(|_failed| Unavailable::Redis)?;
         let standing = |(i, (account, span)): (usize, (&crate::Account, _))| Standing {
             account: account.clone(),

@@ -41,7 +41,7 @@ struct Current {
     connected: Option<Arc<Connected>>,
 }
 
-/// No answer, or one that says that nothing could be done: the connection is given up.
+/// No answer, or one that says that nothing could be done: the connection is given up, unless only a look was late.
 #[derive(Debug)]
 pub(super) struct Failed;
 
@@ -163,15 +163,27 @@ impl Wire {
         script: &Script,
         call: &Call,
     ) -> Result<Vec<String>, Failed> {
-        let mut invocation = script.prepare_invoke();
-        for key in &call.keys {
-            invocation.key(key);
-        }
-        for arg in &call.args {
-            invocation.arg(arg);
-        }
-        let reply = invocation.invoke_async(&mut connected.connection.clone()).await;
+        let reply = invoke(connected, script, call).await;
         reply.map_err(|error| self.failed(connected, &error))
+    }
+
+    /// Runs a script that changes nothing. When its answer is late, no step is in doubt, and so nobody has to join again because
+    /// somebody looked.
+    pub(super) async fn look(
+        &self,
+        connected: &Connected,
+        script: &Script,
+        call: &Call,
+    ) -> Result<Vec<String>, Failed> {
+        let reply = invoke(connected, script, call).await;
+        reply.map_err(|error| {
+            if !error.is_timeout() {
+                return self.failed(connected, &error);
+            }
+            self.metrics.redis_errors.inc();
+            tracing::warn!(%error, "budgets could not be read from Redis in time");
+            Failed
+        })
     }
 
     /// The members of a sorted set.
@@ -188,6 +200,17 @@ impl Wire {
         self.give_up(connected.generation);
         Failed
     }
+}
+
+async fn invoke(connected: &Connected, script: &Script, call: &Call) -> Result<Vec<String>, RedisError> {
+    let mut invocation = script.prepare_invoke();
+    for key in &call.keys {
+        invocation.key(key);
+    }
+    for arg in &call.args {
+        invocation.arg(arg);
+    }
+    invocation.invoke_async(&mut connected.connection.clone()).await
 }
 
 pub(super) fn millis(duration: Duration) -> String {

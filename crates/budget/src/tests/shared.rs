@@ -290,6 +290,29 @@ async fn what_redis_forgets_its_gateways_remember() {
     b.reserve(&accounts, usd("0.4"), at(0)).await.unwrap().release();
 }
 
+#[tokio::test]
+async fn a_look_that_comes_late_makes_nobody_join_again() {
+    let (mut redis, one) = (Redis::start(false), dir());
+    // No renewal comes between.
+    let lease = Duration::from_hours(1);
+    let options = RedisOptions { lease, timeout: Duration::from_secs(1), ..RedisOptions::new(redis.url()) };
+    let ledger = Ledger::shared(JournalOptions::new(one.path()), WhenGatewayDies::Charge, options, at(0))
+        .await
+        .unwrap();
+    let accounts = of(&[account("tenant", "1", Window::Total)]);
+    assert_eq!(stands(&ledger, &accounts).await, (Usd::ZERO, Usd::ZERO));
+    let mut operator = ::redis::Client::open(redis.url()).unwrap().get_connection().unwrap();
+    // Scripts wait as writes do.
+    ::redis::cmd("CLIENT").arg("PAUSE").arg(600_000).arg("WRITE").exec(&mut operator).unwrap();
+    assert!(ledger.read(&accounts, at(0)).await.is_err());
+    assert!(ledger.shared_id().is_some(), "the connection is the same");
+    ::redis::cmd("CLIENT").arg("UNPAUSE").exec(&mut operator).unwrap();
+    until(async || ledger.read(&accounts, at(0)).await.is_ok()).await;
+    redis.kill();
+    assert!(ledger.read(&accounts, at(0)).await.is_err());
+    assert!(ledger.shared_id().is_none(), "what is broken is given up");
+}
+
 /// A way to Redis on which every byte takes a while, however many are on it.
 async fn far_from(redis: &Redis, delay: Duration) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
