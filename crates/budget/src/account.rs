@@ -2,7 +2,11 @@
 
 use contracts::policy::budget::{Budget, Span, Window};
 use contracts::{TenantId, Timestamp, Usd};
+use std::collections::HashMap;
 use std::sync::Arc;
+
+/// So many accounts are looked through one by one; a call has fewer, and a list of all that a gateway knows has thousands.
+const FEW: usize = 16;
 
 /// Something that money is counted on, with the limits that hold at the moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,14 +40,27 @@ impl Accounts {
     /// with the lowest limit counts.
     pub fn new(group: impl Into<Arc<str>>, accounts: impl IntoIterator<Item = Account>) -> Self {
         let mut list: Vec<Account> = Vec::new();
+        // Where each stands; empty while they are few.
+        let mut index: HashMap<(Arc<str>, Window), usize> = HashMap::new();
+        let key = |account: &Account| (Arc::clone(&account.id), account.window);
         for account in accounts {
-            match list.iter_mut().find(|known| known.id == account.id && known.window == account.window) {
-                Some(known) => {
-                    known.limit = known.limit.min(account.limit);
-                    known.soft = known.soft.into_iter().chain(account.soft).min();
+            let known = if list.len() <= FEW {
+                list.iter_mut().find(|known| known.id == account.id && known.window == account.window)
+            } else {
+                if index.is_empty() {
+                    index.extend(list.iter().enumerate().map(|(at, known)| (key(known), at)));
                 }
-                None => list.push(account),
+                index.get(&key(&account)).and_then(|at| list.get_mut(*at))
+            };
+            if let Some(known) = known {
+                known.limit = known.limit.min(account.limit);
+                known.soft = known.soft.into_iter().chain(account.soft).min();
+                continue;
             }
+            if !index.is_empty() {
+                index.insert(key(&account), list.len());
+            }
+            list.push(account);
         }
         Self { group: group.into(), list: list.into() }
     }
@@ -112,5 +129,30 @@ impl SoftPassed {
     pub(crate) fn judge(account: &Account, span: Span, spent: Usd, added: Usd) -> Option<Self> {
         let soft = account.soft.filter(|soft| *soft <= spent)?;
         Some(Self { account: account.clone(), spent, ends: span.end, crossed: spent - added < soft })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lowest_limit_of_an_account_counts_in_lists_of_any_length() {
+        for ids in [1, 16, 17, 18, 100] {
+            let round = |dollars: i128, soft| {
+                (0..ids).flat_map(move |id: i128| {
+                    [Window::Day, Window::Month].map(|window| Account {
+                        id: format!("a{id}").into(),
+                        limit: Usd::from_picos(dollars + id),
+                        soft,
+                        window,
+                    })
+                })
+            };
+            let all = round(20, None).chain(round(10, Some(Usd::from_picos(3)))).chain(round(30, None));
+            let accounts = Accounts::new("g", all);
+            let expected: Vec<Account> = round(10, Some(Usd::from_picos(3))).collect();
+            assert_eq!(accounts.list(), expected, "{ids} in two windows each");
+        }
     }
 }
