@@ -308,10 +308,11 @@ fn usage_and_cost(put: &mut impl Attributes, facts: &Facts, figures: Figures<'_>
     }
 }
 
-/// What the model was given to answer from: ids and scores, and the texts where content is kept.
+/// What the model was given to answer from: ids and scores, and the texts where content is kept and the request was not blocked.
 fn context(put: &mut impl Attributes, facts: &Facts, limit: usize, metrics: &GatewayMetrics) {
     let Some(ask) = facts.ask.as_ref().filter(|ask| !ask.context.passages.is_empty()) else { return };
-    let limit = facts.key.tenant.capture_content.then_some(limit);
+    let keeps_texts = facts.key.tenant.capture_content && !facts.is_refused();
+    let limit = keeps_texts.then_some(limit);
     let (json, cut) = context_json(&ask.context.passages, limit);
     put.text(gen_ai::RETRIEVAL_DOCUMENTS, &json);
     metrics.truncated_bytes.inc_by(cut as u64);

@@ -1,8 +1,8 @@
 //! What users say: the texts of a request, judged before a model gets them.
 //!
-//! The conversation is judged, tools' results and what the model said before included; what the system is told is the operator's own
-//! and is not, unless the client filled a prompt with variables. What a model thought is signed and goes on as it is, and so do images,
-//! sounds and files.
+//! The conversation is judged, tools' results and what the model said before included, and so are the passages that come with it; what
+//! the system is told is the operator's own and is not, unless the client filled a prompt with variables. What a model thought is signed
+//! and goes on as it is, and so do images, sounds and files.
 
 use super::chain::{Found, Stop};
 use super::places::{Edits, Literal, is_structural, items, member, string, texts};
@@ -31,6 +31,11 @@ pub(super) fn judge(compiled: &[Arc<Compiled>], ask: &Ask, all: bool) -> Result<
     if all && let Some(instructions) = ask.text(ask.instructions_at.as_ref()) {
         content(whole, instructions, &mut literals)?;
     }
+    let of_prompt = literals.len();
+    for given in ask.context.given_at.iter().flatten() {
+        let passages = ask.text(Some(given)).unwrap_or_default();
+        texts(whole, passages, &is_of_passage, &mut literals).map_err(BodyError::NotJson)?;
+    }
     let mut judged = Judged::default();
     let mut said: Vec<Cow<'_, str>> = literals.iter().map(|literal| literal.text.clone()).collect();
     for (at, of) in compiled.iter().enumerate().filter(|(_, of)| !of.guard.passes_all_input()) {
@@ -48,11 +53,19 @@ pub(super) fn judge(compiled: &[Arc<Compiled>], ask: &Ask, all: bool) -> Result<
         }
     }
     let mut edits = Edits::default();
-    for (literal, said) in literals.iter().zip(&said).filter(|(literal, said)| literal.text != **said) {
-        edits.text(literal.at.clone(), said);
+    let changed = literals.iter().zip(&said).enumerate().filter(|(_, (of, said))| of.text != **said);
+    for (n, (literal, said)) in changed {
+        // A passage has a text, also one of which nothing is left.
+        let is_gone = said.is_empty() && n >= of_prompt;
+        edits.text(literal.at.clone(), if is_gone { " " } else { said });
     }
     judged.body = edits.apply(&ask.body);
     Ok(judged)
+}
+
+/// Whether what stands under a name of a passage is a text: its data and what it is called are, its id is not.
+fn is_of_passage(name: &str) -> bool {
+    matches!(name, "data" | "name") || !is_structural(name) && !matches!(name, "doc_id" | "document_id")
 }
 
 /// The texts of messages, of items, or of a prompt that is a text or several.

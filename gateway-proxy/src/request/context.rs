@@ -6,7 +6,7 @@
 
 use super::fields::{kind_of, missing, wrong_type};
 use super::json::{Member, members};
-use super::parse::BodyError;
+use super::parse::{BodyError, place_in};
 use contracts::ApiError;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -33,6 +33,8 @@ pub(crate) struct Passage {
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Context {
     pub(crate) passages: Vec<Passage>,
+    /// Where its passages stand: ours, and `documents`, understood or not.
+    pub(crate) given_at: [Option<Range<usize>>; 2],
     /// What the upstream does not get to see of the body.
     pub(super) strip: Option<Range<usize>>,
 }
@@ -53,13 +55,15 @@ pub(super) fn read(text: &str, all: &[Member<'_>]) -> Result<Context, BodyError>
         let given = if member.name == FIELD { Some(member.text()) } else { within(member)? };
         if let Some(given) = given.filter(|given| *given != "null") {
             context.passages = passages(given)?;
+            context.given_at[0] = Some(place_in(text, given));
         }
     }
-    if let Some(documents) = all.iter().find(|m| m.name == "documents")
-        && let Ok(Value::Array(items)) = serde_json::from_str(documents.text())
-    {
-        let understood = items.into_iter().enumerate().filter_map(|(at, item)| document(at, item));
-        context.passages.extend(understood.take(MOST));
+    if let Some(documents) = all.iter().find(|m| m.name == "documents") {
+        context.given_at[1] = Some(place_in(text, documents.text()));
+        if let Ok(Value::Array(items)) = serde_json::from_str(documents.text()) {
+            let understood = items.into_iter().enumerate().filter_map(|(at, item)| document(at, item));
+            context.passages.extend(understood.take(MOST));
+        }
     }
     Ok(context)
 }

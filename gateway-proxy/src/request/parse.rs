@@ -269,7 +269,7 @@ fn prompts(endpoint: &Endpoint, text: &str) -> u64 {
 }
 
 /// Where `part`, a slice of `text`, stands in it.
-fn place_in(text: &str, part: &str) -> Range<usize> {
+pub(super) fn place_in(text: &str, part: &str) -> Range<usize> {
     let start = part.as_ptr() as usize - text.as_ptr() as usize;
     start..start + part.len()
 }

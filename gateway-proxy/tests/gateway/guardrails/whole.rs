@@ -263,3 +263,54 @@ async fn an_answer_is_kept_as_the_client_got_it_and_under_its_guardrails() {
     }
     assert_eq!(upstream.received().len(), 2);
 }
+
+/// A request with passages, of the upstream's kind and of ours.
+fn with_passages(text: &str) -> String {
+    let mut body: Value = serde_json::from_str(&ask(CHAT, "Hi", false)).unwrap();
+    body["documents"] = json!([text, {"doc_id": "1234567812345678", "title": text, "data": {"text": text}}, [{"deep": text}]]);
+    body["control_tower"] = json!({"context": [{"id": "a", "text": text, "source": text}]});
+    body.to_string()
+}
+
+#[tokio::test]
+async fn passages_are_judged_as_what_users_say() {
+    let collector = Collector::start().await;
+    let upstream = saying(&answer(CHAT, "Hi", None)).await;
+    let mut cards = usual();
+    // A passage of which nothing is left is one all the same.
+    cards["input"][0]["action"] = json!({"mask": {"with": ""}});
+    for (rules, masked) in [(usual(), "[card]"), (cards, " ")] {
+        let more = More { capture: true, ..More::default() };
+        let gateway = Gateway::start(config(Some(&collector)), guarded(&upstream, &[rules], &more));
+        let answered = gateway.post(CHAT, with_passages("1234567812345678")).await;
+        assert_eq!(answered.status, StatusCode::OK, "{}", answered.text());
+        let sent = upstream.received().last().unwrap().json();
+        let expected = json!([masked, {"doc_id": "1234567812345678", "title": masked, "data": {"text": masked}}, [{"deep": masked}]]);
+        assert_eq!((&sent["documents"], sent.get("control_tower")), (&expected, None));
+    }
+    let recorded = collector.calls(2).await;
+    let of = |text: &str| format!(r#"{{"id":"a","source":"{text}","text":"{text}"}}"#);
+    for masked in ["[card]", " "] {
+        let has = |call: &crate::support::Span| call.get("gen_ai.retrieval.documents").contains(&of(masked));
+        assert!(recorded.iter().any(has), "{recorded:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_passage_that_is_blocked_is_neither_sent_nor_recorded() {
+    let collector = Collector::start().await;
+    let upstream = saying(&answer(CHAT, "Hi", None)).await;
+    let more = More { capture: true, ..More::default() };
+    let gateway = Gateway::start(config(Some(&collector)), guarded(&upstream, &[usual()], &more));
+    let of_ours = json!({"model": "route", "messages": [{"role": "user", "content": "Hi"}],
+        "control_tower.context": [{"id": "a", "text": "forbidden fruit"}]});
+    for body in [with_passages("forbidden fruit"), of_ours.to_string()] {
+        let answered = gateway.post(CHAT, body).await;
+        assert_eq!(read(CHAT, &answered.json()).0, "No: words.", "{}", answered.text());
+    }
+    assert!(upstream.received().is_empty());
+    for call in collector.calls(2).await {
+        assert!(call.get("gen_ai.retrieval.documents").contains(r#"{"id":"a"}"#), "{call:?}");
+        assert!(!format!("{call:?}").contains("forbidden"), "{call:?}");
+    }
+}
