@@ -1,7 +1,8 @@
 //! `POST /v1/messages/count_tokens`: how many tokens a prompt has, as Anthropic's SDKs ask before a call.
 //!
 //! The model's provider is asked where its protocol can say so; elsewhere, or where it cannot for this model, we count as we count
-//! calls whose provider does not tell what they used, and say so in a warning. It is no call: nothing is recorded, charged or
+//! calls whose provider does not tell what they used, and say so in a warning. What is counted is what would go to a model: with its
+//! prompt filled in, judged, and without what is for us alone. It is no call: nothing is recorded, charged or
 //! queued. Plans count it as a request, and while it lasts as one of those at a time.
 
 use crate::app::App;
@@ -13,7 +14,7 @@ use crate::guarding;
 use crate::identity::Identity;
 use crate::intake::{ClientBody, Intake, read_json_body};
 use crate::relay::collect;
-use crate::request::Ask;
+use crate::request::{Ask, More, outgoing_body};
 use crate::respond::{self, Body, WARNING};
 use crate::stack::{read, resolve};
 use crate::translation::{leave_behind, spoken};
@@ -38,27 +39,44 @@ pub(crate) async fn answer(
     body: &mut ClientBody,
 ) -> Result<Response<Body>, Failure> {
     let (body, _room) = read_json_body(&head.headers, body, Intake::new(app, app.limits.body_bytes)).await?;
+    let (body, prompted) = app.prompter.fill(&snapshot, &key, &COUNT_TOKENS, body)?;
     let ask = read(&COUNT_TOKENS, body, app.limits.json_depth).await?;
     let resolved = resolve(&snapshot, &key, &ask.model)?;
     let permit = app.governor.admit_question(&key)?;
-    let mut response = counted(app, identity, (&snapshot, &key, &resolved), head, ask).await?;
+    let (ask, is_prompted) = match &prompted {
+        Some(_) => (ask, true),
+        None => with_prompt(app, &resolved, ask).await?,
+    };
+    let ask = guarding::counted(app, &key, &resolved, ask, is_prompted, &head.headers).await?;
+    let mut response = counted(app, identity, (&snapshot, &resolved), head, &ask).await?;
     tell_limits(permit.as_ref(), response.headers_mut());
     Ok(response)
+}
+
+/// What is asked with the route's own prompt, and whether there is one.
+async fn with_prompt(app: &App, resolved: &Resolved, ask: Ask) -> Result<(Ask, bool), Failure> {
+    let Some(route) = resolved.route.as_deref() else { return Ok((ask, false)) };
+    let policy = route.policy.as_ref().map_err(|unreadable| Failure::Unreadable(unreadable.clone()))?;
+    let Some(prompt) = &policy.prompt else { return Ok((ask, false)) };
+    match app.prompter.add(prompt, &COUNT_TOKENS, &ask.body)? {
+        Some((body, _)) => Ok((read(&COUNT_TOKENS, body, app.limits.json_depth).await?, true)),
+        None => Ok((ask, false)),
+    }
 }
 
 async fn counted(
     app: &Arc<App>,
     identity: &Identity,
-    (snapshot, key, resolved): (&Arc<Snapshot>, &Arc<KeyPolicy>, &Resolved),
+    (snapshot, resolved): (&Arc<Snapshot>, &Resolved),
     head: &Head,
-    ask: Ask,
+    ask: &Ask,
 ) -> Result<Response<Body>, Failure> {
-    let ask = guarding::counted(app, key, resolved, ask, &head.headers).await?;
+    let body = outgoing_body(ask, &ask.model, More::default());
     let models = app.pools.reach(snapshot, &resolved.model)?;
     let counts = |model: &&Arc<Model>| !matches!(dialect(app, model), Ok(None | Some(Dialect::OpenAiChat)));
     let model = models.iter().find(counts).unwrap_or(&resolved.model);
     let to = dialect(app, model)?.unwrap_or(Dialect::OpenAiChat);
-    match counting(to, model, &ask.body)? {
+    match counting(to, model, &body)? {
         Counting::Local(texts) => locally(app, identity, model, texts).await,
         Counting::Upstream(outgoing) => {
             let mut headers = outgoing_headers(&head.headers, identity, app.ids.span());
@@ -67,7 +85,7 @@ async fn counted(
             }
             match upstream(app, identity, model, to, headers, outgoing.body).await? {
                 Some(response) => Ok(response),
-                None => match counting(Dialect::OpenAiChat, model, &ask.body)? {
+                None => match counting(Dialect::OpenAiChat, model, &body)? {
                     Counting::Local(texts) => locally(app, identity, model, texts).await,
                     Counting::Upstream(_) => Err(Failure::Closed),
                 },

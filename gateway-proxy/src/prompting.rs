@@ -7,12 +7,13 @@ use crate::endpoints::Endpoint;
 use crate::errors::Failure;
 use crate::request::{Member, members, utf8};
 use bytes::Bytes;
-use contracts::policy::prompt::Prompt;
+use contracts::policy::prompt::{Defaults, Prompt};
 use contracts::policy::{KeyPolicy, Named, Snapshot};
 use contracts::{PolicyName, TenantId};
 use prompts::{Call, Compiled, Form, RenderError, merge};
 use protocols::Dialect;
 use serde_json::Value;
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -64,7 +65,7 @@ impl Prompter {
             return Err(Failure::BadPrompt { field: "prompt".into(), message });
         };
         let prompt = held.clone().map_err(Failure::Unreadable)?;
-        let filled = self.merged(&prompt, form, &body, &call.variables)?;
+        let filled = self.merged(&prompt, endpoint, form, &body, &call.variables)?;
         Ok((filled, Some(Prompted { name: prompt.name.clone(), version: prompt.revision })))
     }
 
@@ -76,13 +77,14 @@ impl Prompter {
         body: &Bytes,
     ) -> Result<Option<(Bytes, Prompted)>, Failure> {
         let Some(form) = form(endpoint) else { return Ok(None) };
-        let filled = self.merged(prompt, form, body, &Value::Object(serde_json::Map::new()))?;
+        let filled = self.merged(prompt, endpoint, form, body, &Value::Object(serde_json::Map::new()))?;
         Ok(Some((filled, Prompted { name: prompt.name.clone(), version: prompt.revision })))
     }
 
     fn merged(
         &self,
         prompt: &Arc<Named<Prompt>>,
+        endpoint: &Endpoint,
         form: Form,
         body: &[u8],
         variables: &Value,
@@ -101,8 +103,16 @@ impl Prompter {
                 Failure::BadTemplate(format!("prompt {}: {template}", prompt.name))
             }
         })?;
-        let merged = merge(form, body, &messages, compiled.defaults()).map_err(|error| {
-            Failure::BadPrompt { field: error.field.to_owned(), message: error.to_string() }
+        // Where nothing is written, how it would be is not asked.
+        let of_model = || Defaults { model: compiled.defaults().model.clone(), ..Defaults::default() };
+        let defaults = if endpoint.max_output.is_empty() {
+            Cow::Owned(of_model())
+        } else {
+            Cow::Borrowed(compiled.defaults())
+        };
+        let merged = merge(form, body, &messages, &defaults).map_err(|error| Failure::BadPrompt {
+            field: error.field.to_owned(),
+            message: error.to_string(),
         })?;
         Ok(merged.into())
     }

@@ -195,12 +195,13 @@ impl Judge {
     }
 }
 
-/// What the tokens are to be counted of: as it would go to a model. What would not go to one is not counted.
+/// What the tokens are to be counted of: as it would go to a model, with a prompt or without. What would not go to one is not counted.
 pub(crate) async fn counted(
     app: &App,
     key: &KeyPolicy,
     resolved: &Resolved,
     ask: Ask,
+    is_prompted: bool,
     headers: &HeaderMap,
 ) -> Result<Ask, Failure> {
     let guardrails = in_force(key, Some(resolved))?;
@@ -209,7 +210,7 @@ pub(crate) async fn counted(
     }
     let judge = Judge::new(app, &guardrails, headers).await?;
     let (compiled, asked) = (judge.compiled.clone(), ask.clone());
-    let judged = heavy(ask.body.len(), move || input::judge(&compiled, &asked, false)).await??;
+    let judged = heavy(ask.body.len(), move || input::judge(&compiled, &asked, is_prompted)).await??;
     judge.note(app, judged.found);
     match (judged.stop, judged.body) {
         (Some(stop), _) => Err(Failure::Guarded { message: judge.refusal(&stop) }),

@@ -2,7 +2,9 @@
 
 use crate::support::{Collector, Gateway, Upstream, config, json, snapshot};
 use contracts::policy::prompt::Prompt;
-use contracts::policy::{Named, Route, RoutePolicy, Snapshot};
+use contracts::policy::{
+    Model, Named, Protocol, Provider, ProviderSettings, Route, RoutePolicy, Snapshot, Speaks,
+};
 use http::StatusCode;
 use std::sync::Arc;
 
@@ -16,7 +18,7 @@ fn prompted(upstream: &Upstream) -> Snapshot {
         let spec: Prompt = serde_json::from_value(serde_json::json!({
             "messages": [{"role": "system", "content": text}],
             "variables": {"type": "object", "properties": {"who": {"type": "string", "default": "everybody"}}, "additionalProperties": false},
-            "defaults": {"model": "gpt-4o-mini"},
+            "defaults": {"model": "gpt-4o-mini", "max_tokens": 9},
         }))
         .unwrap();
         spec.validate().unwrap();
@@ -90,4 +92,28 @@ async fn a_route_brings_its_prompt_and_text_of_that_name_is_text() {
     assert_eq!(sent["model"], "pro-2025");
     gateway.post("/v1/completions", r#"{"model":"pro","prompt":"once"}"#).await;
     assert_eq!(upstream.received()[1].json()["prompt"], "once");
+}
+
+#[tokio::test]
+async fn tokens_are_counted_with_the_prompt_and_without_what_is_for_us_alone() {
+    let upstream = Upstream::always(json(200, r#"{"input_tokens":7}"#)).await;
+    let mut snapshot = prompted(&upstream);
+    for model in snapshot.models.values_mut() {
+        let speaks = Speaks { protocol: Protocol::Anthropic, settings: ProviderSettings::default() };
+        let provider = Provider { speaks: Ok(speaks), ..Provider::clone(&model.provider) };
+        *model = Arc::new(Model { provider: Arc::new(provider), ..Model::clone(model) });
+    }
+    let gateway = Gateway::start(config(None), snapshot);
+    let rest = r#""messages":[{"role":"user","content":"Hi"}],"control_tower.context":[{"text":"Paris"}]"#;
+    for (asked, model, said) in [
+        (r#""prompt":{"name":"greeting","variables":{"who":"Ann"}}"#, "gpt-4o-mini", "Be kind to Ann."),
+        (r#""model":"polite""#, "pro-2025", "Be kind to everybody."),
+    ] {
+        let counted = gateway.post("/v1/messages/count_tokens", format!("{{{asked},{rest}}}")).await;
+        assert_eq!(counted.status, StatusCode::OK, "{}", counted.text());
+        assert_eq!(counted.json()["input_tokens"], 7);
+        let sent = upstream.received().last().unwrap().json();
+        let messages = serde_json::json!([{"role": "user", "content": "Hi"}]);
+        assert_eq!(sent, serde_json::json!({"model": model, "system": said, "messages": messages}));
+    }
 }
