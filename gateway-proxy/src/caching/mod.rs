@@ -13,9 +13,7 @@ use crate::errors::Failure;
 use crate::experimenting::Assigned;
 use crate::meaning::Meaning;
 use crate::respond::{self, Body, CACHE, COST};
-use crate::resume;
 use crate::trying::Heard;
-use bytes::Bytes;
 use cache::{
     Answer, AnswerCache, Asked, CacheOptions, Control, Hit, Lead, Place, Protocol, Question, SharedOptions,
     Worker, keepable,
@@ -156,18 +154,7 @@ async fn answer(app: &App, call: &mut Call, hit: &Hit) -> Result<Response<Body>,
     };
     let identity = facts.identity.clone();
     let mut response = match replayed {
-        Some(events) => {
-            let mut response = if let Some(place) = facts.place.take() {
-                let follower = app.streams.keep_whole(resume::Name::of(facts), place, events);
-                respond::json(StatusCode::OK, Bytes::new(), &identity)
-                    .map(|_| Body::Other(follower.into_body()))
-            } else {
-                respond::json(StatusCode::OK, events, &identity)
-            };
-            let kind = HeaderValue::from_static("text/event-stream; charset=utf-8");
-            response.headers_mut().insert(header::CONTENT_TYPE, kind);
-            response
-        }
+        Some(events) => app.streams.answer(facts, events),
         None => respond::json(StatusCode::OK, body, &identity),
     };
     let headers = response.headers_mut();

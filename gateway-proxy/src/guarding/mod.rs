@@ -33,7 +33,7 @@ use contracts::policy::guardrail::Guardrail;
 use contracts::policy::{KeyPolicy, Named, Resolved, Unreadable};
 use contracts::{PolicyName, TenantId};
 use guard::{Decision, Guard, Verdict};
-use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, Response, StatusCode, header};
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -230,20 +230,14 @@ pub(crate) async fn refused(app: &App, call: &mut Call) -> Result<Option<Respons
     let created = app.clock.now().unix_seconds();
     let names = refusal::Names { id: &identity.request_id, model: &ask.model, created };
     let answer = refusal::whole(endpoint, names, &text).ok_or(Failure::Closed)?;
-    let streamed = if ask.stream { refusal::events(endpoint, &answer, ask.wants_usage()) } else { None };
+    let is_streamed = ask.stream;
+    let events = if ask.asks_stream() { refusal::events(endpoint, &answer, ask.wants_usage()) } else { None };
     let bytes = Bytes::from(answer.to_string());
     facts.answer = (endpoint.read_answer)(&bytes).unwrap_or_default();
     // No model used anything.
     (facts.answer.usage, facts.answer.model) = (None, None);
-    let mut response = match streamed {
-        Some(events) => {
-            let mut response = respond::json(StatusCode::OK, events, &identity);
-            let kind = HeaderValue::from_static("text/event-stream; charset=utf-8");
-            response.headers_mut().insert(header::CONTENT_TYPE, kind);
-            response
-        }
-        None => respond::json(StatusCode::OK, bytes, &identity),
-    };
+    let streamed = events.map(|events| app.streams.answer(facts, events)).filter(|_| is_streamed);
+    let mut response = streamed.unwrap_or_else(|| respond::json(StatusCode::OK, bytes, &identity));
     facts.governed.tell(response.headers_mut());
     respond::assigned(response.headers_mut(), facts.assigned.as_ref());
     respond::put(response.headers_mut(), COST, "0");

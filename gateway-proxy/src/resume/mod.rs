@@ -24,9 +24,10 @@ use crate::call::Facts;
 use crate::config::ResumeConfig;
 use crate::endpoints::Endpoint;
 use crate::relay::Stream;
+use crate::respond::{self, Body};
 use bytes::Bytes;
 use contracts::TenantId;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use prometheus_client::metrics::counter::Counter;
 use shelf::Shelf;
 use socket::Sockets;
@@ -48,7 +49,7 @@ pub(crate) enum OnDisconnect {
 impl OnDisconnect {
     /// As the request says.
     pub(crate) fn of(headers: &HeaderMap) -> Self {
-        let says = |value: &http::HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"stop");
+        let says = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"stop");
         let stop = headers.get("x-control-tower-on-disconnect").is_some_and(says);
         if stop { Self::Stop } else { Self::Continue }
     }
@@ -56,7 +57,7 @@ impl OnDisconnect {
 
 /// Whether a request opts in by its header.
 pub(crate) fn opts_in(headers: &HeaderMap) -> bool {
-    let says = |value: &http::HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"on");
+    let says = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"on");
     headers.get("x-control-tower-resume").is_some_and(says)
 }
 
@@ -141,13 +142,28 @@ impl Streams {
 
     /// Keeps a stream of which all `events` are here, such as an answer that is given again. They were held in memory before: it may
     /// be longer than others, as long as there is room.
-    pub(crate) fn keep_whole(&self, name: Name, place: Place, events: Bytes) -> Follower {
+    fn keep_whole(&self, name: Name, place: Place, events: Bytes) -> Follower {
         let kept = self.take_on(name, place, OnDisconnect::Continue, usize::MAX);
         for event in events::split(events) {
             push(&kept, &self.shelf, event);
         }
         kept.end();
         kept.reader(0)
+    }
+
+    /// Answers a call with a stream of which all `events` are here; that is kept where the client may come back to it.
+    pub(crate) fn answer(&self, facts: &mut Facts, events: Bytes) -> Response<Body> {
+        let mut response = match facts.place.take() {
+            Some(place) => {
+                let follower = self.keep_whole(Name::of(facts), place, events);
+                let response = respond::json(StatusCode::OK, Bytes::new(), &facts.identity);
+                response.map(|_| Body::Other(follower.into_body()))
+            }
+            None => respond::json(StatusCode::OK, events, &facts.identity),
+        };
+        let kind = HeaderValue::from_static("text/event-stream; charset=utf-8");
+        response.headers_mut().insert(header::CONTENT_TYPE, kind);
+        response
     }
 
     /// Lets a stream be found by its name.

@@ -2,5 +2,6 @@
 
 mod cascades;
 mod policy;
+mod refusals;
 mod streams;
 mod whole;
