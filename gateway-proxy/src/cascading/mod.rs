@@ -17,6 +17,7 @@ use crate::errors::Failure;
 use crate::guarding;
 use crate::relay::Opening;
 use crate::tries::{ask, ending_of, fails, leave};
+use bytes::Bytes;
 use cascade::{
     Decision, Hold, Purse, Reason, Rejection, RequestView, Signals, Verdict, hold, is_examined, longest,
     next_tier, reject, weighs_request,
@@ -37,6 +38,8 @@ use tokio::time::{Instant, timeout};
 struct Tiered {
     answered: Answered,
     said: Said,
+    /// As guardrails let it go on, where it came whole and that is another.
+    masked: Option<Bytes>,
     /// When it must be judged: the tier's time is over then, or a stream was held for as long as it may be.
     by: Instant,
 }
@@ -78,8 +81,9 @@ pub(crate) async fn climb(
         // Whatever comes next is paid besides what was asked so far.
         let ending = answered.as_ref().map_or_else(|answered| ending_of(answered), |_| Ending::ok(200));
         match answered {
-            Ok(Held::Judgeable(tiered)) => {
-                let guarded = guarding::decision(app, call, &tiered.answered).await?;
+            Ok(Held::Judgeable(mut tiered)) => {
+                let (guarded, masked) = guarding::decision(app, call, &tiered.answered).await?;
+                tiered.masked = masked;
                 if guarded == guard::Decision::Block {
                     note(call, "fail:guardrail", None, None);
                     return Ok(tiered.answered);
@@ -185,7 +189,7 @@ impl Climb<'_> {
         let mut signals = *request;
         if let Some(tier) = cascade.tiers.get(at).filter(|tier| rejection.is_none() && is_examined(tier)) {
             signals = examined(app, cascade, at, request, asked, said, before).await;
-            verify(app, tier, asked, said, &mut signals).await;
+            verify(app, call, tier, asked, tiered, &mut signals).await;
             // What nothing follows is not worth the samples.
             if let Some(sampling) = Sampling::of(tier, self.cascade.detects_by, *by).filter(|_| !is_last) {
                 match sampling.agreement(app, call, headers, asked, said, patience(cascade)).await {
@@ -230,7 +234,7 @@ async fn ask_tier(
     match answered {
         Ok(Answered::Whole { head, bytes }) if head.status.is_success() => {
             let said = call.facts().map(|facts| Said::of(&facts.answer)).unwrap_or_default();
-            Ok(Held::Judgeable(Tiered { answered: Answered::Whole { head, bytes }, said, by }))
+            Ok(Held::Judgeable(Tiered { answered: Answered::Whole { head, bytes }, said, masked: None, by }))
         }
         Ok(Answered::Stream { head, opening }) => {
             // The last tier's answer is accepted whatever it is, unless something could reject it; and nothing follows it then.
@@ -242,7 +246,8 @@ async fn ask_tier(
                 Err(failure) => Err(Box::new(Err(failure))),
                 Ok((opening, Hold::Hold)) => {
                     let said = call.facts().map(|facts| Said::of(&facts.answer)).unwrap_or_default();
-                    Ok(Held::Judgeable(Tiered { answered: Answered::Stream { head, opening }, said, by }))
+                    let answered = Answered::Stream { head, opening };
+                    Ok(Held::Judgeable(Tiered { answered, said, masked: None, by }))
                 }
                 Ok((opening, Hold::Release)) => Ok(Held::Released(Answered::Stream { head, opening })),
                 Ok((opening, Hold::GiveUp)) => Ok(Held::GivenUp(Answered::Stream { head, opening })),
@@ -341,12 +346,36 @@ async fn rejected(
     tokio::task::spawn_blocking(work).await.ok().flatten()
 }
 
+impl Tiered {
+    /// What it says as its client would get it: nobody outside gets what guardrails mask. `None` where that is not known.
+    fn told(&self, call: &mut Call) -> Option<Cow<'_, Said>> {
+        let endpoint = call.facts()?.endpoint;
+        let told = match (&self.answered, &self.masked) {
+            (Answered::Whole { .. }, Some(masked)) => (endpoint.read_answer)(masked)?,
+            (Answered::Stream { opening, .. }, _) if opening.is_guarded() => opening.told(endpoint)?,
+            _ => return Some(Cow::Borrowed(&self.said)),
+        };
+        Some(Cow::Owned(Said::of(&told)))
+    }
+}
+
 /// Asks the verifiers of a tier.
-async fn verify(app: &App, tier: &Tier, asked: &Asked, said: &Said, signals: &mut Signals) {
+async fn verify(
+    app: &App,
+    call: &mut Call,
+    tier: &Tier,
+    asked: &Asked,
+    tiered: &Tiered,
+    signals: &mut Signals,
+) {
     for check in &tier.checks {
         let Check::Verifier { url, timeout_ms } = check else { continue };
         let patience = Duration::from_millis(u64::from(*timeout_ms));
-        match app.checks.verifiers.ask(url, &asked.to_json(said), patience).await {
+        let Some(said) = tiered.told(call) else {
+            signals.set_late();
+            continue;
+        };
+        match app.checks.verifiers.ask(url, &asked.to_json(&said), patience).await {
             Some(score) => signals.set(Signal::Verifier, score),
             None => signals.set_late(),
         }

@@ -272,14 +272,19 @@ pub(crate) async fn judge_answer(
     Ok(Answered::Whole { head, bytes: changed })
 }
 
-/// What the guardrails decide about an answer of a cascade's tier, before it is accepted.
-pub(crate) async fn decision(app: &App, call: &mut Call, answered: &Answered) -> Result<Decision, Failure> {
+/// What the guardrails decide about an answer of a cascade's tier, before it is accepted; and one that came whole as it would go on, if
+/// that is another.
+pub(crate) async fn decision(
+    app: &App,
+    call: &mut Call,
+    answered: &Answered,
+) -> Result<(Decision, Option<Bytes>), Failure> {
     match answered {
         Answered::Whole { head, bytes } => {
-            let judged = judged(app, call, head.status, bytes).await?;
-            Ok(judged.and_then(|judged| judged.stop).map_or(Decision::Pass, |stop| stop.decision))
+            let judged = judged(app, call, head.status, bytes).await?.unwrap_or_default();
+            Ok((judged.stop.map_or(Decision::Pass, |stop| stop.decision), judged.bytes))
         }
-        Answered::Stream { opening, .. } => Ok(opening.decision().unwrap_or_default()),
+        Answered::Stream { opening, .. } => Ok((opening.decision().unwrap_or_default(), None)),
     }
 }
 

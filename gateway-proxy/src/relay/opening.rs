@@ -5,8 +5,10 @@ use super::reading::{Reading, Taken};
 use super::stream::{Begun, Stream};
 use crate::app::App;
 use crate::call::Call;
-use crate::endpoints::EventKind;
+use crate::endpoints::{Endpoint, EventKind};
 use crate::errors::Failure;
+use crate::meter::Answer;
+use crate::sse::{Relay, Relayed, Verdict};
 use crate::trying::Heard;
 use crate::upstream::{AnswerBody, Late};
 use bytes::BytesMut;
@@ -82,6 +84,22 @@ impl Opening {
     /// What guardrails decided against the answer so far, if anything.
     pub(crate) fn decision(&self) -> Option<guard::Decision> {
         self.reading.decision()
+    }
+
+    /// Whether guardrails judge it.
+    pub(crate) const fn is_guarded(&self) -> bool {
+        self.reading.is_guarded()
+    }
+
+    /// The answer as its client would get it; `None` before its end is here, or where it cannot be read.
+    pub(crate) fn told(&self, endpoint: &Endpoint) -> Option<Answer> {
+        self.first.end?;
+        let mut told = Answer::default();
+        let relayed = Relay::default().push(self.first.bytes.clone(), |event| {
+            (endpoint.read_event)(&mut told, event);
+            Verdict::Keep
+        });
+        matches!(relayed, Relayed::Bytes(_)).then_some(told)
     }
 
     /// Holds back the next piece as well, if it comes before it has been held for long enough. One that does not come until `deadline`,

@@ -2,7 +2,7 @@
 
 use super::policy::{CHAT, More, RESPONSES, answer, ask, gateway, guarded, pieces, read, saying};
 use super::streams::{stream, told};
-use crate::support::{Collector, Gateway, Upstream, config};
+use crate::support::{Collector, Gateway, Upstream, config, json as answers};
 use contracts::policy::{Provider, Snapshot};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -80,4 +80,34 @@ async fn without_a_cascade_it_is_refused() {
     let upstream = saying(&answer(CHAT, "I am not sure.", None)).await;
     let told = gateway(&upstream, &[escalating()]).post(CHAT, ask(CHAT, "Hi", false)).await.json();
     assert_eq!(read(CHAT, &told).1, "content_filter");
+}
+
+#[tokio::test]
+async fn a_verifier_gets_no_more_of_an_answer_than_the_client() {
+    let mask = json!({"output": [{"name": "cards", "check": {"regex": {"patterns": ["[0-9]{16}"]}},
+        "action": {"mask": {"with": "[card]"}}}]});
+    for path in [CHAT, RESPONSES] {
+        for streamed in [false, true] {
+            let upstream = if streamed {
+                let events = stream(path, &["It is 12345678", "12345678, no?"], None);
+                Upstream::always(pieces(&events, &[])).await
+            } else {
+                saying(&answer(path, "It is 1234567812345678, no?", None)).await
+            };
+            let verifier = Upstream::always(answers(200, r#"{"score":0.9}"#)).await;
+            let url = format!("http://{}/verify", verifier.addr);
+            let checks = json!([{"verifier": {"url": url, "timeout_ms": 5000}}]);
+            let cascade = json!({"tiers": [
+                {"model": "gpt-4o-mini", "checks": checks, "threshold": 0.5}, {"model": "pro"}]});
+            let more = More { cascade: Some(cascade), ..More::default() };
+            let snapshot = guarded(&upstream, std::slice::from_ref(&mask), &more);
+            let gateway = Gateway::start(config(None), snapshot);
+            let answered = gateway.post(path, ask(path, "Hi", streamed)).await;
+            let said =
+                if streamed { told(path, answered.text()).text } else { read(path, &answered.json()).0 };
+            assert_eq!(said, "It is [card], no?", "{}", answered.text());
+            assert_eq!(verifier.received()[0].json()["answer"], "It is [card], no?");
+            assert_eq!(upstream.received().len(), 1, "its score counts");
+        }
+    }
 }
