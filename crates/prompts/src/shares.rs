@@ -1,13 +1,13 @@
 //! The shares of an adaptive experiment, from what was measured of its arms.
 //!
-//! Every gateway reckons for itself and all must deal alike, so the draws start from the experiment's name and the measurement's revision:
-//! the same measurement gives the same shares. (The last bit of a logarithm may differ between two builds of the system's mathematics; then
+//! Every gateway reckons for itself and all must deal alike, so the draws start from the experiment's name alone: the same measurement
+//! gives the same shares, and they move only with what was measured. (The last bit of a logarithm may differ between two builds of the system's mathematics; then
 //! a share differs by one draw in ten thousand.)
 
 use crate::bandit::allocation;
 use contracts::policy::experiment::{ArmStats, Experiment, Measured, Outcome};
 use fastrand::Rng;
-use xxhash_rust::xxh3::xxh3_64_with_seed;
+use xxhash_rust::xxh3::xxh3_64;
 
 /// Draws of one allocation: they put a share within 0.01.
 const DRAWS: u32 = 10_000;
@@ -15,7 +15,7 @@ const DRAWS: u32 = 10_000;
 /// Weights for the arms of `experiment`, in their order, under the name by which it is dealt. `None` while the weights that it was written
 /// with hold: it does not adapt, what was measured is of another metric, or an arm has fewer observations than it needs. An arm of weight 0
 /// takes no part.
-pub fn shares(name: &str, experiment: &Experiment, measured: &Measured, revision: u64) -> Option<Vec<f64>> {
+pub fn shares(name: &str, experiment: &Experiment, measured: &Measured) -> Option<Vec<f64>> {
     let adaptive = experiment.adaptive.as_ref().filter(|adaptive| adaptive.metric == measured.metric)?;
     let least = adaptive.min_observations.max(1);
     let taking_part = || experiment.arms.iter().enumerate().filter(|(_, arm)| arm.weight > 0.0);
@@ -28,7 +28,7 @@ pub fn shares(name: &str, experiment: &Experiment, measured: &Measured, revision
         (outcome == adaptive.outcome && stats.observations() >= least).then_some(*stats)
     });
     let stats: Vec<ArmStats> = stats.collect::<Option<_>>()?;
-    let mut rng = Rng::with_seed(xxh3_64_with_seed(name.as_bytes(), revision));
+    let mut rng = Rng::with_seed(xxh3_64(name.as_bytes()));
     let allocated = allocation(&stats, adaptive, DRAWS, &mut rng);
     let mut weights = vec![0.0; experiment.arms.len()];
     for ((at, _), share) in taking_part().zip(allocated) {
@@ -67,18 +67,19 @@ mod tests {
         let spec = experiment(json!({"metric": "useful", "outcome": "binary", "min_share": 0.1}));
         let said =
             measured("useful", &[("a", binary(100, 900)), ("b", binary(130, 870)), ("off", binary(900, 1))]);
-        let weights = shares("test", &spec, &said, 7).unwrap();
+        let weights = shares("test", &spec, &said).unwrap();
         assert!(weights[2] > 0.8 && weights[0] >= 0.1 && weights[1] == 0.0, "{weights:?}");
-        assert_eq!(shares("test", &spec, &said, 7).unwrap(), weights);
+        assert_eq!(shares("test", &spec, &said).unwrap(), weights);
+        assert_ne!(shares("other", &spec, &said).unwrap(), weights, "other draws");
         // Where less is better, it is the other way round.
         let lower = experiment(json!({"metric": "useful", "outcome": "binary", "goal": "lower"}));
-        assert!(shares("test", &lower, &said, 7).unwrap()[0] > 0.8);
+        assert!(shares("test", &lower, &said).unwrap()[0] > 0.8);
     }
 
     #[test]
     fn weights_hold_until_every_arm_was_seen_often_enough() {
         let spec = experiment(json!({"metric": "useful", "outcome": "binary", "min_observations": 50}));
-        let of = |metric: &str, arms: &[(&str, ArmStats)]| shares("test", &spec, &measured(metric, arms), 1);
+        let of = |metric: &str, arms: &[(&str, ArmStats)]| shares("test", &spec, &measured(metric, arms));
         assert_eq!(of("useful", &[("a", binary(50, 50)), ("b", binary(49, 0))]), None, "too few");
         assert_eq!(of("useful", &[("a", binary(50, 50))]), None, "never seen");
         assert_eq!(of("cost_usd", &[("a", binary(50, 50)), ("b", binary(50, 0))]), None, "another metric");
@@ -88,6 +89,6 @@ mod tests {
         let fixed: Experiment =
             serde_json::from_value(json!({"arms": [{"name": "a"}, {"name": "b"}]})).unwrap();
         let seen = measured("useful", &[("a", binary(50, 50)), ("b", binary(50, 50))]);
-        assert_eq!(shares("test", &fixed, &seen, 1), None, "it does not adapt");
+        assert_eq!(shares("test", &fixed, &seen), None, "it does not adapt");
     }
 }

@@ -230,7 +230,7 @@ fn adapted(
     if let Some(same) = same {
         return Some(same.clone());
     }
-    Some((measured.revision, shares(name, experiment, measured, measured.revision)?))
+    Some((measured.revision, shares(name, experiment, measured)?))
 }
 
 /// The name under which arms are dealt: two tenants' experiments of one name are two.
