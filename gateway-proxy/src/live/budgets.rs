@@ -1,16 +1,20 @@
 //! What of each budget is spent and held, here and, where the ledger is shared, by all gateways.
 
-use super::People;
+use super::{MOST_ROWS, People};
 use crate::govern::of_plan;
 use budget::{Account, Accounts, Ledger, Standing, Unavailable};
 use contracts::live::{BudgetKind, BudgetLive, Counted, Spending};
-use contracts::policy::budget::Scope;
+use contracts::policy::budget::{Scope, Window};
 use contracts::policy::plan::Plan;
 use contracts::policy::{Held, Snapshot, TenantPolicy};
 use contracts::{OrganisationId, PolicyName, TenantId, Timestamp, Usd};
-use futures_util::future::join_all;
-use std::collections::BTreeMap;
+use futures_util::stream::{self, StreamExt};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+
+/// Most groups that are read at once, so that calls do not wait behind who looks.
+const AT_ONCE: usize = 16;
 
 /// A limit in dollars.
 struct Limited {
@@ -25,17 +29,26 @@ struct Limited {
 /// The limits on accounts of one group, which are read together.
 type Groups = BTreeMap<Arc<str>, Vec<Limited>>;
 
+/// How accounts of one group stand.
+type Standings<'a> = HashMap<(Arc<str>, Window), &'a Standing>;
+
 /// All budgets, and the dollars of plans that this gateway has charged, by name.
 pub(super) async fn read(ledger: &Ledger, snapshot: &Snapshot, now: Timestamp) -> Vec<BudgetLive> {
     let groups = groups(snapshot);
     let reads = groups.into_iter().map(|(group, limits)| of_group(ledger, group, limits, now));
     let reads: Vec<_> = reads.collect();
-    let mut budgets = join_all(reads).await.concat();
-    budgets.sort_by(|one, other| {
-        let key = |budget: &BudgetLive| {
-            (budget.kind, budget.owner.clone(), budget.name.clone(), budget.account.clone())
-        };
-        key(one).cmp(&key(other))
+    shown(stream::iter(reads).buffer_unordered(AT_ONCE).concat().await)
+}
+
+/// All budgets, and of the plans, which are as many as tenants and keys, those with the most dollars.
+fn shown(all: Vec<BudgetLive>) -> Vec<BudgetLive> {
+    let (mut budgets, mut plans): (Vec<_>, Vec<_>) =
+        all.into_iter().partition(|budget| budget.kind == BudgetKind::Budget);
+    plans.sort_by_cached_key(|plan| (Reverse(plan.spent + plan.held), plan.account.clone()));
+    plans.truncate(MOST_ROWS);
+    budgets.append(&mut plans);
+    budgets.sort_by_cached_key(|budget| {
+        (budget.kind, budget.owner.clone(), budget.name.clone(), budget.account.clone())
     });
     budgets
 }
@@ -116,6 +129,7 @@ async fn of_group(
         Accounts::new(group.clone(), limits.iter().map(|limited| limited.account.clone()))
     };
     let own = ledger.read_own(&all(&limits), now);
+    let own = by_account(&own);
     // Plans are many, and most of them not in use.
     limits.retain(|limited| {
         let is_used = |standing: &Standing| standing.spent != Usd::ZERO || standing.held != Usd::ZERO;
@@ -126,6 +140,7 @@ async fn of_group(
     }
     let ledger_id = ledger.shared_id();
     let shared = if ledger.is_shared() { Some(ledger.read(&all(&limits), now).await) } else { None };
+    let shared = shared.as_ref().map(|read| read.as_ref().map(|all| by_account(all)));
     limits
         .into_iter()
         .filter_map(|limited| live(limited, &own, shared.as_ref(), ledger_id.as_deref()))
@@ -134,8 +149,8 @@ async fn of_group(
 
 fn live(
     limited: Limited,
-    own: &[Standing],
-    shared: Option<&Result<Vec<Standing>, Unavailable>>,
+    own: &Standings<'_>,
+    shared: Option<&Result<Standings<'_>, &Unavailable>>,
     ledger: Option<&str>,
 ) -> Option<BudgetLive> {
     let own = find(own, &limited.account)?;
@@ -165,8 +180,45 @@ fn live(
     })
 }
 
-fn find<'a>(standings: &'a [Standing], account: &Account) -> Option<&'a Standing> {
-    standings
-        .iter()
-        .find(|standing| standing.account.id == account.id && standing.account.window == account.window)
+fn by_account(standings: &[Standing]) -> Standings<'_> {
+    let key = |standing: &Standing| (standing.account.id.clone(), standing.account.window);
+    standings.iter().map(|standing| (key(standing), standing)).collect()
+}
+
+fn find<'a>(standings: &Standings<'a>, account: &Account) -> Option<&'a Standing> {
+    standings.get(&(account.id.clone(), account.window)).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(kind: BudgetKind, n: u32) -> BudgetLive {
+        let spent = Usd::from_picos(i128::from(n));
+        BudgetLive {
+            kind,
+            name: format!("n{n:04}").parse().unwrap(),
+            owner: None,
+            tenant: None,
+            account: format!("tenant|t{n:04}|day"),
+            window: Window::Day,
+            ends_ms: None,
+            limit: None,
+            soft: None,
+            counted: Counted::Gateway,
+            spent,
+            held: Usd::ZERO,
+            left: None,
+            own: Spending { spent, held: Usd::ZERO },
+        }
+    }
+
+    #[test]
+    fn budgets_are_shown_whole_and_the_plans_that_are_used_most() {
+        let all = (0..700).rev().flat_map(|n| [row(BudgetKind::Plan, n), row(BudgetKind::Budget, n)]);
+        let shown = shown(all.collect());
+        let budgets = (0..700).map(|n| row(BudgetKind::Budget, n));
+        let plans = (200..700).map(|n| row(BudgetKind::Plan, n));
+        assert!(shown == budgets.chain(plans).collect::<Vec<_>>(), "by kind and name");
+    }
 }
