@@ -34,7 +34,7 @@ pub struct Live {
     pub gateways: Vec<GatewayAnswer>,
     /// What went through all that answered.
     pub traffic: Traffic,
-    /// The budgets of all that answered; what they share counts once.
+    /// The budgets of all that answered; what they share counts once. Plans that a gateway left out are not counted for it.
     pub budgets: Vec<BudgetLive>,
     /// The caches of all that answered together.
     pub cache: CacheLive,
@@ -108,7 +108,8 @@ pub struct GatewayLive {
     pub traffic: Traffic,
     /// The models that have a pool, by name.
     pub pools: Vec<PoolLive>,
-    /// Budgets, and dollars of plans that have been used, each in its current window.
+    /// Budgets, and dollars of plans that have been used, each in its current window; of plans, where there are very many, those with
+    /// the most dollars spent and held.
     pub budgets: Vec<BudgetLive>,
     /// Rate plans of tenants and keys that called lately, those with most calls running first.
     pub rates: Vec<RateLive>,

@@ -44,7 +44,7 @@ pub struct BudgetLive {
 pub enum BudgetKind {
     /// A budget.
     Budget,
-    /// The dollars of a tenant's or key's plan.
+    /// The dollars of a tenant's or key's plan. A gateway tells of the 500 that are used most.
     Plan,
 }
 
