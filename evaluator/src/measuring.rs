@@ -138,9 +138,14 @@ fn stats(row: &ExperimentRow, outcome: Outcome) -> ArmStats {
         }
         Outcome::Continuous => {
             let m2 = row.variance.max(0.0) * n.saturating_sub(1) as f64;
-            ArmStats::Continuous { n, mean: row.mean, m2 }
+            ArmStats::Continuous { n, mean: rounded(row.mean), m2: rounded(m2) }
         }
     }
+}
+
+/// To nine significant digits. The warehouse adds floats up in any order, and the same data must be the same measurement.
+fn rounded(value: f64) -> f64 {
+    format!("{value:.8e}").parse().unwrap_or(value)
 }
 
 #[cfg(test)]
