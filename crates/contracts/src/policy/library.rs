@@ -165,8 +165,8 @@ impl<D> Prompts<D> {
         }))
     }
 
-    /// One version, which [`Named::revision`] numbers: of the tenant's own prompt, where that has the label or has come to the
-    /// version, or else of the shared one. So a tenant's first own version takes from it nothing that it calls already.
+    /// One version, which [`Named::revision`] numbers: of the tenant's own prompt, where that has the label or the number, or else of the
+    /// shared one. Own versions are numbered after the shared ones, so that they take from a tenant nothing that it calls already.
     pub fn get(
         &self,
         tenant: Option<&TenantId>,
@@ -186,12 +186,13 @@ impl<D> Prompts<D> {
 }
 
 impl<D> Prompt<D> {
-    /// Whether the label is one of its own, or the version's number was given to one of its own: that is not somebody else's, even if
+    /// Whether the label is one of its own, or the version's number is among those of its own: that is not somebody else's, even if
     /// it is not in force any more.
     fn claims(&self, selector: Selector<'_>) -> bool {
         match selector {
             Selector::Version(version) => {
-                self.versions.last_key_value().is_some_and(|(latest, _)| version <= *latest)
+                let ends = self.versions.first_key_value().zip(self.versions.last_key_value());
+                ends.is_some_and(|((first, _), (latest, _))| (*first..=*latest).contains(&version))
             }
             Selector::Label(label) => self.labels.contains_key(label),
         }
@@ -275,17 +276,20 @@ mod tests {
             prompts.insert(None, &name, u64::from(version), Ok(named(None, &name, 10 + version)));
         }
         prompts.label(None, &name, "production".into(), 2);
-        prompts.insert(Some(&acme), &name, 2, Ok(named(Some(&acme), &name, 22)));
+        // Numbered after what there was to be called, and the shared prompt comes to the number, and beyond it, later.
+        prompts.insert(Some(&acme), &name, 4, Ok(named(Some(&acme), &name, 24)));
+        for version in 4..=5 {
+            prompts.insert(None, &name, u64::from(version), Ok(named(None, &name, 10 + version)));
+        }
         let spec = |prompts: &Prompts<u32>, selector| {
             prompts.get(Some(&acme), &name, selector).map(|held| held.as_ref().unwrap().spec)
         };
         assert_eq!(spec(&prompts, Selector::Label("production")), Some(12));
-        assert_eq!(spec(&prompts, Selector::Version(3)), Some(13));
-        assert_eq!(spec(&prompts, Selector::Version(2)), Some(22));
-        // It was the tenant's own, which is gone: another text under its number would be a lie.
-        assert_eq!(spec(&prompts, Selector::Version(1)), None);
-        prompts.label(Some(&acme), &name, "production".into(), 2);
-        assert_eq!(spec(&prompts, Selector::Label("production")), Some(22));
+        for (version, text) in [(1, 11), (3, 13), (4, 24), (5, 15)] {
+            assert_eq!(spec(&prompts, Selector::Version(version)), Some(text));
+        }
+        prompts.label(Some(&acme), &name, "production".into(), 4);
+        assert_eq!(spec(&prompts, Selector::Label("production")), Some(24));
         assert_eq!(spec(&prompts, Selector::Label("staging")), None);
     }
 }

@@ -63,10 +63,10 @@ impl Prompts {
         if let Some(tenant) = tenant {
             tenants::find(&mut tx, tenant).await?;
         }
-        // Deleted versions count: a number never means two things.
+        // Deleted versions count, and to a tenant the shared ones, which it may call by their numbers: a number never means two things.
         let row = sqlx::query(
             "SELECT COALESCE(MAX(version), 0) + 1 AS next FROM prompts WHERE name = $1
-             AND ((CAST($2 AS TEXT) IS NULL AND tenant_id IS NULL) OR tenant_id = $2)",
+             AND (tenant_id IS NULL OR tenant_id = CAST($2 AS TEXT))",
         )
         .bind(name.as_str())
         .bind(tenant.map(TenantId::as_str))

@@ -48,12 +48,12 @@ pub async fn live_from_creation_to_deletion(store: Store) {
 
     store.tenant("acme").await;
     let acme: TenantId = "acme".parse().unwrap();
-    assert_eq!(prompts.create(Some(&acme), &hello(), spec(Kind::Prompt, 1), NOW).await.unwrap().version, 1);
+    assert_eq!(prompts.create(Some(&acme), &hello(), spec(Kind::Prompt, 1), NOW).await.unwrap().version, 5);
     assert_eq!(prompts.list(Some(&acme)).await.unwrap().len(), 1);
     assert_eq!(prompts.list(None).await.unwrap().len(), 2);
     let error = store.control.tenants().delete(&acme).await.unwrap_err().to_string();
     assert_eq!(error, "tenant \"acme\" is in use by 1 prompt: remove these first");
-    prompts.delete_version(Some(&acme), &hello(), 1, NOW).await.unwrap();
+    prompts.delete_version(Some(&acme), &hello(), 5, NOW).await.unwrap();
     store.control.tenants().delete(&acme).await.unwrap();
 }
 
@@ -138,18 +138,18 @@ pub async fn of_a_tenant_leave_it_what_is_shared_and_not_its_own(store: Store) {
     // The tenant's routes stand on the shared prompt where its own has no such label or version.
     routes.create(route("by-label", None, Some("production")), NOW).await.unwrap();
     routes.create(route("by-version", Some(3), None), NOW).await.unwrap();
-    routes.create(route("own", Some(1), None), NOW).await.unwrap();
-    let error = routes.create(route("none", Some(4), None), NOW).await.unwrap_err().to_string();
-    assert!(error.contains("\"hello, version 4\", which does not exist"), "{error}");
+    routes.create(route("own", Some(4), None), NOW).await.unwrap();
+    let error = routes.create(route("none", Some(5), None), NOW).await.unwrap_err().to_string();
+    assert!(error.contains("\"hello, version 5\", which does not exist"), "{error}");
     let error = prompts.delete_label(None, &hello(), "production").await.unwrap_err().to_string();
     assert!(error.contains("in use by route \"by-label\" of acme"), "{error}");
     let error = prompts.delete_version(None, &hello(), 3, NOW).await.unwrap_err().to_string();
     assert!(error.contains("in use by route \"by-version\" of acme"), "{error}");
     prompts.delete_version(None, &hello(), 1, NOW).await.unwrap();
-    let error = prompts.delete_version(Some(&acme), &hello(), 1, NOW).await.unwrap_err().to_string();
+    let error = prompts.delete_version(Some(&acme), &hello(), 4, NOW).await.unwrap_err().to_string();
     assert!(error.contains("in use by route \"own\" of acme"), "{error}");
     // Its own label is its own from then on.
-    prompts.set_label(Some(&acme), &hello(), "production", 1).await.unwrap();
+    prompts.set_label(Some(&acme), &hello(), "production", 4).await.unwrap();
     prompts.delete_label(None, &hello(), "production").await.unwrap();
 }
 
