@@ -236,10 +236,7 @@ impl Call {
         let Some(facts) = self.facts() else { return Ok(()) };
         let cost = facts.cost_of_attempt(used);
         facts.governed.try_again(used, cost).await?;
-        facts.leave_attempt(ending.error, used);
-        if let Some(attempt) = facts.attempts.last_mut() {
-            attempt.cost = cost;
-        }
+        facts.leave_attempt(ending.error, used, cost);
         Ok(())
     }
 
@@ -365,7 +362,7 @@ impl Facts {
     fn to_count(&self) -> Option<ToCount> {
         let model = self.attempts.last()?.model.upstream_model.clone();
         let prompt = Prompt { ask: self.ask.clone()?, model };
-        Some(ToCount { prompt, output: self.answer.output.text(), kept: self.answer.kept })
+        Some(ToCount::of(prompt, &self.answer))
     }
 
     /// From the request's last byte in to the first content.
@@ -373,8 +370,8 @@ impl Facts {
         Some(self.first_content?.duration_since(self.asked_at?))
     }
 
-    /// Ends the current attempt, which used `used`, because another follows.
-    fn leave_attempt(&mut self, error: Option<&'static str>, used: Used) {
+    /// Ends the current attempt, which used `used` and cost `cost`, because another follows.
+    fn leave_attempt(&mut self, error: Option<&'static str>, used: Used, cost: Option<Cost>) {
         self.end_attempt(error);
         if self.attempt().is_none() {
             return;
@@ -384,7 +381,7 @@ impl Facts {
         self.whole = None;
         if let Some(attempt) = self.attempt() {
             (attempt.answer, attempt.first_content) = (Some(Box::new(answer)), first_content);
-            attempt.used = used;
+            (attempt.used, attempt.cost) = (used, cost);
         }
     }
 

@@ -127,7 +127,7 @@ impl Beside {
     pub(crate) fn to_count(&self, ask: Option<&Ask>) -> Option<ToCount> {
         let model = self.attempts.last()?.model.upstream_model.clone();
         let prompt = Prompt { ask: ask?.clone(), model };
-        Some(ToCount { prompt, output: self.answer.output.text(), kept: self.answer.kept })
+        Some(ToCount::of(prompt, &self.answer))
     }
 }
 

@@ -15,6 +15,10 @@ pub(crate) fn used_by(
 ) -> Option<Used> {
     if let Some(usage) = answer.usage {
         let is_final = ending.complete || answer.usage_is_final;
+        if !is_final && !answer.output.text().is_empty() {
+            // What was said before the end says little of what had been written by then.
+            return None;
+        }
         let source = if is_final { UsageSource::Reported } else { UsageSource::Partial };
         return Some(Used { usage, source: Some(source), is_unknown: false });
     }
@@ -31,19 +35,35 @@ pub(crate) struct ToCount {
     pub(crate) prompt: Prompt,
     pub(crate) output: String,
     pub(crate) kept: Kept,
+    /// What the upstream has said so far.
+    said: TokenUsage,
 }
 
 impl ToCount {
+    /// Of an answer to `prompt`, as far as it came.
+    pub(crate) fn of(prompt: Prompt, answer: &Answer) -> Self {
+        let said = answer.usage.unwrap_or_default();
+        Self { prompt, output: answer.output.text(), kept: answer.kept, said }
+    }
+
     pub(crate) fn count(&self, app: &App) -> TokenUsage {
         let counted = app.estimator.count(&self.prompt, &self.output);
-        TokenUsage { output: self.kept.in_proportion(counted.output), ..counted }
+        self.beside_said(TokenUsage { output: self.kept.in_proportion(counted.output), ..counted })
+    }
+
+    /// A prompt is what its upstream says it is, where it says so; of an answer it may have said the beginning only.
+    fn beside_said(&self, counted: TokenUsage) -> TokenUsage {
+        let said = self.said;
+        let input = if said.input > 0 { said.input } else { counted.input };
+        TokenUsage { input, output: said.output.max(counted.output), ..said }
     }
 
     /// Four bytes to a token, when there is no time to count.
     pub(crate) fn by_length(&self) -> TokenUsage {
         let tokens = |bytes: usize| bytes.div_ceil(4) as u64;
         let output = tokens(self.output.len() + self.kept.beyond);
-        TokenUsage { input: tokens(self.prompt.ask.body.len()), output, ..TokenUsage::default() }
+        let input = tokens(self.prompt.ask.body.len());
+        self.beside_said(TokenUsage { input, output, ..TokenUsage::default() })
     }
 }
 
@@ -127,6 +147,31 @@ impl Used {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::endpoints::MESSAGES;
+    use crate::request::parse;
+    use bytes::Bytes;
+
+    #[test]
+    fn what_is_said_at_the_beginning_of_an_answer_is_not_all_that_it_used() {
+        let gone = Ending { disconnected: true, complete: false, ..Ending::ok(200) };
+        let usage = TokenUsage { input: 500, output: 1, cache_read: 400, ..TokenUsage::default() };
+        let mut answer = Answer { usage: Some(usage), ..Answer::default() };
+        // Nothing was written yet.
+        assert_eq!(used_by(&answer, true, true, gone).unwrap().usage, usage);
+        answer.output.choice(0).content.push_str("a long answer ".repeat(100).as_str());
+        assert_eq!(used_by(&answer, true, true, gone), None, "it must be counted");
+        assert_eq!(used_by(&answer, true, true, Ending::ok(200)).unwrap().usage, usage);
+        let ask = parse(
+            &MESSAGES,
+            Bytes::from_static(
+                br#"{"model":"m","max_tokens":9,"messages":[{"role":"user","content":"hi"}]}"#,
+            ),
+            9,
+        )
+        .unwrap();
+        let counted = ToCount::of(Prompt { ask, model: "claude".into() }, &answer).by_length();
+        assert_eq!((counted.input, counted.cache_read, counted.output), (500, 400, 350));
+    }
 
     #[tokio::test]
     async fn a_count_that_failed_is_not_a_count_of_nothing() {

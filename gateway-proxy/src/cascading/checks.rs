@@ -35,7 +35,8 @@ impl Checks {
 
     /// Reads from disk what answers are examined with, while the first model is asked.
     pub(super) fn get_ready(self: &Arc<Self>, cascade: &Cascade) {
-        if self.by_meaning.get().is_none() && cascade.tiers.iter().any(is_examined) {
+        let wants_meaning = cascade.detects_by != Some(DetectsBy::Words);
+        if wants_meaning && self.by_meaning.get().is_none() && cascade.tiers.iter().any(is_examined) {
             let (checks, by) = (self.clone(), cascade.detects_by);
             drop(tokio::task::spawn_blocking(move || {
                 checks.instruments(by);

@@ -79,7 +79,7 @@ pub(crate) async fn climb(
         let is_last = climb.next(at + 1, climb.spent(call, Ending::ok(200), at)).is_none();
         let answered = ask_tier(app, call, cascade, tier, headers, times, is_last).await;
         // Whatever comes next is paid besides what was asked so far.
-        let ending = answered.as_ref().map_or_else(|answered| ending_of(answered), |_| Ending::ok(200));
+        let ending = answered.as_ref().map_or_else(|answered| ending_of(answered), Held::ending);
         match answered {
             Ok(Held::Judgeable(mut tiered)) => {
                 let (guarded, masked) = guarding::decision(app, call, &tiered.answered).await?;
@@ -89,7 +89,7 @@ pub(crate) async fn climb(
                     return Ok(tiered.answered);
                 }
                 let (decision, signals) = if guarded.stops() {
-                    climb.rejected(call, at, Rejection::Guardrail)
+                    climb.rejected(call, at, ending, Rejection::Guardrail)
                 } else {
                     climb.judge(call, at, &tiered, before.as_ref(), is_last).await
                 };
@@ -101,7 +101,7 @@ pub(crate) async fn climb(
                     }
                     return Ok(tiered.answered);
                 };
-                if go_on(app, call).await.is_err() {
+                if go_on(app, call, ending).await.is_err() {
                     // Nothing is left for another tier: what there is stands.
                     note(call, "accept:budget", decision.probability, Some(&signals));
                     keep_not(call);
@@ -120,7 +120,7 @@ pub(crate) async fn climb(
                 note(call, "escalate:improbable", None, None);
                 let no = match next {
                     None => "accept:price_ceiling",
-                    Some(_) if go_on(app, call).await.is_err() => "accept:budget",
+                    Some(_) if go_on(app, call, ending).await.is_err() => "accept:budget",
                     Some(next) => {
                         at = next;
                         continue;
@@ -168,8 +168,14 @@ impl Climb<'_> {
     }
 
     /// What follows the answer of tier `at`, which is out of the question.
-    fn rejected(&self, call: &mut Call, at: usize, rejection: Rejection) -> (Decision, Signals) {
-        let spent = self.spent(call, Ending::ok(200), at);
+    fn rejected(
+        &self,
+        call: &mut Call,
+        at: usize,
+        ending: Ending,
+        rejection: Rejection,
+    ) -> (Decision, Signals) {
+        let spent = self.spent(call, ending, at);
         let decision = cascade::decide(self.cascade, at, &self.request, Some(rejection), &self.purse(spent));
         (decision, self.request)
     }
@@ -211,6 +217,18 @@ enum Held {
     Released(Answered),
     /// Its beginning is too improbable for the rest to be worth waiting for.
     GivenUp(Answered),
+}
+
+impl Held {
+    /// How its try ends when it is left.
+    fn ending(&self) -> Ending {
+        let complete = match self {
+            Self::Judgeable(Tiered { answered: Answered::Stream { opening, .. }, .. }) => opening.has_ended(),
+            Self::Judgeable(_) | Self::Released(_) => true,
+            Self::GivenUp(_) => false,
+        };
+        Ending { complete, ..Ending::ok(200) }
+    }
 }
 
 /// Asks one tier. What is no answer at all comes back as an error.
@@ -434,9 +452,9 @@ fn most_of_tiers(app: &App, facts: &Facts, cascade: &Cascade) -> Result<Vec<Usd>
 }
 
 /// Leaves the answer that is not good enough; an error when there is no money for another.
-async fn go_on(app: &App, call: &mut Call) -> Result<(), Failure> {
+async fn go_on(app: &App, call: &mut Call, ending: Ending) -> Result<(), Failure> {
     app.metrics.escalations.inc();
-    call.leave_attempt(Ending::ok(200)).await
+    call.leave_attempt(ending).await
 }
 
 /// Nobody accepted this answer for being good: it is not one to give again.

@@ -11,6 +11,7 @@ use crate::app::App;
 use crate::attempt::{Answered, Sending, Times, exchange, prepare};
 use crate::call::{Attempt, Call, Ending, Facts, TIMED_OUT};
 use crate::errors::Failure;
+use crate::govern::most;
 use crate::metrics::GatewayMetrics;
 use crate::pools::ModelPool;
 use crate::relay::Opening;
@@ -132,7 +133,8 @@ impl<'a> Sampling<'a> {
         let facts = call.facts()?;
         let model = facts.snapshot.models.get(&self.tier.model)?.clone();
         let pool = app.pools.of(&facts.snapshot, &model).ok()?;
-        let each = facts.most(&app.pools.reach(&facts.snapshot, &model).ok()?);
+        let reach = app.pools.reach(&facts.snapshot, &model).ok()?;
+        let each = most(facts.asking(facts.ask.as_ref()?, &facts.governed), &reach, false).ok()?;
         let all: u64 = samples.iter().map(|sample| u64::from(sample.choices)).sum();
         facts.governed.hold_more(each.times(all)).await.ok()?;
         let chosen = choose(facts, pool.as_deref(), &model, samples.len());

@@ -289,6 +289,9 @@ impl<'a> Object<'a> {
     fn found(self) -> Found<'a> {
         let none = Found::default();
         let refers = match self.kind.as_deref() {
+            // A message is no piece of one, whatever it says of itself: translated, it is still a message.
+            Some("tool_use" | "server_tool_use" | "image" | "input_image" | "image_url" | "computer_screenshot")
+                if self.has_role => None,
             // Arguments that the model wrote: JSON of its own, and no part of the prompt's.
             Some("tool_use" | "server_tool_use") => return none,
             // Wherever it is: a picture is bounded by what pictures are at most.
@@ -347,6 +350,12 @@ mod tests {
                 "messages: file_id",
             ),
             (&CHAT_COMPLETIONS, r#"{"messages":[{"role":"assistant","audio":{"id":"a"}}]}"#, "messages: id"),
+            // A message does not become a picture by saying so.
+            (
+                &CHAT_COMPLETIONS,
+                r#"{"messages":[{"role":"user","type":"image","content":[{"type":"file","file":{"file_data":"https://a"}}]}]}"#,
+                "messages: file_data",
+            ),
             (
                 &MESSAGES,
                 r#"{"messages":[{"role":"user","content":[{"type":"document","source":{"type":"url","url":"https://a"}}]}]}"#,

@@ -228,12 +228,17 @@ impl Governed {
     /// The call of `facts` has ended: it used `used` and cost `cost`; nothing when nothing of it may have been billed, and all that was
     /// held when nobody knows.
     pub(crate) fn settle(self, app: &App, facts: &Facts, used: Used, cost: Usd) {
-        let Self { permit, hold, .. } = self;
+        let Self { permit, hold, prompt_tokens, .. } = self;
+        if used.is_unknown {
+            // What it cost is not known either: the hold is dropped, which charges all of it if anything was sent, and so are the tokens.
+            return;
+        }
         if let Some(mut permit) = permit {
             permit.settle(used.usage.total());
         }
-        if used.is_unknown {
-            // What it cost is not known either: the hold is dropped, which charges all of it if anything was sent.
+        let is_guess = matches!(used.source, Some(UsageSource::Estimated | UsageSource::Partial));
+        if is_guess && prompt_tokens.is_some_and(|beyond| beyond.context > 0) {
+            // Counted was what is in the request, and it refers to more: that may have cost all that was held for it.
             return;
         }
         if used.source.is_none() {

@@ -77,6 +77,11 @@ impl Opening {
     }
 
     /// Whether all of it is here.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.first.end.is_some()
+    }
+
+    /// Whether nothing more of it will come.
     pub(crate) fn is_whole(&self) -> bool {
         self.is_closed || self.first.end.is_some() || self.first.cut
     }
