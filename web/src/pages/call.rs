@@ -202,7 +202,7 @@ fn cost_table(detail: &CallDetail) -> impl IntoView + use<> {
             {unpriced.then(|| view! {
                 <p class="note warn">"The price book has no price for this model: the call counts as zero in sums."</p>
             })}
-            {(detail.call.usage_source != "reported").then(|| view! {
+            {(!matches!(detail.call.usage_source.as_str(), "reported" | "")).then(|| view! {
                 <p class="note warn">{format!("The usage is {}: the provider did not report it in full.", detail.call.usage_source)}</p>
             })}
         </section>
