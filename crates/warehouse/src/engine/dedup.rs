@@ -4,10 +4,14 @@
 //! two, it would take the batch, sent again, for one that it has, and the rows would be lost for good. So before the engine
 //! starts, every record whose part is neither there nor merged into another is taken back, by a record of removal such as the
 //! engine itself writes: operation (1 added, 2 removed), part and block, separated by tabs, a line each.
+//!
+//! A kill can also cut a record short. The engine would write the next one behind it, in the same line, and at the start after
+//! that read the log only as far as this line: of what follows it would know nothing, and take a batch that it has for a new one.
+//! So lines that are no records are taken out.
 
 use super::EngineError;
 use std::collections::{BTreeMap, HashMap};
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -16,7 +20,8 @@ pub(super) fn forget_missing_parts(data: &Path) -> Result<usize, EngineError> {
     let mut forgotten = 0;
     for shard in entries(&data.join("store"))? {
         for table in entries(&shard)? {
-            forgotten += mend(&table).map_err(|e| io_error(&table, e))?;
+            forgotten +=
+                mend(&table, &data.join("deduplication_log.tmp")).map_err(|e| io_error(&table, e))?;
         }
     }
     Ok(forgotten)
@@ -37,13 +42,13 @@ fn entries(dir: &Path) -> Result<Vec<PathBuf>, EngineError> {
     }
 }
 
-fn mend(table: &Path) -> io::Result<usize> {
+/// `new` is a name for a file on the same disk, apart from what the engine takes for logs.
+fn mend(table: &Path, new: &Path) -> io::Result<usize> {
     let logs = logs(&table.join("deduplication_logs"))?;
     let Some((_, newest)) = logs.last_key_value() else { return Ok(0) };
     let mut known: HashMap<String, String> = HashMap::new();
     for log in logs.values() {
-        for line in fs::read_to_string(log)?.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n'))
-        {
+        for line in whole_records(log, new)?.lines() {
             match line.splitn(3, '\t').collect::<Vec<_>>()[..] {
                 ["1", part, block] => drop(known.insert(block.to_owned(), part.to_owned())),
                 ["2", _, block] => drop(known.remove(block)),
@@ -60,16 +65,35 @@ fn mend(table: &Path) -> io::Result<usize> {
     });
     let lost: Vec<(String, String)> = lost.collect();
     if !lost.is_empty() {
-        let text = fs::read_to_string(newest)?;
         let mut file = OpenOptions::new().append(true).open(newest)?;
-        // A record cut short by the kill is none: the next one must not continue its line.
-        file.set_len(text.rfind('\n').map_or(0, |end| end as u64 + 1))?;
         for (block, part) in &lost {
             writeln!(file, "2\t{part}\t{block}")?;
         }
         file.sync_all()?;
     }
     Ok(lost.len())
+}
+
+/// What a log says, once what is no record is taken out of it.
+fn whole_records(log: &Path, new: &Path) -> io::Result<String> {
+    let text = String::from_utf8_lossy(&fs::read(log)?).into_owned();
+    let kept: String = text.split_inclusive('\n').filter(|line| is_record(line)).collect();
+    if kept != text {
+        // Put in place as a whole: a kill leaves the old log or the new one.
+        let mut file = File::create(new)?;
+        file.write_all(kept.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(new, log)?;
+    }
+    Ok(kept)
+}
+
+fn is_record(line: &str) -> bool {
+    let Some(line) = line.strip_suffix('\n') else { return false };
+    match line.split('\t').collect::<Vec<_>>()[..] {
+        ["1" | "2", part, block] => Part::parse(part).is_some() && !block.is_empty(),
+        _ => false,
+    }
 }
 
 /// The logs of a table by number, oldest first.
@@ -134,7 +158,9 @@ mod tests {
             "1\t20261101_2_2_0\ta\n1\t20261102_2_2_0\tb\n1\t20261101_4_4_0\tc\n2\t20261101_4_4_0\tc\n",
         )
         .unwrap();
-        fs::write(&new, "1\t20261101_6_6_0\td\n1\t20261101_5_5_0\te\n1\t2026").unwrap();
+        // Records that were cut short: one that the engine wrote on behind, and the last.
+        fs::write(&new, "1\t202611\t20261101_6_6_0\tx\n1\t20261101_6_6_0\td\n1\t20261101_5_5_0\te\n1\t2026")
+            .unwrap();
         assert_eq!(forget_missing_parts(data.path()).unwrap(), 2);
         let text = fs::read_to_string(&new).unwrap();
         let mut lines: Vec<&str> = text.lines().collect();
@@ -143,5 +169,21 @@ mod tests {
             ["1\t20261101_6_6_0\td", "1\t20261101_5_5_0\te", "2\t20261101_6_6_0\td", "2\t20261102_2_2_0\tb"];
         assert_eq!(lines, expected);
         assert_eq!(forget_missing_parts(data.path()).unwrap(), 0);
+    }
+
+    #[test]
+    fn a_record_cut_short_is_taken_out_though_no_part_is_lost() {
+        let data = tempfile::tempdir().unwrap();
+        let table = data.path().join("store/8c6/8c61b60c");
+        let log = table.join("deduplication_logs/deduplication_log_1.txt");
+        for dir in ["deduplication_logs", "20261101_1_1_0"] {
+            fs::create_dir_all(table.join(dir)).unwrap();
+        }
+        for cut in ["1", "1\t202", "1\t20261101_2_2_0\t", "1\t20261101_2_2_0\tb"] {
+            fs::write(&log, format!("1\t20261101_1_1_0\ta\n{cut}")).unwrap();
+            assert_eq!(forget_missing_parts(data.path()).unwrap(), 0);
+            assert_eq!(fs::read_to_string(&log).unwrap(), "1\t20261101_1_1_0\ta\n", "{cut}");
+            assert_eq!(fs::read_dir(table.join("deduplication_logs")).unwrap().count(), 1);
+        }
     }
 }
