@@ -91,7 +91,7 @@ impl Engine {
     /// When the migration fails.
     pub async fn warehouse(&self, database: &str) -> Warehouse {
         let warehouse = Warehouse::connect(self.client_config(database));
-        warehouse.migrate().await.expect("migrate the test database");
+        warehouse.migrate_alone().await.expect("migrate the test database");
         warehouse
     }
 

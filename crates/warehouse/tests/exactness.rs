@@ -205,7 +205,6 @@ async fn a_batch_that_is_sent_again_at_once_counts_once() {
 
 /// The engine names a view's blocks by the view as it holds it: altered, it must be the same after a restart.
 #[tokio::test]
-#[ignore = "fails: calls and attempts of a batch sent before the engine's first restart are counted again"]
 async fn a_batch_of_the_engine_that_migrated_is_known_after_its_restart() {
     let mut engine = Engine::start().await;
     let warehouse = engine.warehouse("control_tower").await;

@@ -290,8 +290,14 @@ impl<'a> Object<'a> {
         let none = Found::default();
         let refers = match self.kind.as_deref() {
             // A message is no piece of one, whatever it says of itself: translated, it is still a message.
-            Some("tool_use" | "server_tool_use" | "image" | "input_image" | "image_url" | "computer_screenshot")
-                if self.has_role => None,
+            Some(
+                "tool_use"
+                | "server_tool_use"
+                | "image"
+                | "input_image"
+                | "image_url"
+                | "computer_screenshot",
+            ) if self.has_role => None,
             // Arguments that the model wrote: JSON of its own, and no part of the prompt's.
             Some("tool_use" | "server_tool_use") => return none,
             // Wherever it is: a picture is bounded by what pictures are at most.

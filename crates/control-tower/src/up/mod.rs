@@ -95,7 +95,7 @@ impl Tower {
         self.wait_until_ready("store", deadline).await?;
         // Every role that reads or writes ClickHouse finds its tables there.
         Warehouse::connect(bootstrap.warehouse(cluster))
-            .migrate()
+            .migrate_alone()
             .await
             .context("cannot bring ClickHouse's schema up to date")?;
         for spec in late {
