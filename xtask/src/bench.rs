@@ -120,7 +120,8 @@ fn gateway(tower: Option<&Path>, rounds: u32, scenarios: &str, peers: &str, soak
     let harness = sh::root().join("bench/gateways");
     let mock = tool(&harness, "mock")?;
     let sload = tool(&harness, "sload")?;
-    let tower = tower.map_or_else(|| build::binary(false), |tower| Ok(tower.to_owned()))?;
+    // Gateways are started in the harness's own folder.
+    let tower = tower.map_or_else(|| build::binary(false), |tower| Ok(std::path::absolute(tower)?))?;
 
     let work = emptied("bench/gateways")?;
     let peers_file = work.join("peers.json");
