@@ -6,6 +6,7 @@ use http_body_util::{BodyExt, Empty, Limited};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use runtime::Silence;
 use std::fmt;
 use std::time::Duration;
 
@@ -15,27 +16,6 @@ const MOST_BYTES: usize = 1024 * 1024;
 /// Asks roles how they are.
 #[derive(Debug, Clone)]
 pub(crate) struct Probe(Client<HttpConnector, Empty<Bytes>>);
-
-/// Why there is no answer.
-#[derive(Debug)]
-pub(crate) enum Silence {
-    /// No connection: the role is not there yet, or has closed its port to drain.
-    Nobody,
-    /// There is one, but no answer on it in time.
-    Mute(Duration),
-    /// Anything else.
-    Broken(String),
-}
-
-impl fmt::Display for Silence {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Nobody => f.write_str("nothing listens there"),
-            Self::Mute(patience) => write!(f, "no answer within {} s", patience.as_secs_f64()),
-            Self::Broken(reason) => f.write_str(reason),
-        }
-    }
-}
 
 impl Probe {
     pub(crate) fn new() -> Self {

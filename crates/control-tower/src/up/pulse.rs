@@ -4,8 +4,9 @@
 //! One whose port is closed may be draining after a stop that somebody else asked it for: that ends by itself, or is ended
 //! later.
 
-use crate::probe::{Probe, Silence};
+use crate::probe::Probe;
 use http::StatusCode;
+use runtime::Silence;
 use std::time::{Duration, Instant};
 
 /// Pause between questions until the first answer, after which silence means something.
