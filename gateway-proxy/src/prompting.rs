@@ -5,12 +5,11 @@
 
 use crate::endpoints::Endpoint;
 use crate::errors::Failure;
-use crate::request::{Member, members, utf8};
 use bytes::Bytes;
 use contracts::policy::prompt::{Defaults, Prompt};
 use contracts::policy::{KeyPolicy, Named, Snapshot};
 use contracts::{PolicyName, TenantId};
-use prompts::{Call, Compiled, Form, RenderError, merge};
+use prompts::{Body, Call, Compiled, Form, MergeError, RenderError, merge};
 use protocols::Dialect;
 use serde_json::Value;
 use std::borrow::Cow;
@@ -47,10 +46,10 @@ impl Prompter {
         if memchr::memmem::find(&body, b"\"prompt\"").is_none() {
             return Ok((body, None));
         }
-        let Ok(text) = utf8(&body) else { return Ok((body, None)) };
-        let Ok(all) = members(text) else { return Ok((body, None)) };
-        let asked = all.iter().find(|member| member.name == "prompt").map(Member::text);
-        let Some(asked) = asked.filter(|asked| asked.starts_with('{')) else { return Ok((body, None)) };
+        // What is no request is refused by who reads it as one.
+        let Ok(read) = Body::read(&body) else { return Ok((body, None)) };
+        let asked = read.get("prompt").filter(|asked| asked.starts_with('{'));
+        let Some(asked) = asked else { return Ok((body, None)) };
         let call = Call::parse(asked)
             .map_err(|error| Failure::BadPrompt { field: error.field.clone(), message: error.to_string() })?;
         let tenant = Some(&key.tenant.id);
@@ -65,7 +64,7 @@ impl Prompter {
             return Err(Failure::BadPrompt { field: "prompt".into(), message });
         };
         let prompt = held.clone().map_err(Failure::Unreadable)?;
-        let filled = self.merged(&prompt, endpoint, form, &body, &call.variables)?;
+        let filled = self.merged(&prompt, endpoint, form, &read, &call.variables)?;
         Ok((filled, Some(Prompted { name: prompt.name.clone(), version: prompt.revision })))
     }
 
@@ -77,7 +76,8 @@ impl Prompter {
         body: &Bytes,
     ) -> Result<Option<(Bytes, Prompted)>, Failure> {
         let Some(form) = form(endpoint) else { return Ok(None) };
-        let filled = self.merged(prompt, endpoint, form, body, &Value::Object(serde_json::Map::new()))?;
+        let read = Body::read(body).map_err(|error| wrong(&error))?;
+        let filled = self.merged(prompt, endpoint, form, &read, &Value::Object(serde_json::Map::new()))?;
         Ok(Some((filled, Prompted { name: prompt.name.clone(), version: prompt.revision })))
     }
 
@@ -86,7 +86,7 @@ impl Prompter {
         prompt: &Arc<Named<Prompt>>,
         endpoint: &Endpoint,
         form: Form,
-        body: &[u8],
+        body: &Body<'_>,
         variables: &Value,
     ) -> Result<Bytes, Failure> {
         let compiled = self.compiled(prompt)?;
@@ -110,10 +110,7 @@ impl Prompter {
         } else {
             Cow::Borrowed(compiled.defaults())
         };
-        let merged = merge(form, body, &messages, &defaults).map_err(|error| Failure::BadPrompt {
-            field: error.field.to_owned(),
-            message: error.to_string(),
-        })?;
+        let merged = merge(form, body, &messages, &defaults).map_err(|error| wrong(&error))?;
         Ok(merged.into())
     }
 
@@ -132,6 +129,10 @@ impl Prompter {
         known.insert(key, compiled.clone());
         Ok(compiled)
     }
+}
+
+fn wrong(error: &MergeError) -> Failure {
+    Failure::BadPrompt { field: error.field.to_owned(), message: error.to_string() }
 }
 
 fn form(endpoint: &Endpoint) -> Option<Form> {

@@ -127,17 +127,22 @@ impl<'a> Node<'a> {
     }
 }
 
+/// Bytes that are hashed at once: most fields are far shorter than what a hash takes well.
+const AT_ONCE: usize = 1024;
+
 /// SHA-256 over fields that each carry their length.
 #[derive(Clone)]
 pub(crate) struct Fingerprint {
     hash: Sha256,
+    /// What is not hashed yet.
+    pending: Vec<u8>,
     /// Tests keep only so many values apart, so that everything within a tenant collides.
     values: Option<u8>,
 }
 
 impl Fingerprint {
     pub(crate) fn new(purpose: &str, values: Option<u8>) -> Self {
-        let mut print = Self { hash: Sha256::new(), values };
+        let mut print = Self { hash: Sha256::new(), pending: Vec::with_capacity(AT_ONCE), values };
         print.field(purpose.as_bytes());
         print
     }
@@ -157,10 +162,19 @@ impl Fingerprint {
     }
 
     fn raw(&mut self, bytes: &[u8]) {
-        self.hash.update(bytes);
+        if self.pending.len() + bytes.len() > AT_ONCE {
+            self.hash.update(&self.pending);
+            self.pending.clear();
+        }
+        if bytes.len() > AT_ONCE {
+            self.hash.update(bytes);
+        } else {
+            self.pending.extend_from_slice(bytes);
+        }
     }
 
-    pub(crate) fn finish(self) -> [u8; 32] {
+    pub(crate) fn finish(mut self) -> [u8; 32] {
+        self.hash.update(&self.pending);
         let digest: [u8; 32] = self.hash.finalize().into();
         match self.values {
             None => digest,

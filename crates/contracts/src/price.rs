@@ -156,6 +156,25 @@ impl Priced<'_> {
     pub fn cost(&self, tier: ServiceTier, usage: &TokenUsage) -> Option<Cost> {
         Some(charge::cost_of(self.index.card(self.entry, tier, charge::context_tokens(usage))?, usage))
     }
+
+    /// The most that a call with at most so many tokens can cost, at whichever of `tiers` it is served and whichever kinds of tokens they
+    /// turn out to be; nothing when the entry has no rates.
+    pub fn most(&self, tiers: &[ServiceTier], input: u64, output: u64) -> Usd {
+        let mut known: Option<&charge::ResolvedRates> = None;
+        let (mut most_read, mut most_written) = (Usd::ZERO, Usd::ZERO);
+        for tier in tiers {
+            let Some(rates) = self.index.card(self.entry, *tier, input) else { continue };
+            // Most entries have one card for all tiers.
+            if known.is_some_and(|known| std::ptr::eq(known, rates)) {
+                continue;
+            }
+            known = Some(rates);
+            let most = rates.most(input, output);
+            most_read = most_read.max(most.read);
+            most_written = most_written.max(most.written);
+        }
+        most_read + most_written
+    }
 }
 
 /// What of a book is stored.

@@ -112,6 +112,11 @@ impl Rules {
         Ok(compiled)
     }
 
+    /// Whether no pattern matches, and there is nothing but patterns.
+    pub(crate) fn pass(&self, text: &str) -> bool {
+        self.list.iter().all(|rule| matches!(rule.judges, Judges::Patterns)) && !self.set.is_match(text)
+    }
+
     /// Looks for patterns. Breaches go into the verdict; what is to be masked comes back, in order.
     pub(crate) fn search(&self, text: &str, place: Place, verdict: &mut Verdict) -> Vec<Span> {
         let mut spans = Vec::new();

@@ -44,6 +44,17 @@ impl Guard {
         self.output.list.is_empty() && self.tools.is_none()
     }
 
+    /// Whether nothing is to be said of a text of a request, as of nearly all. Where there are patterns only this is cheaper than to judge
+    /// it; other rules must see all texts.
+    pub fn passes_input(&self, text: &str) -> bool {
+        self.input.pass(text)
+    }
+
+    /// The same of a text of an answer, all of which is there.
+    pub fn passes_output(&self, text: &str) -> bool {
+        self.output.pass(text)
+    }
+
     /// Judges what the user says: the texts of a request. They are redacted first; [`Verdict::masked`] holds those that changed.
     pub fn input(&self, texts: &[&str], mut redactor: Option<&mut dyn Redactor>) -> Verdict {
         let mut verdict = Verdict::default();

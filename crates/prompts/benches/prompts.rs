@@ -5,7 +5,7 @@
 use contracts::policy::experiment::Experiment;
 use contracts::policy::prompt::Prompt;
 use criterion::{Criterion, criterion_group, criterion_main};
-use prompts::{Call, Compiled, Dealer, Form, Subject, merge};
+use prompts::{Body, Call, Compiled, Dealer, Form, Subject, merge};
 use serde_json::json;
 use std::hint::black_box;
 
@@ -33,7 +33,10 @@ fn render(c: &mut Criterion) {
     c.bench_function("parse the call", |b| b.iter(|| Call::parse(black_box(text))));
     c.bench_function("render two messages", |b| b.iter(|| compiled.render(black_box(&call.variables))));
     c.bench_function("merge into 2 KiB", |b| {
-        b.iter(|| merge(Form::Chat, black_box(body.as_bytes()), &messages, compiled.defaults()));
+        b.iter(|| {
+            let body = Body::read(black_box(body.as_bytes()))?;
+            merge(Form::Chat, &body, &messages, compiled.defaults())
+        });
     });
 }
 

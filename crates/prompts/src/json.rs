@@ -131,7 +131,8 @@ impl<'o, 'a> Edits<'o, 'a> {
 
 /// `text` as a JSON string.
 pub(crate) fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
+    // A text always serialises; the fallback keeps this function total.
+    serde_json::to_string(text).unwrap_or_else(|_| "\"\"".into())
 }
 
 /// What a value is and how it begins, for errors.

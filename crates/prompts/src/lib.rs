@@ -23,7 +23,7 @@ mod variables;
 pub use bandit::{MOST_DRAWS, allocation};
 pub use call::{Call, CallError};
 pub use experiment::{Dealer, Dealt, Subject};
-pub use merge::{Form, MergeError, merge, set_members};
+pub use merge::{Body, Form, MergeError, merge, set_members};
 pub use shares::shares;
 pub use template::{Compiled, MOST_RENDERED_BYTES, Message, RenderError};
 pub use variables::VariableError;

@@ -13,6 +13,7 @@ use crate::json::{Edits, Member, Object, quoted, shown};
 use crate::template::Message;
 use contracts::policy::prompt::Defaults;
 use serde_json::{Map, Value};
+use std::fmt;
 
 /// Between two instructions that become one text.
 const BETWEEN: &str = "\n\n";
@@ -40,39 +41,60 @@ pub struct MergeError {
     pub expected: String,
 }
 
+/// A caller's body that was read once: a JSON object, and where its members stand.
+pub struct Body<'a>(Object<'a>);
+
+impl<'a> Body<'a> {
+    /// Reads it. Refuses what is not an object, what is not JSON, and repeated names.
+    pub fn read(body: &'a [u8]) -> Result<Self, MergeError> {
+        read(body).map(Self)
+    }
+
+    /// A member's value as it was written, if it is there and not null.
+    pub fn get(&self, name: &str) -> Option<&'a str> {
+        self.0.get(name).map(|member| member.value)
+    }
+}
+
+impl fmt::Debug for Body<'_> {
+    /// Without what a caller wrote, which is nobody's business in a log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Body").finish_non_exhaustive()
+    }
+}
+
 /// Puts a rendered prompt and its defaults into a body.
 pub fn merge(
     form: Form,
-    body: &[u8],
+    Body(object): &Body<'_>,
     messages: &[Message],
     defaults: &Defaults,
 ) -> Result<Vec<u8>, MergeError> {
-    let object = read(body)?;
-    let mut edits = Edits::of(&object);
+    let mut edits = Edits::of(object);
     // In Chat Completions and Responses alike the caller's `prompt` is an object; text would be a legacy completion's.
     if object.get("prompt").is_some_and(|prompt| prompt.value.starts_with('{')) {
         edits.remove("prompt");
     }
     match form {
-        Form::Chat => before_list(&mut edits, &object, "messages", messages.iter())?,
+        Form::Chat => before_list(&mut edits, object, "messages", messages.iter())?,
         Form::Responses => {
             let leading = messages.iter().take_while(|message| message.role.instructs()).count();
             let (instructions, rest) = messages.split_at(leading);
-            before_text(&mut edits, &object, "instructions", instructions.iter())?;
-            before_input(&mut edits, &object, rest)?;
+            before_text(&mut edits, object, "instructions", instructions.iter())?;
+            before_input(&mut edits, object, rest)?;
         }
         Form::Messages => {
             before_text(
                 &mut edits,
-                &object,
+                object,
                 "system",
                 messages.iter().filter(|message| message.role.instructs()),
             )?;
             let rest = messages.iter().filter(|message| !message.role.instructs());
-            before_list(&mut edits, &object, "messages", rest)?;
+            before_list(&mut edits, object, "messages", rest)?;
         }
     }
-    fill(form, &mut edits, &object, defaults);
+    fill(form, &mut edits, object, defaults);
     Ok(edits.apply().into_bytes())
 }
 

@@ -85,6 +85,11 @@ impl Asked {
     }
 }
 
+/// What an answer consists of: messages, or items.
+fn items(answer: &Answered) -> Vec<Value> {
+    answer.output.messages().map(|message| serde_json::from_str(&message).unwrap_or_default()).collect()
+}
+
 /// A part of a request's body.
 fn json(ask: &Ask, place: Option<&Range<usize>>) -> Option<Value> {
     serde_json::from_str(ask.text(place)?).ok()
@@ -120,7 +125,7 @@ fn last_message(prompt: &Value) -> String {
 impl Said {
     /// What has come of an answer.
     pub(super) fn of(answer: &Answered) -> Self {
-        let output = serde_json::from_str::<Value>(&answer.output.to_json()).unwrap_or_default();
+        let items = items(answer);
         let ended_by = |reasons: &[&str]| answer.finish_reasons.iter().any(|r| reasons.contains(&r.as_str()));
         let mut said = Self {
             is_cut_off: ended_by(&["length", "max_tokens", "max_output_tokens"]),
@@ -129,12 +134,11 @@ impl Said {
             ..Self::default()
         };
         // Of several choices the first is judged.
-        let is_response = output[0]["type"].is_string() && output[0]["role"].as_str() != Some("assistant")
-            || output[0]["type"] == "message";
-        let items = output.as_array().map(Vec::as_slice).unwrap_or_default();
-        for item in if is_response { items } else { items.get(..1).unwrap_or_default() } {
-            said.take(item);
-        }
+        let is_response = items.first().is_some_and(|first| {
+            first["type"] == "message" || first["type"].is_string() && first["role"] != "assistant"
+        });
+        let judged = if is_response { items.len() } else { 1 };
+        items.iter().take(judged).for_each(|item| said.take(item));
         said
     }
 
@@ -152,13 +156,12 @@ impl Said {
 
     /// The answer's choices, as samples.
     pub(super) fn choices(answer: &Answered) -> Vec<String> {
-        let output = serde_json::from_str::<Value>(&answer.output.to_json()).unwrap_or_default();
         let text = |item: &Value| {
             let mut said = Self::default();
             said.take(item);
             said.sample()
         };
-        output.as_array().into_iter().flatten().map(text).collect()
+        items(answer).iter().map(text).collect()
     }
 
     fn take(&mut self, item: &Value) {

@@ -9,7 +9,7 @@
 
 use crate::endpoints::Endpoint;
 use crate::errors::Failure;
-use crate::request::{Ask, Member, members, utf8};
+use crate::request::{Ask, Member, Name, members, utf8};
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::borrow::Cow;
 use std::fmt;
@@ -229,10 +229,6 @@ impl<'de> Visitor<'de> for Value {
         Ok(object.found())
     }
 }
-
-/// A name that borrows when it has no escapes.
-#[derive(serde::Deserialize)]
-struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// What matters of an object.
 #[derive(Debug, Default)]

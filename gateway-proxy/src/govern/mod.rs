@@ -3,11 +3,13 @@
 //! What was taken is corrected when the call ends: tokens and dollars are settled with what it used, or given back. A call to
 //! which neither plan nor budget applies costs nothing here.
 
+mod charged;
 mod content;
 mod estimate;
 mod most;
 mod soft;
 
+pub(crate) use charged::of_plan;
 pub(crate) use content::Beyond;
 pub(crate) use estimate::estimate;
 pub(crate) use most::most;
@@ -19,9 +21,9 @@ use crate::errors::Failure;
 use crate::request::Ask;
 use admission::flood::Flood;
 use admission::rates::{Permit, Rates, Subject};
-use budget::{Account, Accounts, Hold, Ledger};
-use contracts::policy::budget::Window;
-use contracts::policy::plan::{self, Limit, Plan};
+use budget::{Hold, Ledger};
+use charged::{Charged, Charges};
+use contracts::policy::plan::{self, Plan};
 use contracts::policy::queue::Band;
 use contracts::policy::{Held, KeyPolicy, Model, Named};
 use contracts::price::Cost;
@@ -39,16 +41,23 @@ const PRIORITY: &str = "x-control-tower-priority";
 const TAGS: &str = "x-control-tower-tags";
 /// Tells of limits that the call went beyond and that refuse nothing.
 const SOFT_LIMIT: HeaderName = HeaderName::from_static("x-control-tower-soft-limit");
+/// The headers of OpenAI's that tell where a caller stands.
+static LIMITS: [HeaderName; 6] = [
+    HeaderName::from_static("x-ratelimit-limit-requests"),
+    HeaderName::from_static("x-ratelimit-limit-tokens"),
+    HeaderName::from_static("x-ratelimit-remaining-requests"),
+    HeaderName::from_static("x-ratelimit-remaining-tokens"),
+    HeaderName::from_static("x-ratelimit-reset-requests"),
+    HeaderName::from_static("x-ratelimit-reset-tokens"),
+];
 /// Most tags that a request may carry.
 const MOST_TAGS: usize = 32;
-/// The limit of an account that only tells: more dollars than there are.
-const NO_LIMIT: Usd = Usd::from_picos(9_000_000_000_000_000 * 1_000_000_000_000);
-
 /// Holds everybody to what was agreed.
 #[derive(Debug)]
 pub(crate) struct Governor {
     rates: Rates,
     told: Told,
+    charges: Charges,
     ledger: Ledger,
     /// Addresses that keep failing to authenticate.
     pub(crate) flood: Flood,
@@ -80,6 +89,7 @@ impl Governor {
         Self {
             rates: Rates::new(now),
             told: Told::default(),
+            charges: Charges::default(),
             ledger,
             flood,
             default_max_tokens: config.default_max_tokens,
@@ -129,8 +139,8 @@ impl Governor {
         }
         // The present, not when the request began: a body may come for minutes, and the window may have ended meanwhile.
         let now = app.clock.now();
-        if let Some(accounts) = accounts(facts, &governed.tags, of_tenant, of_key)? {
-            let may_refuse = may_refuse(&accounts);
+        let charged = self.charges.of(facts, &governed.tags, (of_tenant, of_key))?;
+        if let Some(Charged { accounts, may_refuse }) = charged {
             governed.cap = cap(ask, self.default_max_tokens)?;
             let content = content::of(facts.endpoint, ask).await;
             governed.prompt_tokens = Some(content.tokens(self.context_tokens, may_refuse)?);
@@ -266,8 +276,10 @@ impl Governed {
 /// Tells the client where it stands with its plans.
 pub(crate) fn tell_limits(permit: Option<&Permit>, headers: &mut HeaderMap) {
     for (name, value) in permit.into_iter().flat_map(Permit::headers) {
+        // A name that is known need not be read letter by letter.
+        let known = LIMITS.iter().find(|known| known.as_str() == name).cloned();
         if let Ok(value) = HeaderValue::try_from(value) {
-            headers.insert(name, value);
+            headers.insert(known.unwrap_or_else(|| HeaderName::from_static(name)), value);
         }
     }
 }
@@ -334,52 +346,6 @@ fn tags(headers: &HeaderMap) -> Result<Vec<String>, Failure> {
         }
     }
     Ok(tags)
-}
-
-/// The accounts that the call is charged to: those of budgets and of plans with dollars.
-fn accounts(
-    facts: &Facts,
-    tags: &[String],
-    of_tenant: Option<&Arc<Named<Plan>>>,
-    of_key: Option<&Arc<Named<Plan>>>,
-) -> Result<Option<Arc<Accounts>>, Failure> {
-    let key = &facts.key;
-    let mut list: Vec<Account> = Vec::new();
-    let route = facts.resolved.as_ref().and_then(|resolved| resolved.route.as_deref());
-    let tags: Vec<&str> = tags.iter().map(String::as_str).collect();
-    for budget in facts.snapshot.budgets.applying(key, route, &tags) {
-        let budget = budget.map_err(|unreadable| Failure::Unreadable(unreadable.clone()))?;
-        list.push((&budget.spec).into());
-    }
-    for (whose, plan) in [("tenant", of_tenant), ("key", of_key)] {
-        let Some(plan) = plan else { continue };
-        let id = if whose == "key" { key.id.as_str() } else { key.tenant.id.as_str() };
-        list.extend(of_plan(whose, id, plan).map(|(account, _)| account));
-    }
-    if list.is_empty() {
-        return Ok(None);
-    }
-    let organisation = key.tenant.organisation.as_ref().map(contracts::OrganisationId::as_str);
-    Ok(Some(Arc::new(Accounts::new(Accounts::group_of(organisation, &key.tenant.id), list))))
-}
-
-/// The accounts of a plan's dollars, with their hard limits where there are any.
-pub(crate) fn of_plan(whose: &str, id: &str, plan: &Plan) -> impl Iterator<Item = (Account, Option<Usd>)> {
-    let limits = [
-        (plan.dollars_per_minute, Window::Minute),
-        (plan.dollars_per_day, Window::Day),
-        (plan.dollars_per_month, Window::Month),
-    ];
-    limits.into_iter().filter_map(move |(limit, window)| {
-        let Limit { hard, soft } = limit?;
-        let id = format!("plan|{whose}|{id}|{window}").into();
-        Some((Account { id, limit: hard.unwrap_or(NO_LIMIT), soft, window }, hard))
-    })
-}
-
-/// Whether any account has a limit that holds.
-fn may_refuse(accounts: &Accounts) -> bool {
-    accounts.list().iter().any(|account| account.limit < NO_LIMIT)
 }
 
 /// Most tokens of an answer: what the client said, or else `default`; nothing when nothing is written. What is below zero is without

@@ -12,9 +12,9 @@ use crate::call::Facts;
 use crate::errors::Failure;
 use crate::govern::content::Beyond;
 use crate::trying::Asking;
+use contracts::Usd;
 use contracts::policy::Model;
 use contracts::price::ServiceTier;
-use contracts::{TokenUsage, Usd};
 use std::sync::Arc;
 
 /// Most tokens of a picture. Models of `OpenAI` up to 4.1 count 85 and 170 for each of at most 8 tiles, and later ones at most 1,536
@@ -79,27 +79,5 @@ impl Facts {
 /// What so many tokens cost at most, whichever kinds of tokens they turn out to be; `None` without a price.
 fn dearest(asking: Asking<'_>, model: &Model, tiers: &[ServiceTier], input: u64, output: u64) -> Option<Usd> {
     let (provider, name, at) = (&model.provider.price_as, model.price_name(), asking.identity.started);
-    let priced = asking.snapshot.prices.priced(provider, name, at)?;
-    let cost =
-        |tier: ServiceTier, usage: TokenUsage| priced.cost(tier, &usage).map_or(Usd::ZERO, |cost| cost.total);
-    let read = TokenUsage { input, ..TokenUsage::default() };
-    let inputs = [
-        read,
-        TokenUsage { cache_write: input, ..read },
-        TokenUsage { cache_write_1h: input, ..read },
-        TokenUsage { audio_input: input, ..read },
-    ];
-    // A long context makes the output dearer too, so that it is priced beside the whole prompt.
-    let outputs = [
-        TokenUsage { output, ..read },
-        TokenUsage { output, reasoning: output, ..read },
-        TokenUsage { output, audio_output: output, ..read },
-    ];
-    let most = |usages: &[TokenUsage]| {
-        let all = tiers.iter().flat_map(|tier| usages.iter().map(|usage| cost(*tier, *usage)));
-        all.max().unwrap_or_default()
-    };
-    // The cheapest way to count the prompt in `outputs` is part of both: counted twice it only makes the bound wider.
-    let dearest_input = most(&inputs);
-    Some(dearest_input + most(&outputs) - cost(ServiceTier::Standard, read).min(dearest_input))
+    Some(asking.snapshot.prices.priced(provider, name, at)?.most(tiers, input, output))
 }

@@ -9,6 +9,7 @@
 //! Nothing that was matched is recorded: a blocked request without its content, an answer as the client got it.
 
 mod chain;
+mod glance;
 mod input;
 mod places;
 mod refusal;

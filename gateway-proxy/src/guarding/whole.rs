@@ -2,7 +2,7 @@
 
 use super::chain::{Chain, Found, Stop};
 use super::places::{Edits, Literal, is_structural, items, literal, member, place, string, texts};
-use super::{Compiled, refusal};
+use super::{Compiled, glance, refusal};
 use crate::app::App;
 use crate::endpoints::Endpoint;
 use crate::request::{Member, members};
@@ -91,6 +91,10 @@ impl Judge {
     pub(super) fn whole(&self, endpoint: &Endpoint, bytes: &[u8], id: &str) -> Read<Judged> {
         let whole = std::str::from_utf8(bytes).map_err(serde::de::Error::custom)?;
         let mut judged = Judged::default();
+        let is_fine = |text: &str| self.compiled.iter().all(|of| of.guard.passes_output(text));
+        if glance::passes(whole, said(endpoint), &is_fine) {
+            return Ok(judged);
+        }
         let mut edits = Edits::default();
         for choice in choices(endpoint, whole)? {
             let mut own = Edits::default();
@@ -171,6 +175,15 @@ fn texts_through(chain: &mut Chain, texts: &[Literal<'_>], edits: &mut Edits) ->
         }
     }
     Ok(())
+}
+
+/// The members of an answer within which is what it says.
+const fn said(endpoint: &Endpoint) -> &'static [&'static str] {
+    match endpoint.dialect {
+        Some(Dialect::OpenAiResponses) => &["output", "output_text"],
+        Some(Dialect::Anthropic) => &["content"],
+        _ => &["choices"],
+    }
 }
 
 /// What an answer consists of.

@@ -196,22 +196,21 @@ impl Output {
     pub(crate) fn to_json(&self) -> String {
         let mut json = String::with_capacity(self.raw.iter().map(|raw| raw.len() + 1).sum::<usize>() + 2);
         json.push('[');
-        for raw in &self.raw {
+        for message in self.messages() {
             separate(&mut json);
-            match std::str::from_utf8(raw) {
-                Ok(raw) => json.push_str(raw),
-                Err(_) => json.push_str(&String::from_utf8_lossy(raw)),
-            }
-        }
-        if self.raw.is_empty() {
-            for said in &self.choices {
-                separate(&mut json);
-                // Texts always serialise; the fallback keeps this function total.
-                json.push_str(&serde_json::to_string(&Message::of(said)).unwrap_or_else(|_| "{}".into()));
-            }
+            json.push_str(&message);
         }
         json.push(']');
         json
+    }
+
+    /// Each message, JSON.
+    pub(crate) fn messages(&self) -> impl Iterator<Item = Cow<'_, str>> {
+        let raw = self.raw.iter().map(|raw| String::from_utf8_lossy(raw));
+        // Texts always serialise; the fallback keeps this function total.
+        let written =
+            |said| serde_json::to_string(&Message::of(said)).map_or(Cow::Borrowed("{}"), Cow::Owned);
+        raw.chain(self.choices.iter().filter(|_| self.raw.is_empty()).map(written))
     }
 
     /// All text that the model generated, for counting.

@@ -116,7 +116,7 @@ impl<'de> Visitor<'de> for Members {
 
 /// A name that borrows when it has no escapes; `Cow` alone would always copy.
 #[derive(serde::Deserialize)]
-struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+pub(crate) struct Name<'a>(#[serde(borrow)] pub(crate) Cow<'a, str>);
 
 #[cfg(test)]
 mod tests {

@@ -58,6 +58,27 @@ impl From<&Rates> for ResolvedRates {
     }
 }
 
+/// Bounds of a cost.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Most {
+    /// Of the request and its input.
+    pub(super) read: Usd,
+    /// Of the output.
+    pub(super) written: Usd,
+}
+
+impl ResolvedRates {
+    /// What so many tokens cost at most, whichever kinds they are. Each token is billed once, at one of these rates.
+    pub(super) fn most(&self, input: u64, output: u64) -> Most {
+        let dearest = |rates: &[Rate], tokens: u64| {
+            rates.iter().map(|rate| rate.usd()).max().unwrap_or_default().times(tokens)
+        };
+        let read = [self.input, self.audio_input, self.cache_read, self.cache_write, self.cache_write_1h];
+        let written = [self.output, self.reasoning, self.audio_output];
+        Most { read: dearest(&read, input) + self.request, written: dearest(&written, output) }
+    }
+}
+
 /// The length of the call's context, by which long-context rates are chosen: all input tokens.
 pub(super) fn context_tokens(usage: &TokenUsage) -> u64 {
     usage.input.max(cached(usage))

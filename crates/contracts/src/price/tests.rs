@@ -394,6 +394,33 @@ proptest! {
     }
 
     #[test]
+    fn nothing_costs_more_than_the_most(
+        counts in prop::array::uniform8(0u64..1_000_000_000_000),
+        cards in prop::array::uniform2(any_rates()),
+        (is_priority, asks_both) in any::<(bool, bool)>(),
+    ) {
+        let [text, read, write, write_1h, audio, words, thoughts, speech] = counts;
+        let usage = TokenUsage {
+            input: text + read + write + write_1h + audio,
+            output: words + thoughts + speech,
+            cache_read: read,
+            cache_write: write,
+            cache_write_1h: write_1h,
+            reasoning: thoughts,
+            audio_input: audio,
+            audio_output: speech,
+        };
+        let [standard, priority] = cards;
+        let cards = vec![card(ServiceTier::Standard, 0, standard), card(ServiceTier::Priority, 0, priority)];
+        let book = book(vec![ModelPrice { charge: Charge::Tokens(cards), ..model("m", 1) }]);
+        let served = if is_priority { ServiceTier::Priority } else { ServiceTier::Standard };
+        let both = [ServiceTier::Standard, ServiceTier::Priority];
+        let tiers = if asks_both { &both[..] } else { std::slice::from_ref(&served) };
+        let most = book.priced("p", "m", at(0)).unwrap().most(tiers, usage.input, usage.output);
+        prop_assert!(book.cost("p", "m", served, &usage, at(0)).unwrap().total <= most);
+    }
+
+    #[test]
     fn any_name_at_any_time_is_answered(provider in "\\PC{0,20}", name in "\\PC{0,80}", nanos in any::<i64>()) {
         let entry = ModelPrice { prefixes: names(&["m", "é"]), ..model("m", 1) };
         let book = book(vec![entry]);

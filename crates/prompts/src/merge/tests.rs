@@ -18,7 +18,8 @@ fn messages() -> Vec<Message> {
 
 fn merged(form: Form, body: &str, defaults: &Value) -> String {
     let defaults: Defaults = serde_json::from_value(defaults.clone()).unwrap();
-    String::from_utf8(merge(form, body.as_bytes(), &messages(), &defaults).unwrap()).unwrap()
+    let body = Body::read(body.as_bytes()).unwrap();
+    String::from_utf8(merge(form, &body, &messages(), &defaults).unwrap()).unwrap()
 }
 
 const ALL: &str = r#"{"role":"system","content":"Be \"kind\"."},{"role":"developer","content":"Be brief."},{"role":"user","content":"1+1?"},{"role":"assistant","content":"2"}"#;
@@ -96,10 +97,12 @@ fn bodies_that_cannot_take_a_prompt_are_refused() {
         (Form::Messages, r#"{"system":{}}"#, "system"),
     ];
     for (form, body, field) in cases {
-        let error = merge(form, body.as_bytes(), &messages(), &Defaults::default()).unwrap_err();
+        let read = Body::read(body.as_bytes());
+        let merged = read.and_then(|body| merge(form, &body, &messages(), &Defaults::default()));
+        let error = merged.unwrap_err();
         assert_eq!(error.field, field, "{error}");
     }
-    assert_eq!(merge(Form::Chat, b"\xff{}", &[], &Defaults::default()).unwrap_err().field, "body");
+    assert_eq!(Body::read(b"\xff{}").unwrap_err().field, "body");
 }
 
 #[test]
