@@ -14,6 +14,7 @@ use crate::intake::{ClientBody, Intake, read_json_body};
 use crate::live;
 use crate::metrics::GatewayMetrics;
 use crate::outcomes::{self, Outcome};
+use crate::pools::Known;
 use crate::request::{Ask, parse};
 use crate::respond::{self, Body};
 use crate::resume::{self, socket};
@@ -315,7 +316,7 @@ async fn understood(
     guarding::judge_request(app, call, endpoint, headers).await?;
     let facts = call.facts().ok_or(Failure::BrokenBody)?;
     if facts.is_governed() {
-        let models = reach(app, &facts.snapshot, &resolved)?;
+        let models = reach(facts.pools(app), &facts.snapshot, &resolved)?;
         app.governor.admit(app, facts, &models, headers).await?;
     }
     Ok(resolved)
@@ -344,11 +345,11 @@ async fn add_prompt(
 }
 
 /// Every model that the call may be led to.
-fn reach(app: &App, snapshot: &Arc<Snapshot>, resolved: &Resolved) -> Result<Vec<Arc<Model>>, Failure> {
-    let Some(cascade) = resolved.cascade() else { return app.pools.reach(snapshot, &resolved.model) };
+fn reach(pools: &Known, snapshot: &Snapshot, resolved: &Resolved) -> Result<Vec<Arc<Model>>, Failure> {
+    let Some(cascade) = resolved.cascade() else { return pools.reach(snapshot, &resolved.model) };
     let mut models = Vec::new();
     for model in cascade.tiers.iter().filter_map(|tier| snapshot.models.get(&tier.model)) {
-        models.extend(app.pools.reach(snapshot, model)?);
+        models.extend(pools.reach(snapshot, model)?);
     }
     Ok(models)
 }
