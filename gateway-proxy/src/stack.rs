@@ -355,14 +355,19 @@ fn reach(pools: &Known, snapshot: &Snapshot, resolved: &Resolved) -> Result<Vec<
 }
 
 pub(crate) async fn read(endpoint: &'static Endpoint, body: Bytes, max_depth: usize) -> Result<Ask, Failure> {
-    if body.len() <= LARGE {
-        return Ok(parse(endpoint, body, max_depth)?);
+    Ok(heavy(body.len(), move || parse(endpoint, body, max_depth)).await??)
+}
+
+/// Does what looks at each of so many bytes: off the async threads, when they are many.
+pub(crate) async fn heavy<T: Send + 'static>(
+    bytes: usize,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Failure> {
+    if bytes <= LARGE {
+        return Ok(work());
     }
-    match tokio::task::spawn_blocking(move || parse(endpoint, body, max_depth)).await {
-        Ok(ask) => Ok(ask?),
-        // The pool is gone: the process is ending.
-        Err(_) => Err(Failure::BrokenBody),
-    }
+    // The pool is gone: the process is ending.
+    tokio::task::spawn_blocking(work).await.map_err(|_| Failure::BrokenBody)
 }
 
 /// The model that `name` leads to, if the key may use it.

@@ -17,14 +17,14 @@ use crate::call::Call;
 use crate::endpoints::Endpoint;
 use crate::errors::Failure;
 use crate::request::{Ask, utf8};
-use crate::stack::read;
+use crate::stack::{LARGE, heavy, read};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use contracts::policy::experiment::{Arm, Experiment, Measured, Status, Sticky};
 use contracts::policy::{Kind, Named, Resolved, Route, RoutePolicy, Snapshot, Unreadable};
-use contracts::{ModelName, TenantId};
+use contracts::{KeyId, ModelName, TenantId};
 use http::HeaderMap;
-use prompts::{Dealer, set_members, shares};
+use prompts::{Dealer, Dealt, set_members, shares};
 use std::collections::HashMap;
 use std::sync::Arc;
 use subject::Said;
@@ -108,8 +108,7 @@ pub(crate) async fn deal(
     let in_force = || app.policy.load_full();
     let running = app.experiments.of(in_force, &facts.snapshot, route, policy, experiment);
     let body = facts.ask.as_ref().map(|ask| ask.body.clone()).ok_or(Failure::BrokenBody)?;
-    let said = Said::read(experiment.sticky, utf8(&body).unwrap_or_default(), headers);
-    let dealt = running.dealer.deal(&said.subject(&facts.key.id, &facts.identity.request_id));
+    let dealt = dealt(&running, &body, headers, &facts.key.id, &facts.identity.request_id).await?;
     let assigned = Assigned { experiment: running.experiment.clone(), arm: dealt.arm, by: dealt.by };
     let Some(led) = running.arms.get(dealt.arm) else { return Ok(resolved) };
     let led = led.clone().map_err(Failure::Unreadable);
@@ -121,13 +120,31 @@ pub(crate) async fn deal(
     let led = led?;
     facts.resolved = Some(led.clone());
     if let Some(parameters) = parameters {
-        let body = set_members(&body, parameters).map_err(|error| assigned.refused(&error))?;
+        let parameters = parameters.clone();
+        let body = heavy(body.len(), move || set_members(&body, &parameters)).await?;
+        let body = body.map_err(|error| assigned.refused(&error))?;
         let ask = parsed(app, endpoint, body.into()).await.map_err(|message| assigned.refused(&message))?;
         if let Some(facts) = call.facts() {
             facts.ask = Some(ask);
         }
     }
     Ok(led)
+}
+
+/// The arm for whom the request is from. A large body is looked through off the async threads.
+async fn dealt(
+    running: &Arc<Running>,
+    body: &Bytes,
+    headers: &HeaderMap,
+    key: &KeyId,
+    request: &str,
+) -> Result<Dealt, Failure> {
+    if body.len() <= LARGE || !Said::reads_body(running.experiment.sticky) {
+        return Ok(running.deal(body, headers, key, request));
+    }
+    let (running, body, headers) = (running.clone(), body.clone(), headers.clone());
+    let (key, request) = (key.clone(), request.to_owned());
+    heavy(body.len(), move || running.deal(&body, &headers, &key, &request)).await
 }
 
 /// A route, what it does, and the experiment that it runs.
@@ -250,6 +267,12 @@ impl Running {
             None => dealer,
         };
         Self { experiment: experiment.clone(), dealer, adapted, arms }
+    }
+
+    /// The arm for whom a request is from.
+    fn deal(&self, body: &[u8], headers: &HeaderMap, key: &KeyId, request: &str) -> Dealt {
+        let said = Said::read(self.experiment.sticky, utf8(body).unwrap_or_default(), headers);
+        self.dealer.deal(&said.subject(key, request))
     }
 }
 

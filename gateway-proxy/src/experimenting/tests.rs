@@ -2,6 +2,7 @@
 
 use super::*;
 use contracts::policy::experiment::{ArmStats, Measured};
+use futures_util::FutureExt;
 use serde_json::json;
 
 fn named<D>(name: &str, revision: u64, spec: D) -> Arc<Named<D>> {
@@ -104,4 +105,25 @@ async fn another_measurement_of_the_same_revision_is_drawn_anew() {
     experiments.prepare(restored.clone()).await;
     let after = of(&experiments, &restored, &restored).adapted.clone().unwrap().1;
     assert!(after[0] > weights[0], "{weights:?} {after:?}");
+}
+
+#[test]
+fn a_large_body_is_looked_through_off_the_async_threads_and_its_user_gets_the_same_arm() {
+    let (experiments, snapshot) = (Arc::new(Experiments::default()), snapshot(1, 1));
+    let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).build().unwrap();
+    let _entered = runtime.enter();
+    let running = of(&experiments, &snapshot, &snapshot);
+    let (headers, key) = (HeaderMap::new(), "key-1".parse().unwrap());
+    let body = |padding: usize| Bytes::from(json!({"padding": "x".repeat(padding), "user": "u"}).to_string());
+    let [small, large] = [body(0), body(LARGE)];
+    let expected = dealt(&running, &small, &headers, &key, "r").now_or_never().unwrap().unwrap();
+    assert_eq!(expected.by, Sticky::User);
+    // As long as the only other thread has something else to do, nothing comes of it.
+    runtime.block_on(reckoned(&experiments));
+    let (busy, done) = std::sync::mpsc::channel::<()>();
+    runtime.spawn_blocking(move || done.recv());
+    let mut elsewhere = Box::pin(dealt(&running, &large, &headers, &key, "r"));
+    assert!(elsewhere.as_mut().now_or_never().is_none());
+    drop(busy);
+    assert_eq!(runtime.block_on(elsewhere).unwrap(), expected);
 }

@@ -27,7 +27,7 @@ use crate::errors::Failure;
 use crate::meter::Answer;
 use crate::request::Ask;
 use crate::respond::{self, Body, COST};
-use crate::stack::{LARGE, read};
+use crate::stack::{heavy, read};
 use bytes::Bytes;
 use contracts::policy::guardrail::Guardrail;
 use contracts::policy::{KeyPolicy, Named, Resolved, Unreadable};
@@ -310,18 +310,6 @@ async fn judged(
         .map_err(|_| Failure::Garbage { status: status.as_u16(), detail: "what guardrails cannot read" })?;
     judge.note(app, std::mem::take(&mut judged.found));
     Ok(Some(judged))
-}
-
-/// Off the async threads, when there is much to do.
-async fn heavy<T: Send + 'static>(
-    bytes: usize,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, Failure> {
-    if bytes <= LARGE {
-        return Ok(work());
-    }
-    // The pool is gone: the process is ending.
-    tokio::task::spawn_blocking(work).await.map_err(|_| Failure::BrokenBody)
 }
 
 /// What a verdict on a request found.
