@@ -119,7 +119,7 @@ pub mod control_tower {
     pub const GUARDRAIL_DECISION: &str = "control_tower.guardrail.decision";
     /// The guardrails of the rules that were breached. One entry a breach, as in the following.
     pub const GUARDRAIL_NAME: &str = "control_tower.guardrail.name";
-    /// Rules that were breached; `tools` for the list of tools.
+    /// Rules that were breached; `tools` for the list of tools, `unreadable` where a request has no text to judge.
     pub const GUARDRAIL_RULE: &str = "control_tower.guardrail.rule";
     /// What each demands: `flag`, `mask`, `escalate` or `block`.
     pub const GUARDRAIL_ACTION: &str = "control_tower.guardrail.action";

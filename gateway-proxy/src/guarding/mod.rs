@@ -148,7 +148,19 @@ pub(crate) async fn judge_request(
     }
     // The variables of a prompt are the client's words wherever they stand.
     let all = facts.prompted.is_some();
-    let judged = heavy(ask.body.len(), move || input::judge(&compiled, &ask, all)).await??;
+    let unread = input::unread(&compiled);
+    let judged = heavy(ask.body.len(), move || input::judge(&compiled, &ask, all)).await;
+    let judged = match judged.and_then(std::convert::identity) {
+        Ok(judged) => judged,
+        Err(failure) => {
+            // What they cannot read, they refuse: of such a request, too, nobody but the client gets the words.
+            judge.note(app, unread);
+            if let Some(guarding) = &mut facts.guarding {
+                guarding.refusal = Some(failure.to_api().message);
+            }
+            return Err(failure);
+        }
+    };
     judge.note(app, judged.found);
     if let Some(stop) = judged.stop {
         let refusal = judge.refusal(&stop);
@@ -354,9 +366,12 @@ impl Facts {
         }
     }
 
-    /// Whether the request was blocked, so that nobody but the client gets its words.
+    /// Whether nobody but the client gets the request's words: it was blocked, or it failed before its guardrails could judge it.
     pub(crate) fn is_refused(&self) -> bool {
-        self.guarding.as_ref().is_some_and(|guarding| guarding.refusal.is_some())
+        match &self.guarding {
+            Some(guarding) => guarding.refusal.is_some(),
+            None => !in_force(&self.key, self.resolved.as_ref()).is_ok_and(|none| none.is_empty()),
+        }
     }
 
     /// Whether some of the answer was withheld.
