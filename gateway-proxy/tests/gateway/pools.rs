@@ -4,7 +4,7 @@ use crate::live::live_when;
 use crate::support::{Collector, Gateway, Received, Span, Step, Upstream, chat, config, json, snapshot};
 use contracts::policy::pool::Pool;
 use contracts::policy::{Kind, Named, Provider, Route, RoutePolicy, Snapshot};
-use contracts::{ModelName, Timestamp};
+use contracts::{ModelName, Timestamp, Usd};
 use control::records::{NewApiKey, NewProvider, NewTenant};
 use control::{Control, Snapshots};
 use http::StatusCode;
@@ -139,6 +139,42 @@ async fn another_model_answers_when_nobody_else_does() {
     let answer = gateway.post("/v1/chat/completions", chat(false)).await;
     assert_eq!(answer.status, StatusCode::OK);
     assert_eq!(healthy.received()[0].json()["model"], "pro-2025");
+}
+
+#[tokio::test]
+async fn what_a_try_cost_stays_when_a_model_after_it_has_nobody_to_ask() {
+    let collector = Collector::start().await;
+    let dead = Upstream::always(vec![Step::Close]).await;
+    let healthy = Upstream::always(json(200, ANSWER.replace("gpt-4o-mini", "third").as_str())).await;
+    let mut policy = pooled(&[&dead], &serde_json::json!({"fallbacks": ["pro", "third"]}));
+    // All of its deployments are drained.
+    let drained = serde_json::json!({"deployments": [{"id": "d", "provider": "p0", "upstream_model": "pro-2025", "weight": 0}]});
+    let drained = Named {
+        tenant: None,
+        name: "pro".parse().unwrap(),
+        revision: 1,
+        spec: serde_json::from_value(drained).unwrap(),
+    };
+    policy.pools.insert("pro".parse().unwrap(), Ok(Arc::new(drained)));
+    let mut third = policy.models[&"pro".parse::<ModelName>().unwrap()].as_ref().clone();
+    third.name = "third".parse().unwrap();
+    third.provider = Arc::new(Provider::new("sim".parse().unwrap(), format!("http://{}/v1", healthy.addr)));
+    policy.models.insert(third.name.clone(), Arc::new(third));
+    let gateway = Gateway::start(config(Some(&collector)), policy);
+    let answer = gateway.post("/v1/chat/completions", chat(false)).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+    let call = collector.call().await;
+    let mut tries = collector.spans();
+    tries.retain(|span| span.kind == 3);
+    tries.sort_by_key(|span| span.get("control_tower.attempt").to_owned());
+    let cost = |span: &Span| span.get("control_tower.cost.total").parse::<Usd>().unwrap_or_default();
+    let failed = tries.len() - 1;
+    assert!(
+        tries[..failed].iter().all(|span| cost(span) > Usd::ZERO),
+        "a prompt may have been read: {tries:?}"
+    );
+    assert_eq!(cost(&call), tries.iter().map(cost).sum::<Usd>());
+    assert!(cost(&call) > cost(&tries[failed]));
 }
 
 #[tokio::test]
