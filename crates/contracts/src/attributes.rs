@@ -169,6 +169,8 @@ pub mod control_tower {
     pub const EXPERIMENT_NAME: &str = "control_tower.experiment.name";
     /// Arm of the experiment.
     pub const EXPERIMENT_VARIANT: &str = "control_tower.experiment.variant";
+    /// Whose the experiment is: `tenant` for one of the tenant's own, `shared` for one that all tenants share. Both may have the same name.
+    pub const EXPERIMENT_OWNER: &str = "control_tower.experiment.owner";
     /// What the arm was dealt to: `user`, `conversation`, `key` or `request`.
     pub const EXPERIMENT_UNIT: &str = "control_tower.experiment.unit";
     /// Whether the client left before the answer was complete.

@@ -84,6 +84,11 @@ impl Assigned {
         self.experiment.name.as_str()
     }
 
+    /// Whose the experiment is, as traces say it.
+    pub(crate) fn owner(&self) -> &'static str {
+        if self.experiment.tenant.is_some() { "tenant" } else { "shared" }
+    }
+
     /// The arm's name.
     pub(crate) fn variant(&self) -> &str {
         self.experiment.arms.get(self.arm).map_or("", |arm| &arm.name)
