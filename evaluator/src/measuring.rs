@@ -15,7 +15,7 @@ use runtime::Shutdown;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
-use warehouse::ExperimentRow;
+use warehouse::{ExperimentOwner, ExperimentRow};
 
 /// The lease's name.
 const LEASE: &str = "experiments";
@@ -86,9 +86,10 @@ impl Measuring {
     ) -> anyhow::Result<bool> {
         let warehouse = &self.shared.warehouse;
         let Some(adaptive) = &experiment.adaptive else { return Ok(false) };
-        let Some(scope) = scope(snapshot, experiment) else { return Ok(false) };
+        let Some((scope, owner)) = scope(snapshot, experiment) else { return Ok(false) };
         let name = experiment.name.as_str();
-        let began = warehouse.experiment_start(&scope, name).await.context("look for its beginning")?;
+        let began =
+            warehouse.experiment_start(&scope, name, &owner).await.context("look for its beginning")?;
         if began.calls == 0 {
             return Ok(false);
         }
@@ -96,24 +97,25 @@ impl Measuring {
             from_ms: began.start_ms,
             to_ms: now.unix_millis().max(began.start_ms.saturating_add(1)),
         };
-        let rows = warehouse.experiment(&scope, name, range).await.context("read its arms")?;
+        let rows = warehouse.experiment(&scope, name, &owner, range).await.context("read its arms")?;
         let measured = Measured { metric: adaptive.metric.clone(), arms: arms(&rows, adaptive) };
         let measurements = self.shared.judging.measurements();
         Ok(measurements.put(experiment.tenant.as_ref(), &experiment.name, &measured, now).await?)
     }
 }
 
-/// Whose calls take part: the tenant's own; of a shared experiment those of all who have none of their own by that name.
-fn scope(snapshot: &Snapshot, experiment: &Named<Experiment>) -> Option<TenantScope> {
+/// Whose calls take part, in whose experiment of that name: the tenant's in its own, everybody's in a shared one.
+fn scope(snapshot: &Snapshot, experiment: &Named<Experiment>) -> Option<(TenantScope, ExperimentOwner)> {
     if let Some(tenant) = &experiment.tenant {
-        return Some(TenantScope::one(tenant.clone()));
+        return Some((TenantScope::one(tenant.clone()), ExperimentOwner::Tenant));
     }
-    let shares_it = |tenant: &TenantId| {
-        let own = snapshot.experiments.get(Some(tenant), &experiment.name);
-        own.and_then(|held| held.as_ref().ok()).is_none_or(|own| own.tenant.is_none())
+    let has_own = |tenant: &&TenantId| {
+        let own = snapshot.experiments.get(Some(*tenant), &experiment.name);
+        own.and_then(|held| held.as_ref().ok()).is_some_and(|own| own.tenant.is_some())
     };
     let tenants: BTreeSet<TenantId> = snapshot.keys.values().map(|key| key.tenant.id.clone()).collect();
-    TenantScope::many(tenants.into_iter().filter(shares_it).collect())
+    let apart_from = tenants.iter().filter(has_own).cloned().collect();
+    Some((TenantScope::many(tenants.into_iter().collect())?, ExperimentOwner::Shared { apart_from }))
 }
 
 /// What was measured of each arm.

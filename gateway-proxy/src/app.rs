@@ -32,7 +32,7 @@ pub(crate) struct App {
     pub(crate) answers: Answers,
     pub(crate) prompter: Prompter,
     pub(crate) guards: Guards,
-    pub(crate) experiments: Experiments,
+    pub(crate) experiments: Arc<Experiments>,
     pub(crate) pools: Pools,
     pub(crate) upstreams: Upstreams,
     pub(crate) recorder: Arc<Recorder>,

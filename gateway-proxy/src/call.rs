@@ -15,6 +15,7 @@ use crate::govern::Governed;
 use crate::guarding::Guarding;
 use crate::identity::{Identity, Ids};
 use crate::meter::{Answer, Prompt};
+use crate::pools::Known;
 use crate::prompting::Prompted;
 use crate::request::Ask;
 use crate::resume::Place;
@@ -29,8 +30,8 @@ use opentelemetry::trace::SpanId;
 use runtime::Room;
 use std::borrow::Cow;
 use std::num::NonZeroU32;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -114,6 +115,8 @@ pub(crate) struct Facts {
     pub(crate) answer_started: bool,
     /// Tries that run beside the current one.
     pub(crate) beside: Vec<Beside>,
+    /// The pools under which it was admitted, once they were asked for.
+    pub(crate) pools: OnceLock<Arc<Known>>,
 }
 
 /// How a call stands in line.
@@ -350,6 +353,11 @@ fn record_later(app: &Arc<App>, mut facts: Box<Facts>, ending: Ending) {
 }
 
 impl Facts {
+    /// The pools that it keeps to: what is held for it covers what they lead to, and not what later ones may.
+    pub(crate) fn pools(&self, app: &App) -> &Known {
+        self.pools.get_or_init(|| app.pools.known(&app.policy, &self.snapshot))
+    }
+
     /// Whether any plan or budget may apply to it.
     pub(crate) fn is_governed(&self) -> bool {
         self.key.plan.is_some() || self.key.tenant.plan.is_some() || !self.snapshot.budgets.is_empty()

@@ -72,7 +72,7 @@ async fn counted(
     ask: &Ask,
 ) -> Result<Response<Body>, Failure> {
     let body = outgoing_body(ask, &ask.model, More::default());
-    let models = app.pools.reach(snapshot, &resolved.model)?;
+    let models = app.pools.known(&app.policy, snapshot).reach(snapshot, &resolved.model)?;
     let counts = |model: &&Arc<Model>| !matches!(dialect(app, model), Ok(None | Some(Dialect::OpenAiChat)));
     let model = models.iter().find(counts).unwrap_or(&resolved.model);
     let to = dialect(app, model)?.unwrap_or(Dialect::OpenAiChat);

@@ -77,7 +77,7 @@ async fn ask_in_turn(
     times: Times,
 ) -> Result<Answered, Failure> {
     let facts = call.facts().ok_or(Failure::Closed)?;
-    let pool = app.pools.of(&facts.snapshot, model)?;
+    let pool = facts.pools(app).of(model)?;
     let snapshot = facts.snapshot.clone();
     let names = pool.iter().flat_map(|pool| &pool.policy.fallbacks);
     let fallbacks: Vec<Arc<Model>> = names.filter_map(|name| snapshot.models.get(name).cloned()).collect();

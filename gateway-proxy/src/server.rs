@@ -5,7 +5,6 @@ use crate::caching::Answers;
 use crate::cascading::Checks;
 use crate::config::{Config, WhenFull, WhenGatewayDies};
 use crate::emit::{Recorder, Shipper, ShipperOptions};
-use crate::experimenting::Experiments;
 use crate::govern::Governor;
 use crate::guarding::Guards;
 use crate::identity::Ids;
@@ -83,7 +82,7 @@ impl Server {
     /// Serves until `shutdown`.
     pub async fn serve(self, shutdown: Shutdown) -> anyhow::Result<()> {
         let Self { config, source, clock, listener } = self;
-        let (health, registry, policy) = (Health::new(), Metrics::new(), Policy::default());
+        let (health, registry) = (Health::new(), Metrics::new());
         let (writer, reader) = Spool::open(spool_options(&config))?;
         let metrics = registry.with_registry(|r| {
             r.register_collector(Box::new(spool::Metrics::new("gateway", writer.clone())));
@@ -100,7 +99,7 @@ impl Server {
         let (answers, keeper) = Answers::new(&config.cache, meaning)?;
         registry.with_registry(|r| r.register_collector(Box::new(answers.metrics())));
         let deciders = Deciders { governor, checks, answers };
-        let app = app(&config, tls.clone(), policy.clone(), writer.clone(), metrics, clock, deciders);
+        let app = app(&config, tls.clone(), Policy::default(), writer.clone(), metrics, clock, deciders);
         let app = Arc::new(app);
 
         // The shipper outlives the server, so that it also takes what the last calls leave behind.
@@ -113,7 +112,7 @@ impl Server {
         let keeping = tokio::spawn(keeper.run(move || keepers_clock.now(), keeping.cancelled_owned()));
         let asking =
             tokio::spawn(shutdown.token().run_until_cancelled_owned(crate::pools::watch(app.clone(), tls)));
-        let loading = load(source, policy, &registry, health.component("policy"), shutdown.token());
+        let loading = load(source, &app, &registry, health.component("policy"), shutdown.token()).await;
 
         let serve = ServeOptions {
             header_read_timeout: Duration::from_millis(config.timeouts.client_header_ms),
@@ -179,7 +178,7 @@ fn app(
         answers,
         prompter: Prompter::default(),
         guards: Guards::default(),
-        experiments: Experiments::default(),
+        experiments: Arc::default(),
         pools: Pools::new(fastrand::u64(..)),
         upstreams: Upstreams::new(&config.upstream, &config.timeouts, tls),
         recorder: Arc::new(Recorder::new(
@@ -247,21 +246,26 @@ async fn record_last(app: &App, counts: Duration) {
     }
 }
 
-/// Puts the policy of `source` in force: before this returns if it is at hand, and in the returned task if it must be awaited.
-fn load(
+/// Puts the policy of `source` in force: before this returns if it is at hand, and in the returned task if it must be awaited. Its
+/// experiments are reckoned before the gateway is ready.
+async fn load(
     source: Source,
-    policy: Policy,
+    app: &App,
     registry: &Metrics,
     health: HealthHandle,
     shutdown: CancellationToken,
 ) -> JoinHandle<()> {
-    let registry = registry.clone();
+    let (registry, policy, experiments) = (registry.clone(), app.policy.clone(), app.experiments.clone());
     let put = move |snapshots: &SnapshotHandle| {
         registry.with_registry(|r| snapshots.register(r));
         policy.set(snapshots.clone());
     };
+    if let Source::Open(snapshots) = &source {
+        experiments.prepare(snapshots.load_full()).await;
+    }
     let ready = move |snapshots: SnapshotHandle| async move {
         snapshots.loaded().await;
+        experiments.prepare(snapshots.load_full()).await;
         health.set_ready();
     };
     if let Source::Open(snapshots) = source {

@@ -14,6 +14,7 @@ use crate::intake::{ClientBody, Intake, read_json_body};
 use crate::live;
 use crate::metrics::GatewayMetrics;
 use crate::outcomes::{self, Outcome};
+use crate::pools::Known;
 use crate::request::{Ask, parse};
 use crate::respond::{self, Body};
 use crate::resume::{self, socket};
@@ -315,7 +316,7 @@ async fn understood(
     guarding::judge_request(app, call, endpoint, headers).await?;
     let facts = call.facts().ok_or(Failure::BrokenBody)?;
     if facts.is_governed() {
-        let models = reach(app, &facts.snapshot, &resolved)?;
+        let models = reach(facts.pools(app), &facts.snapshot, &resolved)?;
         app.governor.admit(app, facts, &models, headers).await?;
     }
     Ok(resolved)
@@ -344,24 +345,29 @@ async fn add_prompt(
 }
 
 /// Every model that the call may be led to.
-fn reach(app: &App, snapshot: &Arc<Snapshot>, resolved: &Resolved) -> Result<Vec<Arc<Model>>, Failure> {
-    let Some(cascade) = resolved.cascade() else { return app.pools.reach(snapshot, &resolved.model) };
+fn reach(pools: &Known, snapshot: &Snapshot, resolved: &Resolved) -> Result<Vec<Arc<Model>>, Failure> {
+    let Some(cascade) = resolved.cascade() else { return pools.reach(snapshot, &resolved.model) };
     let mut models = Vec::new();
     for model in cascade.tiers.iter().filter_map(|tier| snapshot.models.get(&tier.model)) {
-        models.extend(app.pools.reach(snapshot, model)?);
+        models.extend(pools.reach(snapshot, model)?);
     }
     Ok(models)
 }
 
 pub(crate) async fn read(endpoint: &'static Endpoint, body: Bytes, max_depth: usize) -> Result<Ask, Failure> {
-    if body.len() <= LARGE {
-        return Ok(parse(endpoint, body, max_depth)?);
+    Ok(heavy(body.len(), move || parse(endpoint, body, max_depth)).await??)
+}
+
+/// Does what looks at each of so many bytes: off the async threads, when they are many.
+pub(crate) async fn heavy<T: Send + 'static>(
+    bytes: usize,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Failure> {
+    if bytes <= LARGE {
+        return Ok(work());
     }
-    match tokio::task::spawn_blocking(move || parse(endpoint, body, max_depth)).await {
-        Ok(ask) => Ok(ask?),
-        // The pool is gone: the process is ending.
-        Err(_) => Err(Failure::BrokenBody),
-    }
+    // The pool is gone: the process is ending.
+    tokio::task::spawn_blocking(work).await.map_err(|_| Failure::BrokenBody)
 }
 
 /// The model that `name` leads to, if the key may use it.

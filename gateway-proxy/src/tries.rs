@@ -31,7 +31,7 @@ pub(crate) async fn ask(
     is_last: bool,
 ) -> Result<Answered, Failure> {
     let facts = call.facts().ok_or(Failure::Closed)?;
-    let Some(pool) = app.pools.of(&facts.snapshot, model)? else {
+    let Some(pool) = facts.pools(app).of(model)? else {
         return try_once(app, call, model, headers, times).await;
     };
     wait(facts, &pool, times).await?;

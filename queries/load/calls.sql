@@ -1,13 +1,14 @@
 -- Synthetic calls for measurements, inserted as spans so that calls, attempts and rollups follow: who, when, which model, what it cost.
 -- Parameters: first, count (numbers of the calls), total (calls in all), from_ms, to_ms (range over which the total is spread evenly),
 -- tenants (how many). Every value follows from the call's number by a hash, so a load is the same each time.
--- Tenant-0 gets half of the calls, the others share the rest. Tokens, dollars and nanoseconds as in spans.
+-- All take part in the experiment `load`, of two arms. Tenant-0 gets half of the calls, the others share the rest. Tokens, dollars and nanoseconds as in spans.
 INSERT INTO spans
 (
     tenant_id, start_time, duration_ns, trace_id, span_id, record, name, kind, status, service_name, operation, provider,
     request_model, response_model, response_id, stream, input_tokens, output_tokens, cache_read_tokens, reasoning_tokens,
     ttft_ns, finish_reasons, input_messages, output_messages, error_type, http_status, request_id, key_id, route, tier,
-    attempt, cost_input, cost_output, cost_total, price_book_version, usage_source, cache_status, retention_days
+    attempt, cost_input, cost_output, cost_total, price_book_version, usage_source, cache_status, experiment_name, experiment_variant,
+    retention_days
 )
 WITH
     cityHash64(number, 1) AS h1,
@@ -53,5 +54,6 @@ SELECT
     '2026-11-01',
     if(h2 % 50 = 0, 'estimated', 'reported'),
     ['', 'miss', 'hit', 'bypass'][h3 % 4 + 1],
+    'load', ['control', 'b'][h4 % 2 + 1],
     3650
 FROM numbers({first:UInt64}, {count:UInt64})

@@ -8,6 +8,8 @@
     reason = "prepared figures"
 )]
 
+#[path = "http/keys.rs"]
+mod keys;
 mod support;
 
 use axum::body::Body;
@@ -232,37 +234,6 @@ async fn a_viewer_changes_nothing() {
     }
     assert!(stage.control.keys().get(&key.id).await.unwrap().unwrap().revoked_at.is_none());
     assert!(!get(&stage, "/keys", &cookie).await.text.contains("Create key"));
-}
-
-#[tokio::test]
-async fn an_admin_creates_and_revokes_keys() {
-    let stage = full().await;
-    let cookie = session(&stage, "ada").await;
-    let body = r#"{"tenant":"acme","name":"ci","expires_in_days":30,"allowed_models":["gpt-4o-mini"]}"#;
-    let created = post(&stage, "/api/v1/keys", &cookie, OURS, body).await;
-    assert_eq!(created.status, StatusCode::OK, "{}", created.text);
-    let created = created.json();
-    let secret = created["secret"].as_str().unwrap();
-    assert!(stage.control.keys().find_by_secret(secret).await.unwrap().is_some());
-    assert_eq!(created["key"]["expires_ms"], NOW_MS + 30 * 86_400_000);
-    for path in ["/api/v1/keys", "/keys"] {
-        let list = get(&stage, path, &cookie).await;
-        assert!(list.text.contains("ci") && !list.text.contains(secret), "{path}");
-    }
-    let id = created["key"]["id"].as_str().unwrap();
-    let revoked = post(&stage, &format!("/api/v1/keys/{id}/revoke"), &cookie, OURS, "").await;
-    assert_eq!(revoked.json()["revoked_ms"], NOW_MS);
-    for (path, body, param) in [
-        ("/api/v1/keys", r#"{"tenant":"nobody","name":"x"}"#, "tenant"),
-        ("/api/v1/keys", r#"{"tenant":"acme","name":"x","allowed_models":["a b"]}"#, "allowed_models"),
-        ("/api/v1/keys", r#"{"tenant":"acme","name":"x","colour":"red"}"#, "body"),
-        ("/api/v1/keys", "{", "body"),
-        ("/api/v1/keys/key_none/revoke", "", "key"),
-    ] {
-        let answer = post(&stage, path, &cookie, OURS, body).await;
-        assert!(answer.status.is_client_error(), "{body}");
-        assert_eq!(answer.json()["error"]["param"], param, "{}", answer.text);
-    }
 }
 
 #[tokio::test]

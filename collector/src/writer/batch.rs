@@ -178,9 +178,11 @@ impl<S: Store> Writer<S> {
         let identity = self.reader.identity();
         if self.reader.pending_intent() == Some((batch.from, batch.to)) {
             let loaded = self.until_done("read the plan of a batch", || self.plan_file.load()).await;
-            let same =
-                |plan: &Plan| (plan.spool, plan.from, plan.to, plan.rows) == (identity, from, to, rows.len());
-            if let Some(plan) = loaded.filter(same) {
+            let differs = match &loaded {
+                None => vec!["there is none".to_owned()],
+                Some(plan) => plan.differs_from(identity, from..to, rows.len()),
+            };
+            if let Some(plan) = loaded.filter(|_| differs.is_empty()) {
                 tracing::info!(
                     spool.from = from,
                     spool.to = to,
@@ -189,6 +191,12 @@ impl<S: Store> Writer<S> {
                 );
                 return (plan, true);
             }
+            tracing::warn!(
+                spool.from = from,
+                spool.to = to,
+                plan.differs = differs.join(", "),
+                "a batch was in work at the end, and its plan is not the one on disk: it is planned anew"
+            );
         }
         let dropped = self.sent_before(rows, senders).await;
         let spans = rows.partition_point(|row| row.span().is_some());

@@ -39,6 +39,19 @@ impl Plan {
         Self { spool, from: extent.start, to: extent.end, rows, dropped, parts, refused: Vec::new() }
     }
 
+    /// What tells it apart from a plan of this batch; nothing when it is one.
+    pub fn differs_from(&self, spool: u64, extent: Range<u64>, rows: usize) -> Vec<String> {
+        let rows = (rows as u64, self.rows as u64);
+        let pairs = [
+            ("spool", (spool, self.spool)),
+            ("from", (extent.start, self.from)),
+            ("to", (extent.end, self.to)),
+            ("rows", rows),
+        ];
+        let different = pairs.into_iter().filter(|(_, (batch, plan))| batch != plan);
+        different.map(|(what, (batch, plan))| format!("{what} {batch}, in the plan {plan}")).collect()
+    }
+
     /// The rows that are not dropped, in order.
     pub fn kept(&self, rows: Vec<Row>) -> Vec<Row> {
         let mut dropped = self.dropped.iter().peekable();

@@ -119,7 +119,7 @@ pub mod control_tower {
     pub const GUARDRAIL_DECISION: &str = "control_tower.guardrail.decision";
     /// The guardrails of the rules that were breached. One entry a breach, as in the following.
     pub const GUARDRAIL_NAME: &str = "control_tower.guardrail.name";
-    /// Rules that were breached; `tools` for the list of tools.
+    /// Rules that were breached; `tools` for the list of tools, `unreadable` where a request has no text to judge.
     pub const GUARDRAIL_RULE: &str = "control_tower.guardrail.rule";
     /// What each demands: `flag`, `mask`, `escalate` or `block`.
     pub const GUARDRAIL_ACTION: &str = "control_tower.guardrail.action";
@@ -169,6 +169,8 @@ pub mod control_tower {
     pub const EXPERIMENT_NAME: &str = "control_tower.experiment.name";
     /// Arm of the experiment.
     pub const EXPERIMENT_VARIANT: &str = "control_tower.experiment.variant";
+    /// Whose the experiment is: `tenant` for one of the tenant's own, `shared` for one that all tenants share. Both may have the same name.
+    pub const EXPERIMENT_OWNER: &str = "control_tower.experiment.owner";
     /// What the arm was dealt to: `user`, `conversation`, `key` or `request`.
     pub const EXPERIMENT_UNIT: &str = "control_tower.experiment.unit";
     /// Whether the client left before the answer was complete.

@@ -29,10 +29,11 @@ pub use reads::consistency::Consistency;
 pub use reads::evaluations::{
     CallTime, JudgeCall, Retrieval, SampledCall, StoredVerdict, UnjudgedCall, UnjudgedQuery, VerdictPage,
 };
+pub use reads::experiments::{ExperimentOwner, ExperimentRow, ExperimentStart};
 pub use reads::outcomes::{ActionCall, FeedbackSum, Spend};
 pub use reads::runs::{
     DatasetCall, DatasetFilter, DatasetRowRow, DatasetVersion, DatasetVersionRow, EvalCall, EvalResult,
-    EvalResultRow, EvalRun, EvalRunRow, ExperimentRow, ExperimentStart,
+    EvalResultRow, EvalRun, EvalRunRow,
 };
 pub use reads::vitals::Vitals;
 pub use rows::{EVALUATOR_KEY, EventKey, EventRow, SpanKey, SpanRow};

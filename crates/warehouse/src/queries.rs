@@ -122,6 +122,7 @@ pub(crate) const MIGRATIONS: &[Migration] = migrations! {
     12 = "0012_calls_by_end.sql",
     13 = "0013_judging_costs.sql",
     14 = "0014_saved_and_scores.sql",
+    15 = "0015_experiment_owner.sql",
 };
 
 /// The table of applied migrations, created before any of them.

@@ -2,8 +2,8 @@
 
 use contracts::TenantId;
 use contracts::reads::{TenantScope, TimeRange};
-use warehouse::testing::Engine;
-use warehouse::{EVALUATOR_KEY, EventRow, ExperimentRow, SpanRow};
+use warehouse::testing::{Engine, Load};
+use warehouse::{EVALUATOR_KEY, EventRow, ExperimentOwner, ExperimentRow, SpanRow};
 
 const START_NS: i64 = 1_793_613_600_000_000_000;
 
@@ -79,7 +79,7 @@ async fn arms_are_summed_up_by_trace_with_late_and_corrected_outcomes() {
 
     let scope = TenantScope::one("acme".parse::<TenantId>().unwrap());
     let range = TimeRange { from_ms: START_NS / 1_000_000 - 1, to_ms: START_NS / 1_000_000 + 1 };
-    let rows = warehouse.experiment(&scope, "tone", range).await.unwrap();
+    let rows = warehouse.experiment(&scope, "tone", &ExperimentOwner::Any, range).await.unwrap();
     let of = |variant: &str, metric: &str| {
         let row = rows.iter().find(|row| row.variant == variant && row.metric == metric);
         let ExperimentRow { units, mean, variance, .. } = row.unwrap();
@@ -93,11 +93,11 @@ async fn arms_are_summed_up_by_trace_with_late_and_corrected_outcomes() {
     // 2 dollars over 1 action; residuals 1.5 - 2 and 0.5 - 0, their variance 0.5, over the square of half an action.
     assert_eq!(of("a", "usd_per_useful_action"), (2, 2.0, 2.0));
     assert_eq!(of("b", "usd_per_useful_action"), (2, 3.5, 4.5), "7 dollars over 2 actions");
-    let began = warehouse.experiment_start(&scope, "tone").await.unwrap();
+    let began = warehouse.experiment_start(&scope, "tone", &ExperimentOwner::Any).await.unwrap();
     assert_eq!((began.calls, began.start_ms, began.days), (7, START_NS / 1_000_000, 3650));
-    assert_eq!(warehouse.experiment_start(&scope, "colour").await.unwrap().calls, 0);
+    assert_eq!(warehouse.experiment_start(&scope, "colour", &ExperimentOwner::Any).await.unwrap().calls, 0);
     let stranger = TenantScope::one("evil".parse::<TenantId>().unwrap());
-    let seen = warehouse.experiment(&stranger, "tone", range).await.unwrap();
+    let seen = warehouse.experiment(&stranger, "tone", &ExperimentOwner::Any, range).await.unwrap();
     assert!(seen.iter().all(|row| row.units == 0), "{seen:?}");
 }
 
@@ -139,7 +139,7 @@ async fn feedback_is_the_mean_of_the_newest_scores_of_a_trace() {
     warehouse.insert_events(&events, "events").await.unwrap();
     let scope = TenantScope::one("acme".parse::<TenantId>().unwrap());
     let range = TimeRange { from_ms: START_NS / 1_000_000 - 1, to_ms: START_NS / 1_000_000 + 1 };
-    let rows = warehouse.experiment(&scope, "tone", range).await.unwrap();
+    let rows = warehouse.experiment(&scope, "tone", &ExperimentOwner::Any, range).await.unwrap();
     let of = |variant: &str| {
         let row = rows.iter().find(|row| row.variant == variant && row.metric == "feedback").unwrap();
         (row.units, row.mean, row.variance)
@@ -194,7 +194,7 @@ async fn values_are_useful_and_the_newest_verdict_of_a_judge_counts() {
     warehouse.insert_events(&events, "events").await.unwrap();
     let scope = TenantScope::one("acme".parse::<TenantId>().unwrap());
     let range = TimeRange { from_ms: START_NS / 1_000_000 - 1, to_ms: START_NS / 1_000_000 + 1 };
-    let rows = warehouse.experiment(&scope, "tone", range).await.unwrap();
+    let rows = warehouse.experiment(&scope, "tone", &ExperimentOwner::Any, range).await.unwrap();
     let of = |metric: &str| {
         let row = rows.iter().find(|row| row.variant == "a" && row.metric == metric).unwrap();
         (row.units, row.mean)
@@ -234,7 +234,7 @@ async fn two_tenants_who_name_things_alike_are_kept_apart() {
     warehouse.insert_events(&events, "events").await.unwrap();
     let both = TenantScope::many(["acme", "zeta"].map(|tenant| tenant.parse().unwrap()).into()).unwrap();
     let range = TimeRange { from_ms: START_NS / 1_000_000 - 1, to_ms: START_NS / 1_000_000 + 1 };
-    let rows = warehouse.experiment(&both, "tone", range).await.unwrap();
+    let rows = warehouse.experiment(&both, "tone", &ExperimentOwner::Any, range).await.unwrap();
     let of = |variant: &str, metric: &str| {
         let row = rows.iter().find(|row| row.variant == variant && row.metric == metric);
         row.map(|row| (row.units, row.mean))
@@ -245,4 +245,20 @@ async fn two_tenants_who_name_things_alike_are_kept_apart() {
     assert_eq!((of("a", "usd_per_useful_action"), of("b", "usd_per_useful_action")), (Some((1, 1.0)), None));
     assert_eq!((of("a", "feedback"), of("b", "feedback")), (Some((1, 1.0)), Some((1, -1.0))));
     assert_eq!((of("a", "grounding"), of("b", "grounding")), (Some((1, 0.25)), Some((1, 0.75))));
+}
+
+#[tokio::test]
+#[ignore = "takes a minute: a million calls"]
+async fn a_million_calls_are_compared_within_the_memory_of_a_read() {
+    const CALLS: u64 = 1_000_000;
+    let engine = Engine::start().await;
+    let warehouse = engine.warehouse("control_tower").await;
+    let from_ms = START_NS / 1_000_000;
+    let range = TimeRange { from_ms, to_ms: from_ms + 86_400_000 };
+    Load { calls: CALLS, tenants: 3, range }.insert(&warehouse).await;
+    let tenants = ["tenant-0", "tenant-1", "tenant-2"].map(|tenant| tenant.parse().unwrap());
+    let all = TenantScope::many(tenants.into()).unwrap();
+    let rows = warehouse.experiment(&all, "load", &ExperimentOwner::Any, range).await.unwrap();
+    let costs = rows.iter().filter(|row| row.metric == "cost_usd" && row.mean > 0.0);
+    assert_eq!(costs.map(|row| row.units).sum::<u64>(), CALLS, "each a trace of its own: {rows:?}");
 }

@@ -185,15 +185,43 @@ async fn an_experiment_that_does_not_adapt_or_is_paused_asks_nobody() {
     assert_eq!(measuring.round().await.unwrap(), 0);
 }
 
-#[test]
-fn a_shared_experiment_is_measured_of_all_who_have_none_of_their_own() {
-    let snapshot = snapshot(&["acme", "big", "other"], vec![experiment(None), experiment(Some("big"))]);
-    let tenants = |experiment| -> Vec<String> {
-        let scope = scope(&snapshot, &experiment).unwrap();
-        scope.tenants().iter().map(ToString::to_string).collect()
+#[tokio::test]
+async fn an_own_and_a_shared_experiment_of_one_name_are_measured_apart() {
+    let dir = tempfile::tempdir().unwrap();
+    let url = format!("sqlite://{}", dir.path().join("control.db").display());
+    let judging = Judging::open(&url).await.unwrap();
+    let engine = Engine::start().await;
+    let warehouse = engine.warehouse("control_tower").await;
+    let snapshot = snapshot(&["acme", "other"], vec![experiment(None), experiment(Some("acme"))]);
+    let measuring = measuring(snapshot, warehouse.clone(), judging);
+    let owned = |owner: &str, call: SpanRow| SpanRow {
+        span_attributes: vec![("control_tower.experiment.owner".to_owned(), owner.to_owned())],
+        ..call
     };
-    assert_eq!(tenants(experiment(None)), ["acme", "other"]);
-    assert_eq!(tenants(experiment(Some("big"))), ["big"]);
+    let calls = [
+        owned("tenant", call("acme", 1, "a", 1)),
+        owned("tenant", call("acme", 2, "b", 3)),
+        // Acme on a route that all share, and somebody else there.
+        owned("shared", call("acme", 3, "a", 50)),
+        owned("shared", call("other", 4, "a", 70)),
+        // From before it was recorded: to acme its own, to the other the shared one.
+        call("acme", 5, "a", 3),
+        call("other", 6, "b", 90),
+    ];
+    warehouse.insert_spans(&calls, "calls").await.unwrap();
+    assert_eq!(measuring.round().await.unwrap(), 2);
+
+    let stop = CancellationToken::new();
+    let gateway = Snapshots::open(&url, Duration::from_millis(20), stop.clone()).await.unwrap();
+    gateway.loaded().await;
+    stop.cancel();
+    let of = |tenant: Option<&str>, arm: &str| {
+        let key = (tenant.map(|tenant| tenant.parse().unwrap()), "tone".parse().unwrap());
+        gateway.load_full().measured[&key].arms[arm]
+    };
+    let stats = |n, mean, m2| ArmStats::Continuous { n, mean, m2 };
+    assert_eq!((of(Some("acme"), "a"), of(Some("acme"), "b")), (stats(2, 2.0, 2.0), stats(1, 3.0, 0.0)));
+    assert_eq!((of(None, "a"), of(None, "b")), (stats(2, 60.0, 200.0), stats(1, 90.0, 0.0)));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use crate::govern::Governed;
 use crate::identity::Identity;
 use crate::meter::Answer;
 use contracts::policy::{KeyPolicy, Snapshot};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 impl Facts {
@@ -47,6 +47,7 @@ impl Facts {
             prompt_sent: false,
             answer_started: false,
             beside: Vec::new(),
+            pools: OnceLock::new(),
         }
     }
 }

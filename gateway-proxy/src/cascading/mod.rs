@@ -442,7 +442,7 @@ fn most_of_tiers(app: &App, facts: &Facts, cascade: &Cascade) -> Result<Vec<Usd>
     let of_tier = |(at, tier): (usize, &Tier)| {
         let Some(model) = facts.snapshot.models.get(&tier.model) else { return Ok(Usd::ZERO) };
         let answers = if at + 1 < cascade.tiers.len() { samples::count(tier) } else { 1 };
-        Ok(facts.most(&app.pools.reach(&facts.snapshot, model)?).times(answers))
+        Ok(facts.most(&facts.pools(app).reach(&facts.snapshot, model)?).times(answers))
     };
     // Without a ceiling nobody needs to know.
     if cascade.price_ceiling.is_none() {

@@ -132,8 +132,8 @@ impl<'a> Sampling<'a> {
     ) -> Option<Came> {
         let facts = call.facts()?;
         let model = facts.snapshot.models.get(&self.tier.model)?.clone();
-        let pool = app.pools.of(&facts.snapshot, &model).ok()?;
-        let reach = app.pools.reach(&facts.snapshot, &model).ok()?;
+        let pool = facts.pools(app).of(&model).ok()?;
+        let reach = facts.pools(app).reach(&facts.snapshot, &model).ok()?;
         let each = most(facts.asking(facts.ask.as_ref()?, &facts.governed), &reach, false).ok()?;
         let all: u64 = samples.iter().map(|sample| u64::from(sample.choices)).sum();
         facts.governed.hold_more(each.times(all)).await.ok()?;

@@ -170,6 +170,7 @@ fn call(put: &mut impl Attributes, facts: &Facts, names: &Names<'_>, ending: End
     if let Some(assigned) = &facts.assigned {
         put.text(ct::EXPERIMENT_NAME, assigned.name());
         put.text(ct::EXPERIMENT_VARIANT, assigned.variant());
+        put.text(ct::EXPERIMENT_OWNER, assigned.owner());
         put.text(ct::EXPERIMENT_UNIT, assigned.by.as_str());
     }
     if let Some(found) = &facts.found {

@@ -6,6 +6,9 @@
 //!
 //! While an experiment is paused everybody gets the control, and nobody takes part: a trace that named the control then would be counted
 //! among those whom it was dealt to.
+//!
+//! Weights that follow what was measured take ten thousand draws of each arm. They are drawn for the policy in force, on a thread that may be
+//! busy; until they are there, a few milliseconds after a change, arms are dealt by those before, and no call waits.
 
 mod subject;
 
@@ -14,23 +17,25 @@ use crate::call::Call;
 use crate::endpoints::Endpoint;
 use crate::errors::Failure;
 use crate::request::{Ask, utf8};
-use crate::stack::read;
+use crate::stack::{LARGE, heavy, read};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use contracts::policy::experiment::{Arm, Experiment, Status, Sticky};
+use contracts::policy::experiment::{Arm, Experiment, Measured, Status, Sticky};
 use contracts::policy::{Kind, Named, Resolved, Route, RoutePolicy, Snapshot, Unreadable};
-use contracts::{ModelName, TenantId};
+use contracts::{KeyId, ModelName, TenantId};
 use http::HeaderMap;
-use prompts::{Dealer, set_members, shares};
+use prompts::{Dealer, Dealt, set_members, shares};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use subject::Said;
+use tokio::sync::Mutex;
 
 /// Experiments of all routes.
 #[derive(Debug, Default)]
 pub(crate) struct Experiments {
     current: ArcSwap<Known>,
-    changing: Mutex<()>,
+    /// Held by whoever reckons them anew.
+    renewing: Arc<Mutex<()>>,
 }
 
 /// The arm that a call got.
@@ -55,16 +60,33 @@ struct Known {
 struct Running {
     experiment: Arc<Named<Experiment>>,
     dealer: Dealer,
-    /// What the weights follow, where they follow what was measured: its revision, and the weights.
-    adapted: Option<(u64, Vec<f64>)>,
+    /// The weights, where they follow what was measured.
+    adapted: Option<Adapted>,
     /// Where each arm leads. One that names what cannot be had closes itself, not the others.
     arms: Vec<Result<Resolved, Arc<Unreadable>>>,
+}
+
+/// Weights, and the measurement that they follow.
+type Adapted = (Arc<Named<Measured>>, Vec<f64>);
+
+/// What becomes of weights whose measurement has changed.
+#[derive(Debug, Clone, Copy)]
+enum Weights {
+    /// They stay what they were, for now.
+    Kept,
+    /// They are drawn.
+    Drawn,
 }
 
 impl Assigned {
     /// The experiment's name.
     pub(crate) fn name(&self) -> &str {
         self.experiment.name.as_str()
+    }
+
+    /// Whose the experiment is, as traces say it.
+    pub(crate) fn owner(&self) -> &'static str {
+        if self.experiment.tenant.is_some() { "tenant" } else { "shared" }
     }
 
     /// The arm's name.
@@ -88,10 +110,10 @@ pub(crate) async fn deal(
 ) -> Result<Resolved, Failure> {
     let Some((route, policy, experiment)) = compared(&resolved) else { return Ok(resolved) };
     let facts = call.facts().ok_or(Failure::BrokenBody)?;
-    let running = app.experiments.of(&facts.snapshot, route, policy, experiment);
+    let in_force = || app.policy.load_full();
+    let running = app.experiments.of(in_force, &facts.snapshot, route, policy, experiment);
     let body = facts.ask.as_ref().map(|ask| ask.body.clone()).ok_or(Failure::BrokenBody)?;
-    let said = Said::read(experiment.sticky, utf8(&body).unwrap_or_default(), headers);
-    let dealt = running.dealer.deal(&said.subject(&facts.key.id, &facts.identity.request_id));
+    let dealt = dealt(&running, &body, headers, &facts.key.id, &facts.identity.request_id).await?;
     let assigned = Assigned { experiment: running.experiment.clone(), arm: dealt.arm, by: dealt.by };
     let Some(led) = running.arms.get(dealt.arm) else { return Ok(resolved) };
     let led = led.clone().map_err(Failure::Unreadable);
@@ -103,13 +125,31 @@ pub(crate) async fn deal(
     let led = led?;
     facts.resolved = Some(led.clone());
     if let Some(parameters) = parameters {
-        let body = set_members(&body, parameters).map_err(|error| assigned.refused(&error))?;
+        let parameters = parameters.clone();
+        let body = heavy(body.len(), move || set_members(&body, &parameters)).await?;
+        let body = body.map_err(|error| assigned.refused(&error))?;
         let ask = parsed(app, endpoint, body.into()).await.map_err(|message| assigned.refused(&message))?;
         if let Some(facts) = call.facts() {
             facts.ask = Some(ask);
         }
     }
     Ok(led)
+}
+
+/// The arm for whom the request is from. A large body is looked through off the async threads.
+async fn dealt(
+    running: &Arc<Running>,
+    body: &Bytes,
+    headers: &HeaderMap,
+    key: &KeyId,
+    request: &str,
+) -> Result<Dealt, Failure> {
+    if body.len() <= LARGE || !Said::reads_body(running.experiment.sticky) {
+        return Ok(running.deal(body, headers, key, request));
+    }
+    let (running, body, headers) = (running.clone(), body.clone(), headers.clone());
+    let (key, request) = (key.clone(), request.to_owned());
+    heavy(body.len(), move || running.deal(&body, &headers, &key, &request)).await
 }
 
 /// A route, what it does, and the experiment that it runs.
@@ -136,35 +176,57 @@ impl Assigned {
 impl Experiments {
     /// The experiment of `route`, as `snapshot` has it.
     fn of(
-        &self,
+        self: &Arc<Self>,
+        in_force: impl FnOnce() -> Arc<Snapshot>,
         snapshot: &Arc<Snapshot>,
         route: &Arc<Route>,
         policy: &RoutePolicy,
         experiment: &Arc<Named<Experiment>>,
     ) -> Arc<Running> {
         let known = self.current.load();
-        let found = if Arc::ptr_eq(&known.snapshot, snapshot) {
-            known.get(route).cloned()
-        } else if age(&known.snapshot) > age(snapshot) {
-            // A call that was admitted under the policy before.
-            None
+        let before = known.get(route);
+        if Arc::ptr_eq(&known.snapshot, snapshot) {
+            if let Some(running) = before {
+                return running.clone();
+            }
         } else {
-            self.renew(snapshot).get(route).cloned()
-        };
-        found.unwrap_or_else(|| {
-            Arc::new(Running::new(snapshot, route, policy, experiment, known.get(route).map(AsRef::as_ref)))
-        })
+            let in_force = in_force();
+            // Else it is a call that was admitted under the policy before.
+            if !Arc::ptr_eq(&known.snapshot, &in_force) {
+                self.renew(in_force);
+            }
+        }
+        let before = before.map(AsRef::as_ref);
+        Arc::new(Running::new(snapshot, route, policy, experiment, before, Weights::Kept))
     }
 
-    fn renew(&self, snapshot: &Arc<Snapshot>) -> Arc<Known> {
-        let _one_at_a_time = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = self.current.load_full();
-        if Arc::ptr_eq(&known.snapshot, snapshot) {
-            return known;
+    /// Reckons the experiments of `snapshot`, which is in force, in the background, unless that is being done.
+    fn renew(self: &Arc<Self>, snapshot: Arc<Snapshot>) {
+        if let Ok(alone) = self.renewing.clone().try_lock_owned() {
+            let all = self.clone();
+            tokio::task::spawn_blocking(move || {
+                all.put(&snapshot);
+                drop(alone);
+            });
         }
-        let known = Arc::new(Known::new(snapshot, &known));
-        self.current.store(known.clone());
-        known
+    }
+
+    /// Reckons the experiments of `snapshot`, which is in force or about to be, and returns when that is done.
+    pub(crate) async fn prepare(self: &Arc<Self>, snapshot: Arc<Snapshot>) {
+        let (alone, all) = (self.renewing.clone().lock_owned().await, self.clone());
+        let reckoned = tokio::task::spawn_blocking(move || {
+            all.put(&snapshot);
+            drop(alone);
+        });
+        // It fails where the process is ending, or else calls have it done.
+        let _ = reckoned.await;
+    }
+
+    fn put(&self, snapshot: &Arc<Snapshot>) {
+        let known = self.current.load_full();
+        if !Arc::ptr_eq(&known.snapshot, snapshot) {
+            self.current.store(Arc::new(Known::new(snapshot, &known)));
+        }
     }
 }
 
@@ -174,7 +236,8 @@ impl Known {
             let of_route = |route: &Arc<Route>| {
                 let policy = route.policy.as_ref().ok()?;
                 let before = before.get(route).map(AsRef::as_ref);
-                let running = Running::new(snapshot, route, policy, policy.experiment.as_ref()?, before);
+                let experiment = policy.experiment.as_ref()?;
+                let running = Running::new(snapshot, route, policy, experiment, before, Weights::Drawn);
                 Some((route.name.clone(), Arc::new(running)))
             };
             routes.values().filter_map(of_route).collect::<HashMap<_, _>>()
@@ -198,10 +261,11 @@ impl Running {
         policy: &RoutePolicy,
         experiment: &Arc<Named<Experiment>>,
         before: Option<&Self>,
+        weights: Weights,
     ) -> Self {
         let arms = experiment.arms.iter().map(|arm| lead(snapshot, route, policy, experiment, arm)).collect();
         let name = full_name(experiment);
-        let adapted = adapted(snapshot, &name, experiment, before);
+        let adapted = adapted(snapshot, &name, experiment, before, weights);
         let dealer = Dealer::new(&name, experiment);
         let dealer = match &adapted {
             Some((_, weights)) => dealer.with_weights(weights),
@@ -209,28 +273,34 @@ impl Running {
         };
         Self { experiment: experiment.clone(), dealer, adapted, arms }
     }
+
+    /// The arm for whom a request is from.
+    fn deal(&self, body: &[u8], headers: &HeaderMap, key: &KeyId, request: &str) -> Dealt {
+        let said = Said::read(self.experiment.sticky, utf8(body).unwrap_or_default(), headers);
+        self.dealer.deal(&said.subject(key, request))
+    }
 }
 
-/// What a later snapshot has more of: what is measured changes it without a new version.
-fn age(snapshot: &Snapshot) -> (u64, Option<u64>) {
-    (snapshot.version, snapshot.measured.values().map(|measured| measured.revision).max())
-}
-
-/// The weights that follow from what was measured. They take ten thousand draws, so they are drawn only when that has changed.
+/// The weights that follow from what was measured, where they do.
 fn adapted(
     snapshot: &Snapshot,
     name: &str,
     experiment: &Arc<Named<Experiment>>,
     before: Option<&Running>,
-) -> Option<(u64, Vec<f64>)> {
+    weights: Weights,
+) -> Option<Adapted> {
     experiment.adaptive.as_ref()?;
     let measured = snapshot.measured.get(&(experiment.tenant.clone(), experiment.name.clone()))?;
-    let before = before.filter(|before| before.experiment == *experiment);
-    let same = before.and_then(|before| before.adapted.as_ref()).filter(|(at, _)| *at == measured.revision);
-    if let Some(same) = same {
-        return Some(same.clone());
+    // A revision alone may be another's, in a database that was restored.
+    let is_same =
+        |before: &&Running| before.experiment == *experiment && before.experiment.spec == experiment.spec;
+    let before = before.filter(is_same);
+    let before = before.and_then(|before| before.adapted.as_ref());
+    match (weights, before) {
+        (Weights::Kept, before) => before.cloned(),
+        (Weights::Drawn, Some(same)) if same.0.spec == measured.spec => Some(same.clone()),
+        (Weights::Drawn, _) => Some((measured.clone(), shares(name, experiment, measured)?)),
     }
-    Some((measured.revision, shares(name, experiment, measured)?))
 }
 
 /// The name under which arms are dealt: two tenants' experiments of one name are two.

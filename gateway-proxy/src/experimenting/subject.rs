@@ -25,9 +25,14 @@ pub(super) struct Said<'a> {
 }
 
 impl<'a> Said<'a> {
+    /// Whether an experiment that sticks to `sticky` must look through the body.
+    pub(super) const fn reads_body(sticky: Sticky) -> bool {
+        matches!(sticky, Sticky::User | Sticky::Conversation)
+    }
+
     /// Reads what an experiment that sticks to `sticky` must know; a body need not be read again for a key or a request.
     pub(super) fn read(sticky: Sticky, body: &'a str, headers: &'a HeaderMap) -> Self {
-        if !matches!(sticky, Sticky::User | Sticky::Conversation) {
+        if !Self::reads_body(sticky) {
             return Self::default();
         }
         let all = members(body).unwrap_or_default();

@@ -10,6 +10,7 @@ use super::{Compiled, glance, input_found};
 use crate::errors::Failure;
 use crate::request::{Ask, BodyError, members};
 use bytes::Bytes;
+use guard::Decision;
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -20,6 +21,21 @@ pub(super) struct Judged {
     pub(super) body: Option<Bytes>,
     pub(super) found: Vec<Found>,
     pub(super) stop: Option<Stop>,
+}
+
+/// The rule that a request breaches which a guardrail cannot read.
+const UNREADABLE: &str = "unreadable";
+
+/// What is found in a request that cannot be read, by everybody who would have to.
+pub(super) fn unread(compiled: &[Arc<Compiled>]) -> Vec<Found> {
+    let judging = compiled.iter().filter(|of| !of.guard.passes_all_input());
+    let found = judging.map(|of| Found {
+        guardrail: of.name.clone(),
+        rule: UNREADABLE.into(),
+        action: Decision::Block,
+        place: "input",
+    });
+    found.collect()
 }
 
 /// Judges what `ask` says; `all` of it, or what users say.

@@ -28,7 +28,7 @@ use crate::errors::Failure;
 use crate::meter::Answer;
 use crate::request::Ask;
 use crate::respond::{self, Body, COST};
-use crate::stack::{LARGE, read};
+use crate::stack::{heavy, read};
 use bytes::Bytes;
 use contracts::policy::guardrail::Guardrail;
 use contracts::policy::{KeyPolicy, Named, Resolved, Unreadable};
@@ -149,7 +149,19 @@ pub(crate) async fn judge_request(
     }
     // The variables of a prompt are the client's words wherever they stand.
     let all = facts.prompted.is_some();
-    let judged = heavy(ask.body.len(), move || input::judge(&compiled, &ask, all)).await??;
+    let unread = input::unread(&compiled);
+    let judged = heavy(ask.body.len(), move || input::judge(&compiled, &ask, all)).await;
+    let judged = match judged.and_then(std::convert::identity) {
+        Ok(judged) => judged,
+        Err(failure) => {
+            // What they cannot read, they refuse: of such a request, too, nobody but the client gets the words.
+            judge.note(app, unread);
+            if let Some(guarding) = &mut facts.guarding {
+                guarding.refusal = Some(failure.to_api().message);
+            }
+            return Err(failure);
+        }
+    };
     judge.note(app, judged.found);
     if let Some(stop) = judged.stop {
         let refusal = judge.refusal(&stop);
@@ -313,18 +325,6 @@ async fn judged(
     Ok(Some(judged))
 }
 
-/// Off the async threads, when there is much to do.
-async fn heavy<T: Send + 'static>(
-    bytes: usize,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, Failure> {
-    if bytes <= LARGE {
-        return Ok(work());
-    }
-    // The pool is gone: the process is ending.
-    tokio::task::spawn_blocking(work).await.map_err(|_| Failure::BrokenBody)
-}
-
 /// What a verdict on a request found.
 fn input_found<'v>(name: &'v Arc<str>, verdict: &'v Verdict) -> impl Iterator<Item = Found> + 'v {
     verdict.breaches.iter().map(|breach| Found {
@@ -367,9 +367,12 @@ impl Facts {
         }
     }
 
-    /// Whether the request was blocked, so that nobody but the client gets its words.
+    /// Whether nobody but the client gets the request's words: it was blocked, or it failed before its guardrails could judge it.
     pub(crate) fn is_refused(&self) -> bool {
-        self.guarding.as_ref().is_some_and(|guarding| guarding.refusal.is_some())
+        match &self.guarding {
+            Some(guarding) => guarding.refusal.is_some(),
+            None => !in_force(&self.key, self.resolved.as_ref()).is_ok_and(|none| none.is_empty()),
+        }
     }
 
     /// Whether some of the answer was withheld.

@@ -101,8 +101,9 @@ async fn read(app: &App, snapshot: &Arc<Snapshot>, identity: &Identity) -> Gatew
 }
 
 fn pools(app: &App, snapshot: &Arc<Snapshot>, now: Instant) -> Vec<PoolLive> {
-    let pools = app.pools.of_all(snapshot).into_iter().map(|(model, pool)| PoolLive {
-        model,
+    let known = app.pools.known(&app.policy, snapshot);
+    let pools = known.all().map(|(model, pool)| PoolLive {
+        model: model.clone(),
         revision: pool.policy.revision,
         health: pool.pool.view(now.into_std()),
         queue: pool.queue.view(),

@@ -1,13 +1,15 @@
 //! What stands behind each model: its deployments and the queue before them, as the policy in force says.
 //!
 //! A model without a pool has one deployment, its provider, and nothing is decided about it. The state of a pool, which calls
-//! have taught it, outlives changes of its policy.
+//! have taught it, outlives changes of its policy. A call keeps to the pools under which it was admitted: what its budgets hold covers
+//! their deployments, and no others.
 
 mod watch;
 
 pub(crate) use watch::watch;
 
 use crate::errors::Failure;
+use crate::policy::Policy as Policies;
 use admission::queue::Queue;
 use arc_swap::ArcSwap;
 use contracts::ModelName;
@@ -25,13 +27,14 @@ type Deployments = HashMap<DeploymentId, Arc<Model>>;
 #[derive(Debug)]
 pub(crate) struct Pools {
     current: ArcSwap<Known>,
+    none: Arc<Known>,
     changing: Mutex<()>,
     seed: u64,
 }
 
 /// The pools of one snapshot.
 #[derive(Debug, Default)]
-struct Known {
+pub(crate) struct Known {
     snapshot: Arc<Snapshot>,
     pools: HashMap<ModelName, Result<Arc<ModelPool>, Arc<Unreadable>>>,
 }
@@ -54,63 +57,21 @@ pub(crate) struct ModelPool {
 impl Pools {
     /// None yet. `seed` starts the choices that are left to chance.
     pub(crate) fn new(seed: u64) -> Self {
-        Self { current: ArcSwap::from_pointee(Known::default()), changing: Mutex::default(), seed }
+        let none = Arc::default();
+        Self { current: ArcSwap::from_pointee(Known::default()), none, changing: Mutex::default(), seed }
     }
 
-    /// The pool of `model`, as `snapshot` or a newer one says; `None` when nothing is said.
-    pub(crate) fn of(
-        &self,
-        snapshot: &Arc<Snapshot>,
-        model: &Model,
-    ) -> Result<Option<Arc<ModelPool>>, Failure> {
+    /// The pools of `snapshot`, or of what `policy` has in force since.
+    pub(crate) fn known(&self, policy: &Policies, snapshot: &Arc<Snapshot>) -> Arc<Known> {
         if snapshot.pools.is_empty() {
-            return Ok(None);
+            return self.none.clone();
         }
-        match self.known(snapshot).pools.get(&model.name) {
-            None => Ok(None),
-            Some(Ok(pool)) => Ok(Some(pool.clone())),
-            Some(Err(unreadable)) => Err(Failure::Unreadable(unreadable.clone())),
-        }
-    }
-
-    /// Every model that a call of `model` may be led to, at every provider: its deployments, and those of what it falls back to.
-    pub(crate) fn reach(
-        &self,
-        snapshot: &Arc<Snapshot>,
-        model: &Arc<Model>,
-    ) -> Result<Vec<Arc<Model>>, Failure> {
-        let Some(pool) = self.of(snapshot, model)? else { return Ok(vec![model.clone()]) };
-        let mut models: Vec<Arc<Model>> = pool.deployments.values().cloned().collect();
-        for next in pool.policy.fallbacks.iter().filter_map(|name| snapshot.models.get(name)) {
-            match self.of(snapshot, next)? {
-                Some(pool) => models.extend(pool.deployments.values().cloned()),
-                None => models.push(next.clone()),
-            }
-        }
-        Ok(models)
-    }
-
-    /// The pools of `snapshot`, or of a newer one.
-    fn known(&self, snapshot: &Arc<Snapshot>) -> Arc<Known> {
         let known = self.current.load_full();
-        if Arc::ptr_eq(&known.snapshot, snapshot) || known.snapshot.version > snapshot.version {
+        if Arc::ptr_eq(&known.snapshot, snapshot) {
             return known;
         }
-        self.renew(snapshot)
-    }
-
-    /// All pools as they stand.
-    pub(crate) fn all(&self) -> Vec<(ModelName, Arc<ModelPool>)> {
-        let known = self.current.load();
-        let pools = known.pools.iter().filter_map(|(name, pool)| Some((name.clone(), pool.clone().ok()?)));
-        pools.collect()
-    }
-
-    /// All pools of `snapshot`, or of a newer one, that can be read.
-    pub(crate) fn of_all(&self, snapshot: &Arc<Snapshot>) -> Vec<(ModelName, Arc<ModelPool>)> {
-        let known = self.known(snapshot);
-        let pools = known.pools.iter().filter_map(|(name, pool)| Some((name.clone(), pool.clone().ok()?)));
-        pools.collect()
+        let in_force = policy.load_full();
+        if Arc::ptr_eq(&known.snapshot, &in_force) { known } else { self.renew(&in_force) }
     }
 
     /// Takes a new snapshot's pools; what did not change stays, and what changed keeps what it knows.
@@ -153,6 +114,36 @@ impl Pools {
             (Queue::new(&complete.queue), pool)
         };
         Ok(Arc::new(ModelPool { queue, pool, policy, deployments, complete }))
+    }
+}
+
+impl Known {
+    /// The pool of `model`; `None` when nothing is said.
+    pub(crate) fn of(&self, model: &Model) -> Result<Option<Arc<ModelPool>>, Failure> {
+        match self.pools.get(&model.name) {
+            None => Ok(None),
+            Some(Ok(pool)) => Ok(Some(pool.clone())),
+            Some(Err(unreadable)) => Err(Failure::Unreadable(unreadable.clone())),
+        }
+    }
+
+    /// Every model that a call of `model` under `snapshot` may be led to, at every provider: its deployments, and those of what it falls
+    /// back to.
+    pub(crate) fn reach(&self, snapshot: &Snapshot, model: &Arc<Model>) -> Result<Vec<Arc<Model>>, Failure> {
+        let Some(pool) = self.of(model)? else { return Ok(vec![model.clone()]) };
+        let mut models: Vec<Arc<Model>> = pool.deployments.values().cloned().collect();
+        for next in pool.policy.fallbacks.iter().filter_map(|name| snapshot.models.get(name)) {
+            match self.of(next)? {
+                Some(pool) => models.extend(pool.deployments.values().cloned()),
+                None => models.push(next.clone()),
+            }
+        }
+        Ok(models)
+    }
+
+    /// All that can be read.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (&ModelName, &Arc<ModelPool>)> {
+        self.pools.iter().filter_map(|(name, pool)| Some((name, pool.as_ref().ok()?)))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Asking deployments how they are: active probes, and the load that their servers and the exporters of their GPUs tell.
 
-use super::{ModelPool, Pools};
+use super::ModelPool;
 use crate::app::App;
 use bytes::Bytes;
 use contracts::policy::pool::{Deployment, Probe};
@@ -42,9 +42,9 @@ pub(crate) async fn watch(app: Arc<App>, tls: rustls::ClientConfig) {
         tokio::time::sleep(TICK).await;
         let now = Instant::now();
         let mut live = HashMap::with_capacity(asked.len());
-        for (name, pool) in app.pools.of_now(&app.policy.load_full()) {
+        for (name, pool) in app.pools.known(&app.policy, &app.policy.load_full()).all() {
             for deployment in &pool.complete.deployments {
-                for (question, every) in questions(&pool, deployment) {
+                for (question, every) in questions(pool, deployment) {
                     let key = (name.to_string(), deployment.id.to_string(), question);
                     let last = asked.get(&key).copied();
                     if last.is_some_and(|last| now.duration_since(last) < every) {
@@ -125,18 +125,4 @@ fn client(tls: rustls::ClientConfig) -> Http {
     let connector =
         HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(http);
     Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connector)
-}
-
-impl Pools {
-    /// All pools as `snapshot` or a newer one says.
-    fn of_now(
-        &self,
-        snapshot: &Arc<contracts::policy::Snapshot>,
-    ) -> Vec<(contracts::ModelName, Arc<ModelPool>)> {
-        if snapshot.pools.is_empty() {
-            return Vec::new();
-        }
-        self.known(snapshot);
-        self.all()
-    }
 }

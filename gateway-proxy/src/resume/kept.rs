@@ -95,8 +95,8 @@ impl Kept {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds an event.
-    pub(super) fn push(&self, event: Bytes) {
+    /// Adds an event. Returns it as it is told.
+    pub(super) fn push(&self, event: Bytes) -> Bytes {
         let mut state = self.state();
         let (number, event) = if self.name.response_id.is_some() {
             let of = of_response(&event);
@@ -110,7 +110,7 @@ impl Kept {
         };
         state.next = number + 1;
         state.bytes += event.len();
-        state.events.push_back((number, event));
+        state.events.push_back((number, event.clone()));
         let most = self.place.most(self.most_bytes);
         while state.held() > most && state.events.len() > 1 {
             if let Some((number, gone)) = state.events.pop_front() {
@@ -121,6 +121,7 @@ impl Kept {
         self.place.holds(state.held());
         drop(state);
         self.news.send_replace(());
+        event
     }
 
     /// Whether what is over should make room for its next event.

@@ -25,7 +25,7 @@ use crate::config::ResumeConfig;
 use crate::endpoints::Endpoint;
 use crate::relay::Stream;
 use crate::respond::{self, Body};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use contracts::TenantId;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use prometheus_client::metrics::counter::Counter;
@@ -141,26 +141,24 @@ impl Streams {
     }
 
     /// Keeps a stream of which all `events` are here, such as an answer that is given again. They were held in memory before: it may
-    /// be longer than others, as long as there is room.
-    fn keep_whole(&self, name: Name, place: Place, events: Bytes) -> Follower {
+    /// be longer than others, as long as there is room. Returns all of them as they are told, whatever there was room for.
+    fn keep_whole(&self, name: Name, place: Place, events: Bytes) -> Bytes {
         let kept = self.take_on(name, place, OnDisconnect::Continue, usize::MAX);
+        let mut told = BytesMut::with_capacity(events.len());
         for event in events::split(events) {
-            push(&kept, &self.shelf, event);
+            told.extend_from_slice(&push(&kept, &self.shelf, event));
         }
         kept.end();
-        kept.reader(0)
+        told.freeze()
     }
 
     /// Answers a call with a stream of which all `events` are here; that is kept where the client may come back to it.
     pub(crate) fn answer(&self, facts: &mut Facts, events: Bytes) -> Response<Body> {
-        let mut response = match facts.place.take() {
-            Some(place) => {
-                let follower = self.keep_whole(Name::of(facts), place, events);
-                let response = respond::json(StatusCode::OK, Bytes::new(), &facts.identity);
-                response.map(|_| Body::Other(follower.into_body()))
-            }
-            None => respond::json(StatusCode::OK, events, &facts.identity),
+        let events = match facts.place.take() {
+            Some(place) => self.keep_whole(Name::of(facts), place, events),
+            None => events,
         };
+        let mut response = respond::json(StatusCode::OK, events, &facts.identity);
         let kind = HeaderValue::from_static("text/event-stream; charset=utf-8");
         response.headers_mut().insert(header::CONTENT_TYPE, kind);
         response
@@ -205,12 +203,12 @@ impl Streams {
     }
 }
 
-/// Adds an event, for which what is over makes room where it must.
-fn push(kept: &Kept, shelf: &Shelf, event: Bytes) {
+/// Adds an event, for which what is over makes room where it must. Returns it as it is told.
+fn push(kept: &Kept, shelf: &Shelf, event: Bytes) -> Bytes {
     if kept.needs_room() {
         shelf.make_room(&kept.name().tenant);
     }
-    kept.push(event);
+    kept.push(event)
 }
 
 /// Reads a stream to its end, or until it is stopped: dropped then, its call is recorded as one whose client left.

@@ -173,8 +173,10 @@ async fn answer(
                 Some(kept) => {
                     // Before the body goes: a stream may end with its last reader.
                     let follower = kept.reader(0);
-                    drop(response);
-                    follow(line, &id, &kept, follower).await
+                    match whole(response) {
+                        Some(events) => tell_events(line, &id, events).await,
+                        None => follow(line, &id, &kept, follower).await,
+                    }
                 }
                 None => line.tell_whole(&id, response).await,
             }
@@ -227,6 +229,25 @@ async fn follow(line: &mut Line, id: &str, kept: &Kept, mut follower: Follower) 
             },
         }
     }
+}
+
+/// The events of a stream that is all here, of which not all need be kept.
+fn whole(response: Response<Body>) -> Option<Bytes> {
+    let kind = response.headers().get(header::CONTENT_TYPE)?;
+    if !kind.as_bytes().starts_with(b"text/event-stream") {
+        return None;
+    }
+    match response.into_body() {
+        Body::Whole(events) => events,
+        _ => None,
+    }
+}
+
+async fn tell_events(line: &mut Line, id: &str, events: Bytes) -> Result<(), Left> {
+    for event in split(events) {
+        tell_event(line, id, &event).await?;
+    }
+    line.tell(&Told::End { stream: id }).await
 }
 
 async fn tell_event(line: &mut Line, id: &str, event: &[u8]) -> Result<(), Left> {

@@ -4,6 +4,7 @@ use crate::cascades::routed;
 use crate::resume::{get, hear, say, socket};
 use crate::support::{Gateway, KEY, Upstream, config, json, sse};
 use contracts::policy::{Named, Protocol, Provider, ProviderSettings, Speaks};
+use gateway_proxy::Config;
 use http::StatusCode;
 use serde_json::{Value, json as value};
 use std::io::{Read, Write};
@@ -12,6 +13,10 @@ use std::time::Duration;
 
 /// A gateway whose route keeps answers, before a server that always streams `events`.
 async fn keeping(protocol: Protocol, events: &[Value]) -> (Gateway, Upstream) {
+    keeping_under(config(None), protocol, events).await
+}
+
+async fn keeping_under(config: Config, protocol: Protocol, events: &[Value]) -> (Gateway, Upstream) {
     let mut text = String::new();
     for event in events {
         if let Some(kind) = event["type"].as_str() {
@@ -31,7 +36,7 @@ async fn keeping(protocol: Protocol, events: &[Value]) -> (Gateway, Upstream) {
         ..Provider::clone(&model.provider)
     });
     snapshot.models.insert(model.name.clone(), Arc::new(model));
-    (Gateway::start(config(None), snapshot), upstream)
+    (Gateway::start(config, snapshot), upstream)
 }
 
 fn chat_body(more: &Value) -> Value {
@@ -218,6 +223,48 @@ async fn a_response_is_kept_as_its_last_event_has_it_and_only_when_it_is_complet
     }
 }
 
+/// Makes a call over a socket: what it says, and the numbers of its events.
+async fn told(gateway: &Gateway, body: &Value) -> (String, Vec<u64>) {
+    let mut socket = socket(gateway, KEY).await.unwrap();
+    say(&mut socket, value!({"type": "create", "path": "/v1/chat/completions", "body": body})).await;
+    let mut text = String::new();
+    let mut numbers = Vec::new();
+    loop {
+        let told = hear(&mut socket).await;
+        if told["type"] == "end" {
+            return (text, numbers);
+        }
+        assert_eq!(told["type"], "event", "{told}");
+        text.push_str(told["data"]["choices"][0]["delta"]["content"].as_str().unwrap_or_default());
+        numbers.push(told["number"].as_u64().unwrap());
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_is_given_again_is_whole_also_where_there_is_no_room_to_keep_it() {
+    let words = "many words ".repeat(800);
+    let said =
+        [says(0, &value!({"role": "assistant", "content": words}), None), says(0, &value!({}), Some("stop"))];
+    let mut config = config(None);
+    config.resume.total_bytes = 4_000;
+    let (gateway, upstream) = keeping_under(config, Protocol::OpenAi, &chat_events(&said)).await;
+    gateway.post("/v1/chat/completions", chat_body(&value!({})).to_string()).await;
+    let mut request = gateway.request("/v1/chat/completions", chat_body(&value!({})).to_string());
+    request.headers_mut().insert("x-control-tower-resume", "on".parse().unwrap());
+    let again = gateway.call(request).await;
+    let id = again.header("x-request-id");
+    assert_eq!(again.header("x-control-tower-cache"), "hit_exact");
+    assert!(again.text().starts_with(&format!("id: {id}:0\ndata: ")), "{}", again.text());
+    assert!(again.text().ends_with("data: [DONE]\n\n"), "{}", again.text());
+    // Not all of it is there to come back to, and that is said.
+    let gone = gateway.call(get(&gateway, &format!("/v1/streams/{id}"))).await;
+    assert_eq!(gone.json()["error"]["code"], "events_gone", "{}", gone.text());
+
+    let (text, numbers) = told(&gateway, &chat_body(&value!({}))).await;
+    assert_eq!((text, numbers[0]), (words, 0));
+    assert_eq!(upstream.received().len(), 1);
+}
+
 #[tokio::test]
 async fn an_answer_that_is_given_again_can_be_come_back_to() {
     let hi =
@@ -243,20 +290,7 @@ async fn an_answer_that_is_given_again_can_be_come_back_to() {
     assert!(rest.text().starts_with(&format!("id: {id}:1\ndata: ")), "{}", rest.text());
 
     // Over a socket it comes event by event too.
-    let mut socket = socket(&gateway, KEY).await.unwrap();
-    let create = value!({"type": "create", "path": "/v1/chat/completions", "body": chat_body(&value!({}))});
-    say(&mut socket, create).await;
-    let mut text = String::new();
-    let mut numbers = Vec::new();
-    loop {
-        let told = hear(&mut socket).await;
-        if told["type"] == "end" {
-            break;
-        }
-        assert_eq!(told["type"], "event", "{told}");
-        text.push_str(told["data"]["choices"][0]["delta"]["content"].as_str().unwrap_or_default());
-        numbers.push(told["number"].as_u64().unwrap());
-    }
+    let (text, numbers) = told(&gateway, &chat_body(&value!({}))).await;
     assert_eq!((text.as_str(), numbers.is_sorted(), numbers[0]), ("Hi", true, 0));
     assert_eq!(upstream.received().len(), 1);
 }

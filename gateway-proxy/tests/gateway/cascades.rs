@@ -192,6 +192,42 @@ async fn a_tier_that_stalls_while_it_is_held_back_is_passed_over() {
 }
 
 #[tokio::test]
+async fn what_a_tier_had_used_when_it_was_given_up_is_no_final_count() {
+    let collector = Collector::start().await;
+    // It tells with every chunk what it has used so far, and is left before its end.
+    let chunk = |used: u32| {
+        let token =
+            serde_json::json!({"token": "perhaps ", "logprob": -5.0, "bytes": null, "top_logprobs": []});
+        let chunk = serde_json::json!({"id": "c", "model": "gpt-4o-mini", "choices": [{"index": 0,
+            "delta": {"content": "perhaps "}, "logprobs": {"content": [token]}, "finish_reason": null}],
+            "usage": {"prompt_tokens": 3, "completion_tokens": used}});
+        format!("data: {chunk}\n\n").into_bytes()
+    };
+    let pieces: Vec<Vec<u8>> = (1..=4).map(chunk).collect();
+    let mut steps = sse(&pieces.iter().map(Vec::as_slice).collect::<Vec<_>>());
+    // All but the end of the stream.
+    steps.pop();
+    steps.push(Step::Hang);
+    let mut small = Upstream::always(steps).await;
+    let large = Upstream::always(streamed("pro-2025", r#"{"city":"Rome"}"#)).await;
+    let mut cascade = two_tiers();
+    cascade["streaming"] = serde_json::json!({"mode": "optimistic", "tokens": 3, "min_logprob": -0.1});
+    cascade["tiers"][0]["checks"] = serde_json::json!(["logprob_confidence"]);
+    let gateway = Gateway::start(config(Some(&collector)), routed(&small, &large, Some(cascade), None));
+    let answer = gateway.post("/v1/chat/completions", ask(true)).await;
+    assert!(answer.text().contains("pro-2025"), "{}", answer.text());
+    small.closed().await;
+    let call = collector.call().await;
+    let mut tries = collector.spans();
+    tries.retain(|span| span.kind == 3);
+    tries.sort_by_key(|span| span.get("control_tower.attempt").to_owned());
+    let each = |name: &str| tries.iter().map(|span| span.get(name).to_owned()).collect::<Vec<_>>();
+    assert_eq!(each("control_tower.cascade.decision"), ["escalate:improbable", "accept:released"]);
+    assert_eq!(each("control_tower.usage.source"), ["partial", "reported"]);
+    assert_ne!(call.get("control_tower.usage.source"), "reported", "the sum is no surer than its parts");
+}
+
+#[tokio::test]
 async fn what_the_first_tier_took_counts_towards_the_price_ceiling() {
     let dear =
         answer("gpt-4o-mini", "no json").replace(r#""completion_tokens":2"#, r#""completion_tokens":200"#);

@@ -323,6 +323,7 @@ async fn the_trace_says_which_arm_and_what_it_was_dealt_to() {
     let ann = of("route", "user");
     assert_eq!(ann.get("control_tower.experiment.name"), "test");
     assert_eq!(ann.get("control_tower.experiment.variant"), variant(&answer));
+    assert_eq!(ann.get("control_tower.experiment.owner"), "shared");
     of("route", "request");
     let other = of("pro", "");
     assert_eq!(other.get("control_tower.experiment.name"), "");

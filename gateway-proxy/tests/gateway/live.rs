@@ -53,21 +53,25 @@ async fn ask(gateway: &Gateway, key: Option<&str>) -> Answer {
 }
 
 async fn live(gateway: &Gateway) -> GatewayLive {
-    let answer = ask(gateway, Some(ADMIN)).await;
+    live_to(gateway, ADMIN).await
+}
+
+async fn live_to(gateway: &Gateway, admin: &str) -> GatewayLive {
+    let answer = ask(gateway, Some(admin)).await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
     serde_json::from_slice(&answer.body).unwrap_or_else(|error| panic!("{error}: {}", answer.text()))
 }
 
 /// What goes on as soon as `is` is true of it.
-async fn live_when(gateway: &Gateway, is: impl Fn(&GatewayLive) -> bool) -> GatewayLive {
+pub async fn live_when(gateway: &Gateway, admin: &str, is: impl Fn(&GatewayLive) -> bool) -> GatewayLive {
     for _ in 0..500 {
-        let live = live(gateway).await;
+        let live = live_to(gateway, admin).await;
         if is(&live) {
             return live;
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    panic!("it never comes to that: {:#?}", live(gateway).await);
+    panic!("it never comes to that: {:#?}", live_to(gateway, admin).await);
 }
 
 /// A short request: a budget holds little for it.
@@ -220,7 +224,7 @@ async fn who_waits_in_a_queue_shows_and_so_does_what_is_held_meanwhile() {
         tokio::spawn(async move { gateway.post("/v1/chat/completions", short()).await })
     };
     let calls = [call(), call(), call()];
-    let live = live_when(&gateway, |live| live.pools[0].queue.waiting == 2).await;
+    let live = live_when(&gateway, ADMIN, |live| live.pools[0].queue.waiting == 2).await;
     assert_eq!(live.traffic.in_flight, 3);
     let queue = &live.pools[0].queue;
     assert_eq!((queue.running, queue.concurrency), (1, Some(1)));
@@ -236,7 +240,7 @@ async fn who_waits_in_a_queue_shows_and_so_does_what_is_held_meanwhile() {
     );
     assert_eq!(live.pools[0].health.deployments[0].outstanding, 1);
     calls.iter().for_each(tokio::task::JoinHandle::abort);
-    live_when(&gateway, |live| live.traffic.in_flight == 0 && live.pools[0].queue.waiting == 0).await;
+    live_when(&gateway, ADMIN, |live| live.traffic.in_flight == 0 && live.pools[0].queue.waiting == 0).await;
 }
 
 /// A Redis of this test's own.
@@ -301,7 +305,8 @@ async fn two_gateways_on_one_redis_tell_of_the_same_use_and_together_of_it_once(
     }
     let settled =
         |live: &GatewayLive| live.budgets[0].spent == COST.times(3) && live.budgets[0].held == Usd::ZERO;
-    let lives = [live_when(&gateways[0], settled).await, live_when(&gateways[1], settled).await];
+    let lives =
+        [live_when(&gateways[0], ADMIN, settled).await, live_when(&gateways[1], ADMIN, settled).await];
     let [one, two] = &lives;
     let Counted::Shared { ledger } = &one.budgets[0].counted else { panic!("{:?}", one.budgets) };
     assert!(!ledger.is_empty());
@@ -314,6 +319,7 @@ async fn two_gateways_on_one_redis_tell_of_the_same_use_and_together_of_it_once(
     assert_eq!((live.budgets[0].spent, live.traffic.since_start.cost), (COST.times(3), COST.times(3)));
 
     drop(redis);
-    let away = live_when(&gateways[0], |live| matches!(live.budgets[0].counted, Counted::Away { .. })).await;
+    let away =
+        live_when(&gateways[0], ADMIN, |live| matches!(live.budgets[0].counted, Counted::Away { .. })).await;
     assert_eq!(away.budgets[0].spent, COST, "what it knows of its own");
 }

@@ -1,14 +1,18 @@
 //! Several deployments of a model, some of them ill.
 
+use crate::live::live_when;
 use crate::support::{Collector, Gateway, Received, Span, Step, Upstream, chat, config, json, snapshot};
-use contracts::ModelName;
 use contracts::policy::pool::Pool;
-use contracts::policy::{Named, Provider, Route, RoutePolicy, Snapshot};
+use contracts::policy::{Kind, Named, Provider, Route, RoutePolicy, Snapshot};
+use contracts::{ModelName, Timestamp, Usd};
+use control::records::{NewApiKey, NewProvider, NewTenant};
+use control::{Control, Snapshots};
 use http::StatusCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
 const ANSWER: &str = r#"{"id":"c","object":"chat.completion","model":"gpt-4o-mini","choices":[{"index":0,"message":{"role":"assistant","content":"Hi"},"finish_reason":"stop"}],"usage":{"prompt_tokens":3,"completion_tokens":2}}"#;
 
@@ -138,6 +142,42 @@ async fn another_model_answers_when_nobody_else_does() {
 }
 
 #[tokio::test]
+async fn what_a_try_cost_stays_when_a_model_after_it_has_nobody_to_ask() {
+    let collector = Collector::start().await;
+    let dead = Upstream::always(vec![Step::Close]).await;
+    let healthy = Upstream::always(json(200, ANSWER.replace("gpt-4o-mini", "third").as_str())).await;
+    let mut policy = pooled(&[&dead], &serde_json::json!({"fallbacks": ["pro", "third"]}));
+    // All of its deployments are drained.
+    let drained = serde_json::json!({"deployments": [{"id": "d", "provider": "p0", "upstream_model": "pro-2025", "weight": 0}]});
+    let drained = Named {
+        tenant: None,
+        name: "pro".parse().unwrap(),
+        revision: 1,
+        spec: serde_json::from_value(drained).unwrap(),
+    };
+    policy.pools.insert("pro".parse().unwrap(), Ok(Arc::new(drained)));
+    let mut third = policy.models[&"pro".parse::<ModelName>().unwrap()].as_ref().clone();
+    third.name = "third".parse().unwrap();
+    third.provider = Arc::new(Provider::new("sim".parse().unwrap(), format!("http://{}/v1", healthy.addr)));
+    policy.models.insert(third.name.clone(), Arc::new(third));
+    let gateway = Gateway::start(config(Some(&collector)), policy);
+    let answer = gateway.post("/v1/chat/completions", chat(false)).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+    let call = collector.call().await;
+    let mut tries = collector.spans();
+    tries.retain(|span| span.kind == 3);
+    tries.sort_by_key(|span| span.get("control_tower.attempt").to_owned());
+    let cost = |span: &Span| span.get("control_tower.cost.total").parse::<Usd>().unwrap_or_default();
+    let failed = tries.len() - 1;
+    assert!(
+        tries[..failed].iter().all(|span| cost(span) > Usd::ZERO),
+        "a prompt may have been read: {tries:?}"
+    );
+    assert_eq!(cost(&call), tries.iter().map(cost).sum::<Usd>());
+    assert!(cost(&call) > cost(&tries[failed]));
+}
+
+#[tokio::test]
 async fn a_pool_that_is_full_says_when_to_come_back() {
     let slow = Upstream::start(|_| {
         let mut steps = vec![Step::Wait(Duration::from_millis(400))];
@@ -254,4 +294,82 @@ async fn without_time_nobody_else_is_asked_or_blamed() {
     for _ in 0..10 {
         assert_eq!(gateway.post("/v1/chat/completions", chat(false)).await.status, StatusCode::OK);
     }
+}
+
+#[tokio::test]
+async fn a_call_that_waits_keeps_to_the_pools_under_which_it_was_admitted() {
+    let now = Timestamp::from_unix_seconds(1_767_225_600);
+    let gate = Arc::new(Semaphore::new(0));
+    let held = gate.clone();
+    let full = Upstream::start(move |_| {
+        let mut steps = vec![Step::Until(held.clone())];
+        steps.extend(json(503, r#"{"error":{"message":"down"}}"#));
+        steps
+    })
+    .await;
+    let (first, later) =
+        (Upstream::always(json(200, ANSWER)).await, Upstream::always(json(200, ANSWER)).await);
+    let dir = tempfile::tempdir().unwrap();
+    let url = format!("sqlite://{}/control.db", dir.path().display());
+    let control = Control::open(&url).await.unwrap();
+    control.tenants().create(NewTenant::new("acme".parse().unwrap()), now).await.unwrap();
+    let key = control.keys().create(NewApiKey::new("acme".parse().unwrap(), ""), now).await.unwrap();
+    let admin = control.admin_keys().create("test", now).await.unwrap();
+    for (name, upstream) in [("full", &full), ("first", &first), ("later", &later)] {
+        let provider = NewProvider::new(name.parse().unwrap(), format!("http://{}/v1", upstream.addr));
+        control.providers().create(provider, now).await.unwrap();
+    }
+    for (name, provider) in [("gpt-4o-mini", "full"), ("other", "first")] {
+        let model = serde_json::from_value(serde_json::json!({"name": name, "provider": provider})).unwrap();
+        control.models().create(model, now).await.unwrap();
+    }
+    let put = async |name: &str, spec: serde_json::Value| {
+        let name = name.parse().unwrap();
+        control.documents().put(Kind::Pool, None, &name, &spec, None, now).await.unwrap();
+    };
+    let deployment = |provider: &str, weight: u32| serde_json::json!({"id": provider, "provider": provider, "upstream_model": "other", "weight": weight});
+    put("gpt-4o-mini", serde_json::json!({"fallbacks": ["other"], "queue": {"concurrency": 1}})).await;
+    put(
+        "other",
+        serde_json::json!({"deployments": [deployment("first", 1)], "balance": {"kind": "weighted"}}),
+    )
+    .await;
+
+    let stop = CancellationToken::new();
+    let snapshots = Snapshots::open(&url, Duration::from_millis(20), stop.clone()).await.unwrap();
+    snapshots.loaded().await;
+    let gateway = Arc::new(Gateway::under(config(None), snapshots.clone()));
+    let bearer: http::HeaderValue = format!("Bearer {}", key.secret).parse().unwrap();
+    let call = |model: &str| {
+        let (gateway, bearer) = (gateway.clone(), bearer.clone());
+        let body = chat(false).replace("gpt-4o-mini", model);
+        tokio::spawn(async move {
+            let mut request = gateway.request("/v1/chat/completions", body);
+            request.headers_mut().insert("authorization", bearer);
+            gateway.call(request).await
+        })
+    };
+    let mut calls = vec![call("gpt-4o-mini")];
+    while full.received().is_empty() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    calls.push(call("gpt-4o-mini"));
+    live_when(&gateway, &admin.secret, |live| live.pools.iter().any(|pool| pool.queue.waiting == 1)).await;
+    // While it waits, the pool that it may fall back to gets a deployment that is nearly always preferred.
+    let before = snapshots.status().version;
+    let both = serde_json::json!([deployment("first", 1), deployment("later", 1_000)]);
+    put("other", serde_json::json!({"deployments": both, "balance": {"kind": "weighted"}})).await;
+    while snapshots.status().version == before {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    while later.received().is_empty() {
+        assert_eq!(call("other").await.unwrap().status, StatusCode::OK);
+    }
+    let seen = (first.received().len(), later.received().len());
+    gate.add_permits(100);
+    for call in calls {
+        assert_eq!(call.await.unwrap().status, StatusCode::OK);
+    }
+    assert_eq!((first.received().len(), later.received().len()), (seen.0 + 2, seen.1));
+    stop.cancel();
 }

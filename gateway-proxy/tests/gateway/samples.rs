@@ -183,6 +183,22 @@ async fn without_the_money_for_samples_the_default_holds_and_none_is_asked() {
 }
 
 #[tokio::test]
+async fn samples_are_held_at_the_dearest_tier_they_may_be_served_at() {
+    // Without a word of the service tier the provider decides, and at priority an answer of a million tokens costs $200: both samples $400.
+    let long = ask(false).replacen('{', r#"{"max_tokens":1000000,"#, 1);
+    for (limit, asked) in [("599", 1), ("603", 2)] {
+        let (small, large) = (saying(&["Rome"], true).await, large().await);
+        let mut cascade = sampled();
+        cascade["on_deadline"] = "accept".into();
+        let policy = budgeted(routed(&small, &large, Some(cascade), None), limit);
+        let gateway = Gateway::start(config(None), policy);
+        let answer = gateway.post("/v1/chat/completions", long.clone()).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+        assert_eq!(small.received().len(), asked, "{limit}");
+    }
+}
+
+#[tokio::test]
 async fn samples_that_do_not_come_in_time_leave_the_default() {
     let collector = Collector::start().await;
     let count = Arc::new(AtomicUsize::new(0));

@@ -177,6 +177,10 @@ pub struct KeyInfo {
     pub prefix: String,
     /// Names the key may ask for; absent allows all.
     pub allowed_models: Option<Vec<String>>,
+    /// Its plan, beside that of its tenant.
+    pub plan: Option<String>,
+    /// What may go in and come out of its calls, beside the guardrails of their routes.
+    pub guardrails: Vec<String>,
     /// When it was created.
     pub created_ms: i64,
     /// When it stops working.

@@ -60,6 +60,8 @@ fn content(answer: KeysAnswer, admin: bool, reload: Callback<()>) -> AnyView {
                             <th scope="col">"Tenant"</th>
                             <th scope="col">"Secret"</th>
                             <th scope="col">"Models"</th>
+                            <th scope="col">"Plan"</th>
+                            <th scope="col">"Guardrails"</th>
                             <th scope="col">"Created"</th>
                             <th scope="col">"Expires"</th>
                             <th scope="col">"State"</th>
@@ -84,6 +86,7 @@ fn KeyRow(key_info: KeyInfo, now_ms: i64, admin: bool, reload: Callback<()>) -> 
         (None, false) => (Tone::Good, "active"),
     };
     let models = key.allowed_models.map_or_else(|| String::from("all"), |names| names.join(", "));
+    let guardrails = if key.guardrails.is_empty() { String::from("none") } else { key.guardrails.join(", ") };
     let name = if key.name.is_empty() { key.id.clone() } else { key.name };
     let revocable = admin && key.revoked_ms.is_none();
     view! {
@@ -92,6 +95,8 @@ fn KeyRow(key_info: KeyInfo, now_ms: i64, admin: bool, reload: Callback<()>) -> 
             <td>{key.tenant}</td>
             <td><code>{format!("{}…", key.prefix)}</code></td>
             <td><span class="clip" title=models.clone()>{models.clone()}</span></td>
+            <td>{key.plan.unwrap_or_else(|| String::from("none"))}</td>
+            <td><span class="clip" title=guardrails.clone()>{guardrails.clone()}</span></td>
             <td><Day ms=key.created_ms/></td>
             <td>{key.expires_ms.map_or_else(|| "never".into_any(), |ms| view! { <Day ms/> }.into_any())}</td>
             <td><Badge tone text=state/></td>

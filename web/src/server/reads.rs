@@ -370,6 +370,8 @@ fn key_info(key: ApiKey) -> KeyInfo {
         name: key.name,
         prefix: key.prefix,
         allowed_models: key.allowed_models.map(|names| names.iter().map(ToString::to_string).collect()),
+        plan: key.plan.map(|plan| plan.to_string()),
+        guardrails: key.guardrails.iter().flatten().map(ToString::to_string).collect(),
         created_ms: key.created_at.unix_millis(),
         expires_ms: key.expires_at.map(Timestamp::unix_millis),
         revoked_ms: key.revoked_at.map(Timestamp::unix_millis),

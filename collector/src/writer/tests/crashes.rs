@@ -2,8 +2,10 @@
 
 use super::fake::{Fake, Fate};
 use super::*;
+use crate::writer::plan::{Plan, PlanFile};
 use proptest::prelude::*;
 use std::os::unix::fs::PermissionsExt;
+use std::sync::{Arc, Mutex};
 
 async fn eventually(what: &str, holds: impl Fn() -> bool) {
     for _ in 0..2_000 {
@@ -60,6 +62,44 @@ async fn a_crash_after_the_insert_and_before_the_view_is_made_good() {
         Work::start(dir.path(), fake.clone(), &clock).finish().await;
         assert_eq!(fake.stored(), all([1, 2, 3, 4]), "{fate:?}");
     }
+}
+
+/// What is written to the log of this thread.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_plan_that_is_not_of_the_batch_is_replaced_and_the_log_says_why() {
+    let log = Log::default();
+    let written = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || written.clone()).finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let (dir, clock) = (tempfile::tempdir().unwrap(), clock());
+    let fake = Fake::with([Fate::Silent]);
+    let work = Work::start(dir.path(), fake.clone(), &clock);
+    work.append(&rows([1, 2, 3])).await;
+    fake.is_silent().await;
+    work.crash().await;
+    let file = PlanFile::new(dir.path());
+    let plan = file.load().unwrap().unwrap();
+    file.save(&Plan { rows: 5, spool: plan.spool.wrapping_add(1), ..plan.clone() }).unwrap();
+    Work::start(dir.path(), fake.clone(), &clock).finish().await;
+    assert_eq!(fake.stored().0, [1, 2, 3]);
+    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let line = log.lines().find(|line| line.contains("planned anew")).unwrap_or_else(|| panic!("{log}"));
+    assert!(line.contains("WARN") && line.contains("rows 3, in the plan 5"), "{line}");
+    assert!(line.contains(&format!("spool {}, in the plan", plan.spool)), "{line}");
 }
 
 #[tokio::test]

@@ -3,14 +3,14 @@
 use super::Place;
 use crate::output::say;
 use anyhow::bail;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use contracts::Timestamp;
 use contracts::reads::TimeRange;
 use evaluator::experiments::{Analysis, Plan, analyse};
 use runtime::Clock;
 use std::path::Path;
 use std::process::ExitCode;
-use warehouse::ExperimentStart;
+use warehouse::{ExperimentOwner, ExperimentStart};
 
 #[derive(Debug, Args)]
 pub(crate) struct ExperimentArgs {
@@ -37,6 +37,9 @@ pub(crate) struct ExperimentArgs {
     /// Units at which the intervals are tightest; choose it before looking, and keep it.
     #[arg(long, value_name = "UNITS", default_value_t = 10_000)]
     tightest_at: u64,
+    /// Whose experiment of that name: `tenant` for the tenants' own, `shared` for the one that all share. Needed where both are called the same.
+    #[arg(long, value_name = "OWNER")]
+    owner: Option<Owner>,
     /// Calls from this date or time on, such as 2026-01-31; from the experiment's first call otherwise. Keep it from look to look.
     #[arg(long, value_name = "WHEN", value_parser = date)]
     from: Option<Timestamp>,
@@ -47,12 +50,30 @@ pub(crate) struct ExperimentArgs {
     place: Place,
 }
 
+/// Whose experiment.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Owner {
+    Tenant,
+    Shared,
+}
+
 /// Reads the arms from ClickHouse and tells what to do.
 pub(crate) async fn run(args: ExperimentArgs, config: Option<&Path>) -> anyhow::Result<ExitCode> {
     let (warehouse, scope) = (args.place.warehouse(config)?, args.place.scope()?);
-    let began = warehouse.experiment_start(&scope, &args.name).await?;
+    let owner = match args.owner {
+        None => ExperimentOwner::Any,
+        Some(Owner::Tenant) => ExperimentOwner::Tenant,
+        Some(Owner::Shared) => ExperimentOwner::Shared { apart_from: Vec::new() },
+    };
+    let began = warehouse.experiment_start(&scope, &args.name, &owner).await?;
     if began.calls == 0 {
         bail!("no call belongs to an experiment {:?}", args.name);
+    }
+    if owner == ExperimentOwner::Any && began.owners > 1 {
+        bail!(
+            "a tenant's own and a shared experiment are called {:?}: expected --owner tenant or --owner shared",
+            args.name
+        );
     }
     let (range, whole) = window(args.from, began, Clock::system().now());
     let plan = Plan {
@@ -71,7 +92,7 @@ pub(crate) async fn run(args: ExperimentArgs, config: Option<&Path>) -> anyhow::
         tightest_at: args.tightest_at,
         whole,
     };
-    let rows = warehouse.experiment(&scope, &args.name, range).await?;
+    let rows = warehouse.experiment(&scope, &args.name, &owner, range).await?;
     if !rows.iter().any(|row| !row.variant.is_empty()) {
         bail!("no call since --from belongs to an experiment {:?}", args.name);
     }
@@ -143,7 +164,7 @@ mod tests {
     #[test]
     fn every_look_begins_where_the_first_did() {
         const DAY: i64 = 86_400_000;
-        let began = ExperimentStart { calls: 3, start_ms: 100 * DAY, days: 30 };
+        let began = ExperimentStart { calls: 3, start_ms: 100 * DAY, days: 30, owners: 1 };
         let at = |days: i64| Timestamp::from_unix_seconds(days * DAY / 1000);
         let looked = |from: Option<i64>, day: i64| {
             let (range, whole) = window(from.map(at), began, at(day));

@@ -16,6 +16,8 @@ const PORTS: [u16; 9] = [3000, 4317, 4318, 8070, 8080, 8090, 8123, 8124, 9009];
 /// The machine may be busy with other tests.
 const STARTED_WITHIN: Duration = Duration::from_mins(3);
 const STOPPED_WITHIN: Duration = Duration::from_mins(1);
+/// So many last lines of each log are shown when a test fails: what a role says as it ends and as it starts again.
+const LOG_LINES: usize = 60;
 
 /// A running tower; stopped when dropped. Its directory goes with the last one that was started on it.
 pub(crate) struct Tower {
@@ -189,7 +191,7 @@ impl Tower {
         for name in names {
             let text = self.read(&name.display().to_string());
             let lines: Vec<&str> = text.lines().collect();
-            println!("--- {}\n{}", name.display(), lines[lines.len().saturating_sub(15)..].join("\n"));
+            println!("--- {}\n{}", name.display(), lines[lines.len().saturating_sub(LOG_LINES)..].join("\n"));
         }
     }
 }

@@ -6,6 +6,7 @@ mod call;
 mod calls;
 pub(crate) mod consistency;
 pub(crate) mod evaluations;
+pub(crate) mod experiments;
 mod facets;
 pub(crate) mod outcomes;
 mod overview;

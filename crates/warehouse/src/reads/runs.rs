@@ -208,56 +208,7 @@ pub struct EvalCall {
     pub cost: i128,
 }
 
-/// A metric of an arm of an experiment, over its units (traces).
-#[derive(Debug, Clone, PartialEq, Row, Serialize, Deserialize)]
-pub struct ExperimentRow {
-    /// The arm; empty for traces that saw several.
-    pub variant: String,
-    /// `cost_usd`, `error_rate`, `latency_ms`, `useful_actions`, `usd_per_useful_action`, `feedback`, `mixed`, or a judge.
-    pub metric: String,
-    /// How many units have it.
-    pub units: u64,
-    /// Its mean; of dollars per useful action, the ratio of the sums.
-    pub mean: f64,
-    /// Its sample variance; of the ratio, that of its linearisation.
-    pub variance: f64,
-}
-
-/// The beginning of an experiment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Row, Serialize, Deserialize)]
-pub struct ExperimentStart {
-    /// Calls that belong to it; without any, the rest says nothing.
-    pub calls: u64,
-    /// The first of them that is there, milliseconds since the epoch.
-    pub start_ms: i64,
-    /// Days after which they are deleted.
-    pub days: u16,
-}
-
 impl Warehouse {
-    /// When an experiment began.
-    pub async fn experiment_start(
-        &self,
-        scope: &TenantScope,
-        name: &str,
-    ) -> Result<ExperimentStart, WarehouseError> {
-        let query = self.read(read::EXPERIMENT_START, Limits::NARROW).tenants(scope).param("name", name);
-        within(query.fetch_one()).await.map_err(failed("look for the start of an experiment"))
-    }
-
-    /// Each metric of each arm of an experiment.
-    pub async fn experiment(
-        &self,
-        scope: &TenantScope,
-        name: &str,
-        range: TimeRange,
-    ) -> Result<Vec<ExperimentRow>, WarehouseError> {
-        let range = super::check_range(range)?;
-        let query =
-            self.read(read::EXPERIMENT, Limits::NARROW).tenants(scope).range(range).param("name", name);
-        within(query.fetch_all()).await.map_err(failed("compare the arms of an experiment"))
-    }
-
     /// Stores a version: its rows, then itself. Doing so again changes nothing that can be seen.
     pub async fn insert_dataset(
         &self,

@@ -314,3 +314,25 @@ async fn a_passage_that_is_blocked_is_neither_sent_nor_recorded() {
         assert!(!format!("{call:?}").contains("forbidden"), "{call:?}");
     }
 }
+
+#[tokio::test]
+async fn a_request_that_guardrails_cannot_read_is_recorded_as_blocked_without_its_words() {
+    let collector = Collector::start().await;
+    let upstream = saying(&answer(CHAT, "Hi", None)).await;
+    let more = More { capture: true, ..More::default() };
+    let gateway = Gateway::start(config(Some(&collector)), guarded(&upstream, &[usual()], &more));
+    let body = r#"{"model":"route","prompt":["forbidden fruit 8765432187654321",[1,2,3]]}"#;
+    let answered = gateway.post("/v1/completions", body).await;
+    assert_eq!(answered.status, StatusCode::BAD_REQUEST, "{}", answered.text());
+    assert_eq!(answered.json()["error"]["code"], "content_filter");
+    let call = collector.call().await;
+    let get = |name: &str| call.get(&format!("control_tower.guardrail.{name}")).to_owned();
+    let found = ["decision", "name", "rule", "action", "place"].map(get);
+    assert_eq!(found, ["block", "g0", "unreadable", "block", "input"]);
+    assert!(!format!("{call:?}").contains("forbidden"), "{call:?}");
+    assert!(!format!("{call:?}").contains("87654321"), "{call:?}");
+    assert_eq!(
+        gateway.metric(r#"gateway_guardrail_breaches_total{action="block",place="input"}"#).await,
+        Some(1.0)
+    );
+}

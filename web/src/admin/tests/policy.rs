@@ -274,6 +274,32 @@ async fn prompts_have_versions_and_labels() {
 }
 
 #[tokio::test]
+async fn a_version_gets_a_label_at_once() {
+    let api = Api::start().await;
+    let path = "/prompts/support%2Fhello";
+    let labels = async || api.call("GET", path, None).await.body["labels"].clone();
+    api.create(&format!("{path}?label=production"), spec(Kind::Prompt, 1)).await;
+    assert_eq!(labels().await, json!({"production": 1}));
+    // Without one a new version changes nothing for those who ask by label; with one it takes it over.
+    api.create(path, spec(Kind::Prompt, 2)).await;
+    assert_eq!(labels().await, json!({"production": 1}));
+    let third = api.create(&format!("{path}?label=production"), spec(Kind::Prompt, 3)).await;
+    assert_eq!(labels().await, json!({"production": 3}));
+    assert_eq!(api.call("GET", &format!("{path}/versions/production"), None).await.body, third);
+    // A label that cannot be put makes no version either.
+    let wrong = api.call("POST", &format!("{path}?label=7"), Some(spec(Kind::Prompt, 4))).await;
+    assert_eq!(wrong.status, StatusCode::BAD_REQUEST, "{}", wrong.body);
+    let prompt = api.call("GET", path, None).await.body;
+    assert_eq!((&prompt["versions"], &prompt["labels"]), (&json!([1, 2, 3]), &json!({"production": 3})));
+    // A tenant's own prompt has labels of its own.
+    api.create("/tenants", json!({"id": "acme"})).await;
+    let own = api.create(&format!("{path}?tenant=acme&label=production"), spec(Kind::Prompt, 5)).await;
+    let found = api.call("GET", &format!("{path}/versions/production?tenant=acme"), None).await.body;
+    assert_eq!(found, own);
+    assert_eq!(labels().await, json!({"production": 3}));
+}
+
+#[tokio::test]
 async fn the_audit_log_names_the_admin_key() {
     let api = Api::start().await;
     let key = api.control.admin_keys().list().await.unwrap().remove(0).id;
