@@ -79,7 +79,7 @@ pub(crate) async fn climb(
         let is_last = climb.next(at + 1, climb.spent(call, Ending::ok(200), at)).is_none();
         let answered = ask_tier(app, call, cascade, tier, headers, times, is_last).await;
         // Whatever comes next is paid besides what was asked so far.
-        let ending = answered.as_ref().map_or_else(|answered| ending_of(answered), Held::ending);
+        let ending = answered.as_ref().map_or_else(|answered| ending_of(answered), |held| held.ending(call));
         match answered {
             Ok(Held::Judgeable(mut tiered)) => {
                 let (guarded, masked) = guarding::decision(app, call, &tiered.answered).await?;
@@ -221,9 +221,11 @@ enum Held {
 
 impl Held {
     /// How its try ends when it is left.
-    fn ending(&self) -> Ending {
+    fn ending(&self, call: &mut Call) -> Ending {
         let complete = match self {
-            Self::Judgeable(Tiered { answered: Answered::Stream { opening, .. }, .. }) => opening.has_ended(),
+            Self::Judgeable(Tiered { answered: Answered::Stream { opening, .. }, .. }) => {
+                call.facts().is_some_and(|facts| opening.has_ended(&facts.answer))
+            }
             Self::Judgeable(_) | Self::Released(_) => true,
             Self::GivenUp(_) => false,
         };
@@ -367,10 +369,13 @@ async fn rejected(
 impl Tiered {
     /// What it says as its client would get it: nobody outside gets what guardrails mask. `None` where that is not known.
     fn told(&self, call: &mut Call) -> Option<Cow<'_, Said>> {
-        let endpoint = call.facts()?.endpoint;
+        let facts = call.facts()?;
+        let endpoint = facts.endpoint;
         let told = match (&self.answered, &self.masked) {
             (Answered::Whole { .. }, Some(masked)) => (endpoint.read_answer)(masked)?,
-            (Answered::Stream { opening, .. }, _) if opening.is_guarded() => opening.told(endpoint)?,
+            (Answered::Stream { opening, .. }, _) if opening.is_guarded() => {
+                opening.told(endpoint, &facts.answer)?
+            }
             _ => return Some(Cow::Borrowed(&self.said)),
         };
         Some(Cow::Owned(Said::of(&told)))

@@ -256,7 +256,7 @@ async fn sample(
     beside.end(ending, now)
 }
 
-/// Reads a stream that nobody waits for but us.
+/// Reads a stream that nobody waits for but us. One that breaks off is no sample.
 async fn read_on(
     app: &App,
     asking: Asking<'_>,
@@ -270,5 +270,5 @@ async fn read_on(
         }
         opening.more_of(app, notes.heard(&asking), by, by).await?;
     }
-    Ok(())
+    if opening.is_error() || opening.has_ended(notes.answer) { Ok(()) } else { Err(Failure::Cut) }
 }
