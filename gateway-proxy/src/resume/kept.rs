@@ -12,6 +12,9 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+/// The largest number of an event that is taken from outside: beyond it not every client counts exactly.
+const MOST_NUMBER: u64 = 1 << 53;
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Kept {
@@ -32,7 +35,7 @@ pub(crate) struct Kept {
 struct State {
     events: VecDeque<(u64, Bytes)>,
     bytes: usize,
-    /// The number of the next event, where events carry none.
+    /// The number of the next event, where it carries none that can be its own.
     next: u64,
     /// Events before this one were let go of.
     from: u64,
@@ -100,11 +103,14 @@ impl Kept {
         let mut state = self.state();
         let (number, event) = if self.name.response_id.is_some() {
             let of = of_response(&event);
+            // Numbers come from outside, and readers must find their places by them: they grow.
+            let number = of.sequence_number.filter(|number| (state.next..MOST_NUMBER).contains(number));
+            let number = number.unwrap_or(state.next);
             if let Some(response) = of.response {
                 state.response = Some(event.slice_ref(response.get().as_bytes()));
-                state.response_at = of.sequence_number.unwrap_or(state.next);
+                state.response_at = number;
             }
-            (of.sequence_number.unwrap_or(state.next), event)
+            (number, event)
         } else {
             (state.next, with_id(&self.name.request_id, state.next, &event))
         };
@@ -251,6 +257,7 @@ mod tests {
     use crate::config::ResumeConfig;
     use crate::endpoints::{CHAT_COMPLETIONS, RESPONSES};
     use crate::resume::shelf::Shelf;
+    use futures_util::FutureExt;
 
     fn kept(most_bytes: usize, is_response: bool, on_disconnect: OnDisconnect) -> Arc<Kept> {
         let name = Name {
@@ -325,6 +332,35 @@ mod tests {
         assert_eq!(read(&mut kept.follow(1).unwrap()).await, "data: {\"sequence_number\":1}\n\n");
         kept.cancel();
         assert_eq!(kept.response().unwrap(), "{\"status\":\"cancelled\"}");
+    }
+
+    #[tokio::test]
+    async fn numbers_that_do_not_grow_lose_no_event_and_repeat_none() {
+        let with = |number: &str| format!("data: {{\"sequence_number\":{number}}}\n\n");
+        let (last, beyond) = (u64::MAX.to_string(), (u64::MAX - 1).to_string());
+        for numbers in [
+            &["0", "0", "0"][..],
+            &["5", "3", "4", "9"],
+            &["null", "null", "null"],
+            &[&last, &last, "1"],
+            &[&beyond, &last, "2", "3"],
+        ] {
+            let kept = kept(1 << 10, true, OnDisconnect::Continue);
+            let mut follower = kept.reader(0);
+            for number in numbers {
+                let event = with(number);
+                kept.push(Bytes::from(event.clone()));
+                let came = follower.next().now_or_never().flatten();
+                assert_eq!(came, Some(Ok(Bytes::from(event))), "{numbers:?}");
+            }
+            kept.end();
+            assert_eq!(follower.next().await, None, "{numbers:?}");
+            // Nor does one that comes late read any twice.
+            let mut late = kept.reader(0);
+            let all: String = numbers.iter().map(|number| with(number)).collect();
+            assert_eq!(read(&mut late).await, all);
+            assert_eq!(late.next().await, None);
+        }
     }
 
     #[tokio::test]
