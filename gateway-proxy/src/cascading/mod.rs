@@ -28,7 +28,7 @@ use contracts::policy::cascade::{Cascade, Check, Signal, Tier};
 use contracts::policy::{Model, Named};
 use http::HeaderMap;
 use said::{Asked, Said};
-use samples::Sampling;
+use samples::{Agreement, Sampling};
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
@@ -199,8 +199,10 @@ impl Climb<'_> {
             // What nothing follows is not worth the samples.
             if let Some(sampling) = Sampling::of(tier, self.cascade.detects_by, *by).filter(|_| !is_last) {
                 match sampling.agreement(app, call, headers, asked, said, patience(cascade)).await {
-                    Some(agreement) => signals.set(Signal::SelfConsistency, agreement),
-                    None => signals.set_late(),
+                    Agreement::Of(agreement) => signals.set(Signal::SelfConsistency, agreement),
+                    // The value that stands in for it counts.
+                    Agreement::Unknown if tier.combine.is_some() => {}
+                    Agreement::Unknown | Agreement::Late => signals.set_late(),
                 }
             }
         }
