@@ -110,6 +110,23 @@ async fn a_dropped_hold_gives_back_what_was_not_sent_and_pays_for_what_was() {
 }
 
 #[tokio::test]
+async fn what_nobody_knows_is_charged_in_full_and_passes_a_soft_limit_as_well() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = open(dir.path());
+    let soft = Account { soft: Some(usd("0.4")), ..account("tenant", "1", Window::Total) };
+    let accounts = of(&[soft]);
+    let unsent = ledger.reserve(&accounts, usd("0.5"), at(0)).await.unwrap();
+    assert_eq!(unsent.settle_unknown().await.passed, []);
+    assert_eq!(stands(&ledger, &accounts).await, (Usd::ZERO, Usd::ZERO));
+    let mut sent = ledger.reserve(&accounts, usd("0.5"), at(0)).await.unwrap();
+    sent.dispatch().await.unwrap();
+    let passed = sent.settle_unknown().await.passed;
+    assert!(matches!(&passed[..], [soft] if soft.crossed && soft.spent == usd("0.5")), "{passed:?}");
+    assert_eq!(stands(&ledger, &accounts).await, (usd("0.5"), Usd::ZERO));
+    assert_eq!(ledger.metrics().dropped.get(), 1);
+}
+
+#[tokio::test]
 async fn more_than_was_held_is_charged_and_counted() {
     let dir = tempfile::tempdir().unwrap();
     let ledger = open(dir.path());

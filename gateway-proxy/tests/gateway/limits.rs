@@ -237,6 +237,28 @@ async fn what_the_request_does_not_bound_is_not_sent_under_a_budget() {
 }
 
 #[tokio::test]
+async fn what_is_charged_in_full_passes_a_soft_limit_too() {
+    let collector = Collector::start().await;
+    // It does not say what it used, and what it was asked refers to a file.
+    let upstream = Upstream::always(json(200, &ANSWER.replace("\"usage\"", "\"not usage\""))).await;
+    let budget = serde_json::json!({"scope": {"kind": "tenant", "tenant": "acme"}, "limit": "10", "soft": "0.1", "window": "total"});
+    let mut config = config(Some(&collector));
+    config.budgets.context_tokens = 200_000_u64.try_into().ok();
+    let gateway = Gateway::start(config, budgeted(&upstream, &[budget]));
+    let file = short().replacen(
+        "\"Say hi\"",
+        r#"[{"type":"text","text":"Say hi"},{"type":"file","file":{"file_id":"f"}}]"#,
+        1,
+    );
+    let answer = gateway.post("/v1/chat/completions", file).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+    assert_eq!(collector.call().await.get("control_tower.usage.source"), "estimated");
+    let events = collector.events(1).await;
+    let used: Usd = events[0].get("control_tower.limit.used").parse().unwrap();
+    assert!(used > "0.2".parse().unwrap(), "{used}");
+}
+
+#[tokio::test]
 async fn the_tier_that_a_provider_may_choose_is_reserved_for() {
     // Of 100 tokens in and 2 out: $0.0002 at the standard tier, and a hundredfold of it at priority.
     let served = ANSWER.replacen('{', r#"{"service_tier":"priority","#, 1);
