@@ -303,7 +303,7 @@ async fn sweep(app: Arc<App>) {
     loop {
         tokio::time::sleep(SWEEP).await;
         app.upstreams.sweep();
-        app.streams.sweep();
+        app.streams.sweep(app.timeouts.client_stall());
         app.governor.sweep();
     }
 }

@@ -8,6 +8,7 @@ use bytes::{Bytes, BytesMut};
 use prometheus_client::metrics::counter::Counter;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -47,6 +48,10 @@ struct State {
     ended: Option<Instant>,
     was_cancelled: bool,
     followers: usize,
+    /// When one of them came for more last.
+    read: Option<Instant>,
+    /// It was let go of, whoever reads it.
+    is_forgotten: bool,
 }
 
 /// The event that is asked for was let go of.
@@ -67,6 +72,11 @@ pub(crate) struct Follower {
 }
 
 impl State {
+    /// Since when it is over, if it is and nobody reads it.
+    fn idle_since(&self) -> Option<Instant> {
+        self.ended.filter(|_| self.followers == 0)
+    }
+
     /// Bytes that it holds.
     fn held(&self) -> usize {
         let is_apart = self.response_at < self.from;
@@ -136,8 +146,11 @@ impl Kept {
 
     /// Nothing more comes.
     pub(super) fn end(&self) {
-        self.state().ended = Some(Instant::now());
+        let mut state = self.state();
+        state.ended = Some(Instant::now());
         self.place.end();
+        self.place.set_idle(state.idle_since().is_some());
+        drop(state);
         self.news.send_replace(());
     }
 
@@ -158,8 +171,22 @@ impl Kept {
 
     /// Since when it is over, if it is and nobody reads it.
     pub(super) fn idle_since(&self) -> Option<Instant> {
+        self.state().idle_since()
+    }
+
+    /// Whether it is over, and whoever reads it has not come for more for `limit`.
+    pub(super) fn is_stalled(&self, limit: Duration) -> bool {
         let state = self.state();
-        state.ended.filter(|_| state.followers == 0)
+        let last = state.ended.map(|ended| state.read.map_or(ended, |read| read.max(ended)));
+        state.followers > 0 && last.is_some_and(|last| last.elapsed() > limit)
+    }
+
+    /// Lets go of all of it, though somebody holds on to it: they have lost their place.
+    pub(super) fn forget(&self) {
+        let mut state = self.state();
+        (state.events, state.bytes, state.response) = (VecDeque::new(), 0, None);
+        (state.from, state.is_forgotten) = (state.next, true);
+        self.place.leave();
     }
 
     /// The response as it stands.
@@ -182,7 +209,11 @@ impl Kept {
 
     /// Reads it from the event numbered `next` on, whether that is still here or not.
     pub(super) fn reader(self: &Arc<Self>, next: u64) -> Follower {
-        self.state().followers += 1;
+        let mut state = self.state();
+        state.followers += 1;
+        state.read = Some(Instant::now());
+        self.place.set_idle(false);
+        drop(state);
         Follower { news: self.news.subscribe(), kept: self.clone(), next, is_lost: false }
     }
 }
@@ -205,7 +236,8 @@ impl Follower {
             }
             self.news.mark_unchanged();
             {
-                let state = self.kept.state();
+                let mut state = self.kept.state();
+                state.read = Some(Instant::now());
                 if self.next < state.from {
                     self.is_lost = true;
                     self.kept.slow_readers.inc();
@@ -243,6 +275,7 @@ impl Drop for Follower {
     fn drop(&mut self) {
         let mut state = self.kept.state();
         state.followers -= 1;
+        self.kept.place.set_idle(state.idle_since().is_some() && !state.is_forgotten);
         let is_left = state.followers == 0 && state.ended.is_none();
         drop(state);
         if is_left && self.kept.on_disconnect == OnDisconnect::Stop {
