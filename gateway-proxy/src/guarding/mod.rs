@@ -313,7 +313,7 @@ async fn judged(
 }
 
 /// Off the async threads, when there is much to do.
-async fn heavy<T: Send + 'static>(
+pub(crate) async fn heavy<T: Send + 'static>(
     bytes: usize,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Failure> {

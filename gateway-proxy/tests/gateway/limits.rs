@@ -112,6 +112,9 @@ async fn counting_tokens_is_a_request_of_no_tokens() {
         assert_eq!(answer.status, status, "{}", answer.text());
         assert_eq!(answer.header("x-ratelimit-remaining-requests"), left);
     }
+    // Nor is anything looked at for who has asked enough.
+    let refused = gateway.post("/v1/messages/count_tokens", "{").await;
+    assert_eq!(refused.status, StatusCode::TOO_MANY_REQUESTS, "{}", refused.text());
 }
 
 #[tokio::test]
