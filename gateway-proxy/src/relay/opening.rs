@@ -158,7 +158,7 @@ impl Opening {
         if taken.too_large || taken.endless {
             return Err(Failure::AnswerTooLarge { limit: app.limits.answer_bytes });
         }
-        self.first = std::mem::take(&mut self.first).and(taken);
+        self.first = taken.after(std::mem::take(&mut self.first.bytes));
         Ok(())
     }
 

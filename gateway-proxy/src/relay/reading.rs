@@ -41,11 +41,11 @@ pub(super) struct Taken {
 }
 
 impl Taken {
-    /// What came before, and `next` after it.
-    pub(super) fn and(self, next: Self) -> Self {
-        let mut bytes = BytesMut::from(self.bytes);
-        bytes.extend_from_slice(&next.bytes);
-        Self { bytes: bytes.freeze(), ..next }
+    /// This, and before its bytes those that came earlier.
+    pub(super) fn after(self, earlier: Bytes) -> Self {
+        let mut bytes = BytesMut::from(earlier);
+        bytes.extend_from_slice(&self.bytes);
+        Self { bytes: bytes.freeze(), ..self }
     }
 
     /// Whether `answer` has come to its end with this, which is the rest of its stream where that `is_closed`. Servers may close
