@@ -30,7 +30,7 @@ pub(crate) struct App {
     pub(crate) governor: Governor,
     pub(crate) checks: Arc<Checks>,
     pub(crate) answers: Answers,
-    pub(crate) prompter: Prompter,
+    pub(crate) prompter: Arc<Prompter>,
     pub(crate) guards: Guards,
     pub(crate) experiments: Arc<Experiments>,
     pub(crate) pools: Pools,

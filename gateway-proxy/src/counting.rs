@@ -16,7 +16,7 @@ use crate::intake::{ClientBody, Intake, read_json_body};
 use crate::relay::collect;
 use crate::request::{Ask, More, outgoing_body};
 use crate::respond::{self, Body, WARNING};
-use crate::stack::{read, resolve};
+use crate::stack::{heavy, read, resolve};
 use crate::translation::{leave_behind, spoken};
 use crate::upstream::{Addressed, Outgoing};
 use bytes::Bytes;
@@ -39,10 +39,11 @@ pub(crate) async fn answer(
     body: &mut ClientBody,
 ) -> Result<Response<Body>, Failure> {
     let (body, _room) = read_json_body(&head.headers, body, Intake::new(app, app.limits.body_bytes)).await?;
-    let (body, prompted) = app.prompter.fill(&snapshot, &key, &COUNT_TOKENS, body)?;
+    // Before the body is taken apart, which is work.
+    let permit = app.governor.admit_question(&key)?;
+    let (body, prompted) = app.prompter.fill(&snapshot, &key, &COUNT_TOKENS, body).await?;
     let ask = read(&COUNT_TOKENS, body, app.limits.json_depth).await?;
     let resolved = resolve(&snapshot, &key, &ask.model)?;
-    let permit = app.governor.admit_question(&key)?;
     let (ask, is_prompted) = match &prompted {
         Some(_) => (ask, true),
         None => with_prompt(app, &resolved, ask).await?,
@@ -58,7 +59,7 @@ async fn with_prompt(app: &App, resolved: &Resolved, ask: Ask) -> Result<(Ask, b
     let Some(route) = resolved.route.as_deref() else { return Ok((ask, false)) };
     let policy = route.policy.as_ref().map_err(|unreadable| Failure::Unreadable(unreadable.clone()))?;
     let Some(prompt) = &policy.prompt else { return Ok((ask, false)) };
-    match app.prompter.add(prompt, &COUNT_TOKENS, &ask.body)? {
+    match app.prompter.add(prompt, &COUNT_TOKENS, &ask.body).await? {
         Some((body, _)) => Ok((read(&COUNT_TOKENS, body, app.limits.json_depth).await?, true)),
         None => Ok((ask, false)),
     }
@@ -71,12 +72,11 @@ async fn counted(
     head: &Head,
     ask: &Ask,
 ) -> Result<Response<Body>, Failure> {
-    let body = outgoing_body(ask, &ask.model, More::default());
     let models = app.pools.known(&app.policy, snapshot).reach(snapshot, &resolved.model)?;
     let counts = |model: &&Arc<Model>| !matches!(dialect(app, model), Ok(None | Some(Dialect::OpenAiChat)));
     let model = models.iter().find(counts).unwrap_or(&resolved.model);
     let to = dialect(app, model)?.unwrap_or(Dialect::OpenAiChat);
-    match counting(to, model, &body)? {
+    match counting(to, model, ask).await? {
         Counting::Local(texts) => locally(app, identity, model, texts).await,
         Counting::Upstream(outgoing) => {
             let mut headers = outgoing_headers(&head.headers, identity, app.ids.span());
@@ -85,7 +85,7 @@ async fn counted(
             }
             match upstream(app, identity, model, to, headers, outgoing.body).await? {
                 Some(response) => Ok(response),
-                None => match counting(Dialect::OpenAiChat, model, &body)? {
+                None => match counting(Dialect::OpenAiChat, model, ask).await? {
                     Counting::Local(texts) => locally(app, identity, model, texts).await,
                     Counting::Upstream(_) => Err(Failure::Closed),
                 },
@@ -100,16 +100,21 @@ fn dialect(app: &App, model: &Model) -> Result<Option<Dialect>, Failure> {
     Ok(spoken(target.speech.protocol, &COUNT_TOKENS))
 }
 
-fn counting(to: Dialect, model: &Model, body: &Bytes) -> Result<Counting, Failure> {
-    let options = Options {
-        upstream_model: &model.upstream_model,
-        default_max_tokens: 1,
-        keep_reasoning: false,
-        max_completion_tokens: false,
-        response_id: "",
-        created: 0,
+/// How to count, written in the provider's protocol.
+async fn counting(to: Dialect, model: &Arc<Model>, ask: &Ask) -> Result<Counting, Failure> {
+    let (model, length, ask) = (model.clone(), ask.body.len(), ask.clone());
+    let write = move || {
+        let options = Options {
+            upstream_model: &model.upstream_model,
+            default_max_tokens: 1,
+            keep_reasoning: false,
+            max_completion_tokens: false,
+            response_id: "",
+            created: 0,
+        };
+        count_tokens(to, &outgoing_body(&ask, &ask.model, More::default()), &options)
     };
-    count_tokens(to, body, &options).map_err(Failure::Untranslatable)
+    heavy(length, write).await?.map_err(Failure::Untranslatable)
 }
 
 /// Asks the provider; `None` when it cannot count for this model.

@@ -5,6 +5,7 @@
 
 use crate::endpoints::Endpoint;
 use crate::errors::Failure;
+use crate::stack::heavy;
 use bytes::Bytes;
 use contracts::policy::prompt::{Defaults, Prompt};
 use contracts::policy::{KeyPolicy, Named, Snapshot};
@@ -33,8 +34,30 @@ pub(crate) struct Prompted {
 }
 
 impl Prompter {
-    /// The body with the prompt that it asks for; as it is when it asks for none.
-    pub(crate) fn fill(
+    /// The body with the prompt that it asks for; as it is when it asks for none. A large one is filled off the async threads.
+    pub(crate) async fn fill(
+        self: &Arc<Self>,
+        snapshot: &Arc<Snapshot>,
+        key: &Arc<KeyPolicy>,
+        endpoint: &'static Endpoint,
+        body: Bytes,
+    ) -> Result<(Bytes, Option<Prompted>), Failure> {
+        let (prompter, snapshot, key) = (self.clone(), snapshot.clone(), key.clone());
+        heavy(body.len(), move || prompter.filled(&snapshot, &key, endpoint, body)).await?
+    }
+
+    /// The body with a route's own prompt, which takes no variables. A large one is filled off the async threads.
+    pub(crate) async fn add(
+        self: &Arc<Self>,
+        prompt: &Arc<Named<Prompt>>,
+        endpoint: &'static Endpoint,
+        body: &Bytes,
+    ) -> Result<Option<(Bytes, Prompted)>, Failure> {
+        let (prompter, prompt, body) = (self.clone(), prompt.clone(), body.clone());
+        heavy(body.len(), move || prompter.added(&prompt, endpoint, &body)).await?
+    }
+
+    fn filled(
         &self,
         snapshot: &Snapshot,
         key: &KeyPolicy,
@@ -68,8 +91,7 @@ impl Prompter {
         Ok((filled, Some(Prompted { name: prompt.name.clone(), version: prompt.revision })))
     }
 
-    /// The body with a route's own prompt, which takes no variables.
-    pub(crate) fn add(
+    fn added(
         &self,
         prompt: &Arc<Named<Prompt>>,
         endpoint: &Endpoint,

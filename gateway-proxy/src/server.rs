@@ -14,7 +14,6 @@ use crate::meter::Estimator;
 use crate::metrics::GatewayMetrics;
 use crate::policy::{Policy, Source};
 use crate::pools::Pools;
-use crate::prompting::Prompter;
 use crate::relay::Watchman;
 use crate::resume::Streams;
 use crate::stack::Gateway;
@@ -176,7 +175,7 @@ fn app(
         governor,
         checks,
         answers,
-        prompter: Prompter::default(),
+        prompter: Arc::default(),
         guards: Guards::default(),
         experiments: Arc::default(),
         pools: Pools::new(fastrand::u64(..)),
@@ -307,7 +306,7 @@ async fn sweep(app: Arc<App>) {
     loop {
         tokio::time::sleep(SWEEP).await;
         app.upstreams.sweep();
-        app.streams.sweep();
+        app.streams.sweep(app.timeouts.client_stall());
         app.governor.sweep();
     }
 }

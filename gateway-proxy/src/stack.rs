@@ -298,7 +298,7 @@ async fn understood(
     let asked_at = Instant::now();
     let facts = call.facts().ok_or(Failure::BrokenBody)?;
     (facts.asked_at, facts.room) = (Some(asked_at), room);
-    let (body, prompted) = app.prompter.fill(&facts.snapshot, &facts.key, endpoint, body)?;
+    let (body, prompted) = app.prompter.fill(&facts.snapshot, &facts.key, endpoint, body).await?;
     facts.prompted = prompted;
     let ask = read(endpoint, body, limits.json_depth).await?;
     let facts = call.facts().ok_or(Failure::BrokenBody)?;
@@ -334,7 +334,7 @@ async fn add_prompt(
     let (Some(prompt), None, Some(ask)) = (&policy.prompt, &facts.prompted, &facts.ask) else {
         return Ok(());
     };
-    if let Some((body, prompted)) = app.prompter.add(prompt, endpoint, &ask.body)? {
+    if let Some((body, prompted)) = app.prompter.add(prompt, endpoint, &ask.body).await? {
         facts.prompted = Some(prompted);
         let ask = read(endpoint, body, app.limits.json_depth).await?;
         if let Some(facts) = call.facts() {

@@ -15,10 +15,12 @@ use crate::refused::Exhausted;
 use crate::{JournalOptions, OpenError};
 use contracts::policy::budget::Span;
 use contracts::{Timestamp, Usd};
-use page::{Bucket, Slot};
+use page::{Bucket, Moment, Slot};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+use tokio::time::Instant;
 
 pub(crate) mod page;
 
@@ -36,12 +38,15 @@ pub(crate) struct Books {
 }
 
 /// All groups.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Pages {
     groups: RwLock<HashMap<Arc<str>, Arc<Group>>>,
     next: AtomicU64,
     /// The time that a caller told last, nanoseconds. Not the greatest: one clock that was wrong once would be believed for ever.
     now: AtomicI64,
+    opened: Instant,
+    /// What had passed since then when that was told, nanoseconds.
+    passed: AtomicU64,
 }
 
 /// What a call that died with its gateway was charged on one account.
@@ -78,7 +83,7 @@ impl Books {
     ) -> Result<Self, OpenError> {
         let metrics = Arc::new(Metrics::default());
         let (journal, recovered) = Journal::open(options, Arc::clone(&metrics))?;
-        let pages = Pages::default();
+        let pages = Pages::new();
         let unaccounted = pages.fill(recovered, when_gateway_dies);
         for one in &unaccounted {
             metrics.unaccounted.add(one.calls.into());
@@ -108,12 +113,12 @@ impl Books {
 
     /// It is `now`.
     pub(crate) fn is_now(&self, now: Timestamp) {
-        self.pages.now.store(now.unix_nanos(), Ordering::Relaxed);
+        self.pages.is_now(now);
     }
 
     /// The time that a caller told last.
     pub(crate) fn now(&self) -> Timestamp {
-        Timestamp::from_unix_nanos(self.pages.now.load(Ordering::Relaxed))
+        self.pages.told().now
     }
 
     /// Takes `amount` of every account, or says which of them stands in the way.
@@ -125,15 +130,15 @@ impl Books {
         now: Timestamp,
         check: Check,
     ) -> Result<(Stake, Vec<SoftPassed>), Box<Exhausted>> {
-        self.is_now(now);
+        let at = self.pages.is_now(now);
         let mut page = group.page();
-        let slots: Box<[Slot]> =
-            accounts.list().iter().map(|a| page.slot(a, now, &self.pages.next)).collect();
+        let slots: Box<[Slot]> = accounts.list().iter().map(|a| page.slot(a, at, &self.pages.next)).collect();
         page.fits(&slots, accounts, amount, check, now)?;
         for (slot, account) in slots.iter().zip(accounts.list()) {
             let bucket = page.bucket(*slot);
             bucket.held += amount;
             bucket.pins += 1;
+            bucket.used = at.passed;
             bucket.limit = account.limit;
         }
         let passed = page.passed(&slots, accounts, Usd::ZERO);
@@ -183,7 +188,11 @@ impl Books {
         if !is_nothing && page.write(&self.journal, &stake.slots, shift).is_err() {
             page.each(&stake.slots, |bucket| bucket.shift(shift));
         }
-        page.each(&stake.slots, |bucket| bucket.pins -= 1);
+        let Moment { passed, .. } = self.pages.told();
+        page.each(&stake.slots, |bucket| {
+            bucket.pins -= 1;
+            bucket.used = bucket.used.max(passed);
+        });
         let ended = if actual == Usd::ZERO { &self.metrics.released } else { &self.metrics.settled };
         ended.inc();
         if actual > stake.amount {
@@ -216,6 +225,32 @@ pub(crate) enum ExtendError {
 }
 
 impl Pages {
+    fn new() -> Self {
+        Self {
+            groups: RwLock::default(),
+            next: AtomicU64::new(0),
+            now: AtomicI64::new(0),
+            opened: Instant::now(),
+            passed: AtomicU64::new(0),
+        }
+    }
+
+    /// It is `now`.
+    fn is_now(&self, now: Timestamp) -> Moment {
+        let passed = self.opened.elapsed();
+        self.now.store(now.unix_nanos(), Ordering::Relaxed);
+        self.passed.store(u64::try_from(passed.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        Moment { now, passed }
+    }
+
+    /// When a caller last told the time.
+    fn told(&self) -> Moment {
+        Moment {
+            now: Timestamp::from_unix_nanos(self.now.load(Ordering::Relaxed)),
+            passed: Duration::from_nanos(self.passed.load(Ordering::Relaxed)),
+        }
+    }
+
     fn group(&self, name: &Arc<str>) -> Arc<Group> {
         let known = self.groups.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned();
         known.unwrap_or_else(|| {
@@ -226,10 +261,10 @@ impl Pages {
 
     /// Forgets what is long over, and groups that nothing is left of and nobody is about to use.
     fn forget(&self) {
-        let now = Timestamp::from_unix_nanos(self.now.load(Ordering::Relaxed));
+        let at = self.told();
         let is_empty = |group: &Arc<Group>| {
             let mut page = group.page();
-            page.forget_all(now);
+            page.forget_all(at);
             page.buckets().next().is_none()
         };
         // Whoever asks for a group has it until the end of its step, and nobody asks while it is looked at.

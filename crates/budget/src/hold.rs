@@ -134,6 +134,16 @@ impl Hold {
         Settled { passed }
     }
 
+    /// Nobody knows what it cost: as when it is dropped, all that is held is charged if it may have been billed, and nothing otherwise.
+    pub async fn settle_unknown(mut self) -> Settled {
+        self.ready().await;
+        let all = if self.is_dispatched() { self.amount() } else { Usd::ZERO };
+        if let Some(live) = self.live.as_ref().filter(|live| live.stake.is_dispatched) {
+            live.keeper.metrics().dropped.inc();
+        }
+        self.settle(all).await
+    }
+
     /// Nothing was billed.
     pub fn release(mut self) {
         if let Some(lent) = self.lent.take() {

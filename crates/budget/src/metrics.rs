@@ -42,7 +42,7 @@ pub struct Metrics {
     pub settled: Count,
     /// Holds that were released.
     pub released: Count,
-    /// Holds that were dropped after their call was sent, and charged in full.
+    /// Holds of calls that were sent and of which nobody knows what they cost, charged in full.
     pub dropped: Count,
     /// Settled for more than was held.
     pub overruns: Count,

@@ -14,7 +14,7 @@ mod signals;
 mod stream;
 mod words;
 
-pub use agreement::self_consistency;
+pub use agreement::{Alike, must_be_same, self_consistency};
 pub use decide::{
     Decision, Purse, Reason, Verdict, acceptable, decide, is_examined, next_tier, probability, weighs_request,
 };

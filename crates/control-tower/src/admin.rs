@@ -24,7 +24,8 @@ use crate::compilers::COMPILERS;
 use crate::config::TowerConfig;
 use crate::output::fail;
 use anyhow::Context;
-use clap::{Args, Subcommand};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, FromArgMatches, Subcommand};
 use contracts::Timestamp;
 use contracts::policy::Kind;
 use control::{Actor, Control};
@@ -134,12 +135,50 @@ pub(crate) struct Place {
         hide_env_values = true
     )]
     control_url: Option<String>,
-    /// Data directory of a tower started with `up`: its control database is meant, unless a URL is given.
-    #[arg(long, global = true, value_name = "DIR", env = "CONTROL_TOWER_DATA_DIR")]
-    data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    data_dir: DataDir,
     /// Print JSON.
     #[arg(long, global = true)]
     json: bool,
+}
+
+/// A data directory, and where it is named: on the command line it says which control database is meant, in the environment it is
+/// what is left where nothing else says.
+#[derive(Debug)]
+struct DataDir {
+    path: Option<PathBuf>,
+    is_from_environment: bool,
+}
+
+/// As clap knows it.
+#[derive(Debug, Args)]
+struct DataDirArg {
+    /// Data directory of a tower started with `up`: its control database is meant, unless `--control-url` is given. From the environment
+    /// it counts where `control.url` is not configured.
+    #[arg(long, global = true, value_name = "DIR", env = "CONTROL_TOWER_DATA_DIR")]
+    data_dir: Option<PathBuf>,
+}
+
+impl FromArgMatches for DataDir {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let is_from_environment = matches.value_source("data_dir") == Some(ValueSource::EnvVariable);
+        Ok(Self { path: DataDirArg::from_arg_matches(matches)?.data_dir, is_from_environment })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+impl Args for DataDir {
+    fn augment_args(command: clap::Command) -> clap::Command {
+        DataDirArg::augment_args(command)
+    }
+
+    fn augment_args_for_update(command: clap::Command) -> clap::Command {
+        DataDirArg::augment_args_for_update(command)
+    }
 }
 
 /// What every command works with.
@@ -164,13 +203,13 @@ pub(crate) fn run(command: AdminCommand, config: Option<&Path>) -> anyhow::Resul
                 document(Kind::Budget, On { place, command }, config).await
             }
             AdminCommand::Budget(On { place, command: BudgetCommand::Use(args) }) => {
-                live::budgets(&args, place.data_dir.as_deref(), place.json).await
+                live::budgets(&args, place.data_dir.path.as_deref(), place.json).await
             }
             AdminCommand::Pool(On { place, command: PoolCommand::Kept(command) }) => {
                 document(Kind::Pool, On { place, command }, config).await
             }
             AdminCommand::Pool(On { place, command: PoolCommand::Health(args) }) => {
-                live::pools(&args, place.data_dir.as_deref(), place.json).await
+                live::pools(&args, place.data_dir.path.as_deref(), place.json).await
             }
             AdminCommand::Cascade(On { place, command: CascadeCommand::Kept(command) }) => {
                 document(Kind::Cascade, On { place, command }, config).await
@@ -218,8 +257,14 @@ fn url(place: &Place, config: Option<&Path>) -> anyhow::Result<String> {
     if let Some(url) = &place.control_url {
         return Ok(url.clone());
     }
-    if let Some(directory) = &place.data_dir {
-        return Ok(format!("sqlite://{}", directory.join("control.db").display()));
+    let of_dir = |dir: &PathBuf| format!("sqlite://{}", dir.join("control.db").display());
+    let DataDir { path, is_from_environment } = &place.data_dir;
+    if let Some(dir) = path.as_ref().filter(|_| !is_from_environment) {
+        return Ok(of_dir(dir));
     }
-    Ok(runtime::config::load::<TowerConfig>(config)?.control.url().to_owned())
+    let control = runtime::config::load::<TowerConfig>(config)?.control;
+    Ok(match (&control.url, path) {
+        (None, Some(dir)) => of_dir(dir),
+        _ => control.url().to_owned(),
+    })
 }

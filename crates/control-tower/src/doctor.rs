@@ -53,7 +53,7 @@ pub(crate) fn run(args: &DoctorArgs, file: Option<&Path>) -> anyhow::Result<Exit
         ..Report::default()
     };
     roles::block_on(async {
-        examine(&mut report, &args.data_dir, file).await;
+        examine(&mut report, &Probe::new()?, &args.data_dir, file).await;
         Ok(())
     })?;
     report.ok = report.checks.iter().all(|check| check.ok);
@@ -76,7 +76,7 @@ pub(crate) fn run(args: &DoctorArgs, file: Option<&Path>) -> anyhow::Result<Exit
     Ok(if report.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-async fn examine(report: &mut Report, dir: &Path, file: Option<&Path>) {
+async fn examine(report: &mut Report, probe: &Probe, dir: &Path, file: Option<&Path>) {
     let config = roles::load(file);
     report.note(
         "configuration",
@@ -102,13 +102,12 @@ async fn examine(report: &mut Report, dir: &Path, file: Option<&Path>) {
         None => report.note("processes", Err("no tower is up on this directory".to_owned())),
         Some(pids) => {
             let urls = read_urls(dir).unwrap_or_default();
-            let probe = Probe::new();
             // Roles that should run, too: one that is being started again has no process for a moment.
             let roles: BTreeSet<&String> = pids.keys().chain(urls.keys()).collect();
             for role in roles {
                 let process = process(pids.get(role).copied());
                 let health = match urls.get(role) {
-                    Some(url) => health(&probe, url).await,
+                    Some(url) => health(probe, url).await,
                     None => Ok(String::new()),
                 };
                 report.note(role, both(process, health));

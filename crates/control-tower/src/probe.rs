@@ -2,48 +2,42 @@
 
 use bytes::Bytes;
 use http::StatusCode;
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
-use runtime::Silence;
-use std::fmt;
+use runtime::tls::{TlsError, client_config};
+use runtime::{RoleClient, Silence};
 use std::time::Duration;
 
-/// The largest answer that is read.
-const MOST_BYTES: usize = 1024 * 1024;
-
-/// Asks roles how they are.
+/// Asks roles how they are, for which no key is needed.
 #[derive(Debug, Clone)]
-pub(crate) struct Probe(Client<HttpConnector, Empty<Bytes>>);
+pub(crate) struct Probe(RoleClient);
 
 impl Probe {
-    pub(crate) fn new() -> Self {
-        Self(Client::builder(TokioExecutor::new()).build_http())
+    pub(crate) fn new() -> Result<Self, TlsError> {
+        Ok(Self(RoleClient::new(client_config("", None)?)))
     }
 
     /// Status and body of `GET url`; an error says why there is none.
     pub(crate) async fn get(&self, url: &str, patience: Duration) -> Result<(StatusCode, Bytes), Silence> {
-        let broken = |error: &dyn fmt::Display| Silence::Broken(error.to_string());
-        let uri = url.parse().map_err(|error| Silence::Broken(format!("{url} is not a URL: {error}")))?;
-        let exchange = async {
-            let response = self
-                .0
-                .get(uri)
-                .await
-                .map_err(|error| if error.is_connect() { Silence::Nobody } else { broken(&error) })?;
-            let status = response.status();
-            let body = Limited::new(response.into_body(), MOST_BYTES).collect().await;
-            Ok((status, body.map_err(|error| broken(&error))?.to_bytes()))
-        };
-        match tokio::time::timeout(patience, exchange).await {
-            Ok(answer) => answer,
-            Err(_elapsed) => Err(Silence::Mute(patience)),
-        }
+        self.0.get(url, None, patience).await
     }
 
     /// Whether `GET url` answers 200.
     pub(crate) async fn is_ok(&self, url: &str) -> bool {
         matches!(self.get(url, Duration::from_secs(2)).await, Ok((StatusCode::OK, _)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn nobody_is_there_only_where_a_connection_is_refused() {
+        let probe = Probe::new().unwrap();
+        let get = async |url: String| probe.get(&url, Duration::from_secs(5)).await.unwrap_err();
+        let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        assert_eq!(get(format!("http://{gone}/")).await, Silence::Nobody);
+        // No connection leads to a group of machines, whoever listens.
+        let silence = get("http://224.0.0.1:1/".to_owned()).await;
+        assert!(matches!(silence, Silence::Broken(_)), "{silence}");
     }
 }

@@ -34,7 +34,7 @@ pub(crate) fn run(config: &StoreConfig) -> anyhow::Result<()> {
         let _within = asynchronous.enter();
         runtime::listen("store.health_listen", config.health_listen)?
     };
-    let watch = Watch::new(config);
+    let watch = Watch::new(config)?;
     let (health, metrics) = (watch.health.clone(), watch.metrics.clone());
     std::thread::Builder::new()
         .name("store-health".into())
@@ -62,17 +62,17 @@ struct Watch {
 }
 
 impl Watch {
-    fn new(config: &StoreConfig) -> Self {
+    fn new(config: &StoreConfig) -> anyhow::Result<Self> {
         let (health, metrics) = (Health::new(), Metrics::new());
-        Self {
-            probe: Probe::new(),
+        Ok(Self {
+            probe: Probe::new()?,
             ping_url: format!("http://127.0.0.1:{}/ping", config.http_port),
             warehouse: Warehouse::connect(config.warehouse()),
             clickhouse: health.component("clickhouse"),
             gauges: metrics.with_registry(Gauges::register),
             health,
             metrics,
-        }
+        })
     }
 
     async fn keep(&self) {

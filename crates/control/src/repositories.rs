@@ -45,7 +45,7 @@ pub(crate) use keys::all as all_keys;
 pub(crate) use measurements::{MeasuredRow, all as all_measured, mark as measured_mark};
 pub(crate) use models::all as all_models;
 pub(crate) use prices::{all as all_prices, book as price_book};
-pub(crate) use prompts::{PromptRow, all as all_prompts};
+pub(crate) use prompts::{PromptRow, all as all_prompts, given as all_given};
 pub(crate) use providers::all as all_providers;
 pub(crate) use references::{Noted, all as all_references};
 pub(crate) use routes::all as all_routes;

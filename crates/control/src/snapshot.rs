@@ -10,8 +10,9 @@ use crate::ControlError;
 use crate::database::{Db, version};
 use crate::records::{ApiKey, Model, Provider, Route, Tenant};
 use crate::repositories::{
-    DocumentRow, MeasuredRow, Noted, PromptRow, all_admin_keys, all_documents, all_keys, all_measured,
-    all_models, all_prices, all_prompts, all_providers, all_references, all_routes, all_tenants, price_book,
+    DocumentRow, MeasuredRow, Noted, PromptRow, all_admin_keys, all_documents, all_given, all_keys,
+    all_measured, all_models, all_prices, all_prompts, all_providers, all_references, all_routes,
+    all_tenants, price_book,
 };
 use crate::secrets::SecretRef;
 use contracts::policy::{self, KeyHash, KeyPolicy, Kind, Snapshot, Speaks, TenantPolicy, Unreadable, shape};
@@ -75,6 +76,7 @@ struct Rows {
     routes: Vec<Route>,
     documents: Vec<DocumentRow>,
     prompts: Vec<PromptRow>,
+    given: Vec<(TenantId, PolicyName, u64)>,
     references: Vec<Noted>,
     measured: Vec<MeasuredRow>,
     prices: Vec<contracts::price::ModelPrice>,
@@ -102,6 +104,7 @@ async fn read(db: &Db) -> Result<Rows, ControlError> {
         routes: all_routes(&mut tx).await?,
         documents: all_documents(&mut tx).await?,
         prompts: all_prompts(&mut tx).await?,
+        given: all_given(&mut tx).await?,
         references: all_references(&mut tx).await?,
         measured: all_measured(&mut tx).await?,
         prices: all_prices(&mut tx).await?,
@@ -113,7 +116,10 @@ fn build(rows: Rows, kept: &Kept) -> Result<Loaded, ControlError> {
         rows.providers.iter().any(|p| matches!(p.secret, Some(SecretRef::Env(_) | SecretRef::File(_))));
     let mut problems = Vec::new();
     let providers = build_providers(rows.providers, &mut problems);
-    let policies = policies::build(&rows.documents, &rows.prompts, &rows.references, kept, &mut problems);
+    let mut policies = policies::build(&rows.documents, &rows.prompts, &rows.references, kept, &mut problems);
+    for (tenant, name, version) in &rows.given {
+        policies.prompts.give(tenant, name, *version);
+    }
     let (shared_routes, tenant_routes) = routes::build(rows.routes, &policies, &mut problems);
     let snapshot = Snapshot {
         version: rows.version,

@@ -29,6 +29,12 @@ impl InFlight {
         Some(Room { permit, bound: self.clone() })
     }
 
+    /// Takes room for `bytes` if it is there at once. More than the bound takes all of it.
+    pub fn try_enter(&self, bytes: usize) -> Option<Room> {
+        let permit = self.room.clone().try_acquire_many_owned(self.units_of(bytes)).ok()?;
+        Some(Room { permit, bound: self.clone() })
+    }
+
     fn units_of(&self, bytes: usize) -> u32 {
         u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX).clamp(1, self.units)
     }
@@ -74,6 +80,7 @@ mod tests {
         let in_flight = InFlight::new(10 * 1024);
         let first = in_flight.enter(8 * 1024).await.unwrap();
         assert!(in_flight.enter(3 * 1024).await.is_none());
+        assert!(in_flight.try_enter(3 * 1024).is_none() && in_flight.try_enter(2 * 1024).is_some());
         drop(first);
         let all = in_flight.enter(1 << 40).await.unwrap();
         assert!(in_flight.enter(1).await.is_none());

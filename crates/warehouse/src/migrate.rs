@@ -38,10 +38,15 @@ impl Warehouse {
         for migration in MIGRATIONS {
             self.bring_to(migration, &applied).await?;
         }
+        // Whoever was ended while it loaded them anew left them detached: nothing would say so, and they would see no inserts.
+        for view in MIGRATIONS.iter().flat_map(|migration| altered_views(migration.sql)) {
+            self.attach(view).await?;
+        }
         Ok(())
     }
 
-    /// The same, where nobody else migrates or inserts meanwhile.
+    /// The same, where nobody else migrates or inserts meanwhile: before the roles of an engine that is ours alone are started. Anybody
+    /// else's inserts would miss the views that are altered.
     ///
     /// The server names the blocks that a view writes by the view as it holds it in memory, and one that was altered is held otherwise
     /// than the same one after a restart: a batch sent before that and again after it would be counted twice by the view. So altered
@@ -52,14 +57,19 @@ impl Warehouse {
         self.migrate().await?;
         let new = MIGRATIONS.iter().filter(|migration| !before.contains(&migration.version));
         for view in new.flat_map(|migration| altered_views(migration.sql)) {
-            for verb in ["DETACH", "ATTACH"] {
-                let on_cluster = on_cluster(self.config());
-                within(self.database().query_raw(&format!("{verb} TABLE {view} {on_cluster}")).execute())
-                    .await
-                    .map_err(failed(format!("load {view} anew")))?;
-            }
+            let detach = format!("DETACH TABLE {view} {}", on_cluster(self.config()));
+            within(self.database().query_raw(&detach).execute())
+                .await
+                .map_err(failed(format!("load {view} anew")))?;
+            self.attach(view).await?;
         }
         Ok(())
+    }
+
+    /// Loads a view, unless it is loaded.
+    async fn attach(&self, view: &str) -> Result<(), WarehouseError> {
+        let attach = format!("ATTACH TABLE IF NOT EXISTS {view} {}", on_cluster(self.config()));
+        within(self.database().query_raw(&attach).execute()).await.map_err(failed(format!("load {view}")))
     }
 
     /// Numbers of the migrations that this database has seen, in order.

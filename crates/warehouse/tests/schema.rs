@@ -31,6 +31,20 @@ async fn migrations_can_be_repeated_and_raced() {
 }
 
 #[tokio::test]
+async fn a_view_that_was_left_detached_sees_inserts_again() {
+    let engine = Engine::start().await;
+    let warehouse = engine.warehouse("control_tower").await;
+    let config = engine.client_config("control_tower");
+    let client = clickhouse::Client::default().with_url(config.url).with_user(config.user);
+    let client = client.with_password(config.password).with_database(config.database);
+    let is_there = async || client.query("EXISTS TABLE spans_to_calls").fetch_one::<u8>().await.unwrap() == 1;
+    client.query("DETACH TABLE spans_to_calls").execute().await.unwrap();
+    assert!(!is_there().await);
+    warehouse.migrate().await.unwrap();
+    assert!(is_there().await);
+}
+
+#[tokio::test]
 async fn a_database_of_another_binary_is_refused_with_a_reason() {
     let engine = Engine::start().await;
     let warehouse = engine.warehouse("control_tower").await;

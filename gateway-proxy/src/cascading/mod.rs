@@ -28,7 +28,7 @@ use contracts::policy::cascade::{Cascade, Check, Signal, Tier};
 use contracts::policy::{Model, Named};
 use http::HeaderMap;
 use said::{Asked, Said};
-use samples::Sampling;
+use samples::{Agreement, Sampling};
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
@@ -79,7 +79,7 @@ pub(crate) async fn climb(
         let is_last = climb.next(at + 1, climb.spent(call, Ending::ok(200), at)).is_none();
         let answered = ask_tier(app, call, cascade, tier, headers, times, is_last).await;
         // Whatever comes next is paid besides what was asked so far.
-        let ending = answered.as_ref().map_or_else(|answered| ending_of(answered), Held::ending);
+        let ending = answered.as_ref().map_or_else(|answered| ending_of(answered), |held| held.ending(call));
         match answered {
             Ok(Held::Judgeable(mut tiered)) => {
                 let (guarded, masked) = guarding::decision(app, call, &tiered.answered).await?;
@@ -199,8 +199,10 @@ impl Climb<'_> {
             // What nothing follows is not worth the samples.
             if let Some(sampling) = Sampling::of(tier, self.cascade.detects_by, *by).filter(|_| !is_last) {
                 match sampling.agreement(app, call, headers, asked, said, patience(cascade)).await {
-                    Some(agreement) => signals.set(Signal::SelfConsistency, agreement),
-                    None => signals.set_late(),
+                    Agreement::Of(agreement) => signals.set(Signal::SelfConsistency, agreement),
+                    // The value that stands in for it counts.
+                    Agreement::Unknown if tier.combine.is_some() => {}
+                    Agreement::Unknown | Agreement::Late => signals.set_late(),
                 }
             }
         }
@@ -221,9 +223,11 @@ enum Held {
 
 impl Held {
     /// How its try ends when it is left.
-    fn ending(&self) -> Ending {
+    fn ending(&self, call: &mut Call) -> Ending {
         let complete = match self {
-            Self::Judgeable(Tiered { answered: Answered::Stream { opening, .. }, .. }) => opening.has_ended(),
+            Self::Judgeable(Tiered { answered: Answered::Stream { opening, .. }, .. }) => {
+                call.facts().is_some_and(|facts| opening.has_ended(&facts.answer))
+            }
             Self::Judgeable(_) | Self::Released(_) => true,
             Self::GivenUp(_) => false,
         };
@@ -367,10 +371,13 @@ async fn rejected(
 impl Tiered {
     /// What it says as its client would get it: nobody outside gets what guardrails mask. `None` where that is not known.
     fn told(&self, call: &mut Call) -> Option<Cow<'_, Said>> {
-        let endpoint = call.facts()?.endpoint;
+        let facts = call.facts()?;
+        let endpoint = facts.endpoint;
         let told = match (&self.answered, &self.masked) {
             (Answered::Whole { .. }, Some(masked)) => (endpoint.read_answer)(masked)?,
-            (Answered::Stream { opening, .. }, _) if opening.is_guarded() => opening.told(endpoint)?,
+            (Answered::Stream { opening, .. }, _) if opening.is_guarded() => {
+                opening.told(endpoint, &facts.answer)?
+            }
             _ => return Some(Cow::Borrowed(&self.said)),
         };
         Some(Cow::Owned(Said::of(&told)))

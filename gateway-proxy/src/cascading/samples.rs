@@ -18,7 +18,7 @@ use crate::relay::Opening;
 use crate::request::{Ask, Sample};
 use crate::tries::{beginning, ending_of, outcome};
 use crate::trying::{Asking, Beside, Notes, OVERTAKEN, Parts};
-use cascade::{meanings, self_consistency};
+use cascade::{Alike, meanings, must_be_same, self_consistency};
 use contracts::Usd;
 use contracts::policy::cascade::{Check, DetectsBy, Tier};
 use contracts::policy::{Model, Protocol};
@@ -50,6 +50,17 @@ pub(super) struct Sampling<'a> {
     by: Instant,
 }
 
+/// How far samples agree.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Agreement {
+    /// So far, 0 to 1.
+    Of(f64),
+    /// They did not come in time, could not be paid, or are fewer than two.
+    Late,
+    /// They are to be compared by meaning, and there is nothing here that knows it: none were asked for.
+    Unknown,
+}
+
 /// What came of some requests for samples.
 #[derive(Debug, Default)]
 struct Came {
@@ -68,8 +79,34 @@ impl<'a> Sampling<'a> {
         })
     }
 
-    /// How far the samples agree, 0 to 1; `None` when they did not come in time, could not be paid, or are fewer than two.
+    /// How far the samples agree.
     pub(super) async fn agreement(
+        &self,
+        app: &App,
+        call: &mut Call,
+        headers: &HeaderMap,
+        asked: &Arc<Asked>,
+        said: &Said,
+        patience: Duration,
+    ) -> Agreement {
+        if !self.is_comparable(app, asked, said).await {
+            return Agreement::Unknown;
+        }
+        let compared = self.compared(app, call, headers, asked, said, patience).await;
+        compared.map_or(Agreement::Late, Agreement::Of)
+    }
+
+    /// Whether anything can say how far others agree with the first sample. Weights that were fitted on meanings make nothing of words.
+    async fn is_comparable(&self, app: &App, asked: &Asked, said: &Said) -> bool {
+        let wants_meaning = self.detects_by == Some(DetectsBy::Meaning);
+        if !wants_meaning || asked.with(|request| must_be_same(request, &[&said.sample()])) {
+            return true;
+        }
+        let (checks, by) = (app.checks.clone(), self.detects_by);
+        tokio::task::spawn_blocking(move || checks.embedder(by).is_some()).await.unwrap_or(false)
+    }
+
+    async fn compared(
         &self,
         app: &App,
         call: &mut Call,
@@ -90,8 +127,13 @@ impl<'a> Sampling<'a> {
         let detects_by = self.detects_by;
         let work = move || {
             let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-            let meanings = checks.embedder(detects_by).and_then(|embedder| meanings(&texts, embedder));
-            let alike = meanings.as_ref().map(|alike| alike as &dyn Fn(usize, usize) -> f64);
+            let embedder = checks.embedder(detects_by);
+            let meanings = embedder.and_then(|embedder| meanings(&texts, embedder));
+            let alike = match &meanings {
+                Some(alike) => Alike::Meaning(alike),
+                None if embedder.is_some() || detects_by == Some(DetectsBy::Meaning) => Alike::Unknown,
+                None => Alike::Words,
+            };
             asked.with(|request| self_consistency(request, &texts, alike))
         };
         let (agreement, _) = timeout(patience * 2, checked(app, work)).await.ok()???;
@@ -256,7 +298,7 @@ async fn sample(
     beside.end(ending, now)
 }
 
-/// Reads a stream that nobody waits for but us.
+/// Reads a stream that nobody waits for but us. One that breaks off is no sample.
 async fn read_on(
     app: &App,
     asking: Asking<'_>,
@@ -270,5 +312,5 @@ async fn read_on(
         }
         opening.more_of(app, notes.heard(&asking), by, by).await?;
     }
-    Ok(())
+    if opening.is_error() || opening.has_ended(notes.answer) { Ok(()) } else { Err(Failure::Cut) }
 }

@@ -286,19 +286,14 @@ impl<'a> Object<'a> {
         let none = Found::default();
         let refers = match self.kind.as_deref() {
             // A message is no piece of one, whatever it says of itself: translated, it is still a message.
-            Some(
-                "tool_use"
-                | "server_tool_use"
-                | "image"
-                | "input_image"
-                | "image_url"
-                | "computer_screenshot",
-            ) if self.has_role => None,
+            Some("tool_use" | "server_tool_use") if self.has_role => None,
             // Arguments that the model wrote: JSON of its own, and no part of the prompt's.
             Some("tool_use" | "server_tool_use") => return none,
-            // Wherever it is: a picture is bounded by what pictures are at most.
+            // Wherever it is: a picture is bounded by what pictures are at most. What calls itself one and has a role may be a message, and what
+            // that refers to counts as well.
             Some("image" | "input_image" | "image_url" | "computer_screenshot") => {
-                return Found { pictures: self.pictures.max(1), ..none };
+                let refers = self.refers.filter(|_| self.has_role);
+                return Found { pictures: self.pictures.max(1), refers, text: None };
             }
             Some("url") => Some("url"),
             Some("item_reference") => Some("item_reference"),
@@ -329,6 +324,10 @@ mod tests {
             {"type":"image","source":{"type":"url","url":"https://a/1"}},
             {"source":{"type":"file","file_id":"f"},"type":"image"}]}]}"#;
         assert_eq!(look(&MESSAGES, body.as_bytes()), Content { pictures: 2, ..Content::default() });
+        // A role makes it no less a picture.
+        let body = r#"{"messages":[{"role":"user","content":[
+            {"type":"image","role":"user","source":{"type":"base64","media_type":"image/png","data":"eA=="}}]}]}"#;
+        assert_eq!(look(&MESSAGES, body.as_bytes()), Content { pictures: 1, ..Content::default() });
     }
 
     #[test]

@@ -239,19 +239,15 @@ impl Governed {
     /// held when nobody knows.
     pub(crate) fn settle(self, app: &App, facts: &Facts, used: Used, cost: Usd) {
         let Self { permit, hold, prompt_tokens, .. } = self;
-        if used.is_unknown {
-            // What it cost is not known either: the hold is dropped, which charges all of it if anything was sent, and so are the tokens.
-            return;
-        }
-        if let Some(mut permit) = permit {
+        // Where it is not known what it used, the permit is dropped, which counts all tokens that were taken.
+        if let Some(mut permit) = permit.filter(|_| !used.is_unknown) {
             permit.settle(used.usage.total());
         }
         let is_guess = matches!(used.source, Some(UsageSource::Estimated | UsageSource::Partial));
-        if is_guess && prompt_tokens.is_some_and(|beyond| beyond.context > 0) {
-            // Counted was what is in the request, and it refers to more: that may have cost all that was held for it.
-            return;
-        }
-        if used.source.is_none() {
+        // Counted was what is in the request, and it may refer to more: that may have cost all that was held for it.
+        let refers = is_guess && prompt_tokens.is_some_and(|beyond| beyond.context > 0);
+        let is_unknown = used.is_unknown || refers;
+        if used.source.is_none() && !is_unknown {
             hold.release();
             return;
         }
@@ -261,7 +257,9 @@ impl Governed {
         let teller = Teller::of(app, facts);
         // A ledger of this machine answers at once. One that others share goes on by itself, and is waited for only to learn whether a
         // soft limit was passed.
-        let mut settling = Box::pin(hold.settle(cost));
+        let mut settling = Box::pin(async move {
+            if is_unknown { hold.settle_unknown().await } else { hold.settle(cost).await }
+        });
         let waiting = app.background.token();
         match settling.as_mut().now_or_never() {
             Some(settled) => teller.crossed(&settled),

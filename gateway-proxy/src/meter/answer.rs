@@ -62,6 +62,11 @@ impl Answer {
         }
     }
 
+    /// Whether every choice that says something has said why it ended.
+    pub(crate) fn has_finished(&self) -> bool {
+        !self.finish_reasons.is_empty() && self.finish_reasons.len() >= self.output.said()
+    }
+
     /// Takes over names that are new.
     pub(crate) fn learn(
         &mut self,
@@ -164,6 +169,11 @@ pub(crate) struct ToolCall {
 }
 
 impl Said {
+    fn is_empty(&self) -> bool {
+        let Self { content, refusal, reasoning, tool_calls } = self;
+        tool_calls.is_empty() && [content, refusal, reasoning].iter().all(|text| text.is_empty())
+    }
+
     /// The tool call at `index`.
     pub(crate) fn tool_call(&mut self, index: usize) -> &mut ToolCall {
         grown(&mut self.tool_calls, index)
@@ -185,6 +195,11 @@ impl Output {
     pub(crate) fn clear(&mut self) {
         self.choices.clear();
         self.raw.clear();
+    }
+
+    /// How many choices of a stream say something.
+    fn said(&self) -> usize {
+        self.choices.iter().filter(|said| !said.is_empty()).count()
     }
 
     /// Whether there is nothing.

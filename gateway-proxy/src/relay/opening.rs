@@ -11,7 +11,6 @@ use crate::meter::Answer;
 use crate::sse::{Relay, Relayed, Verdict};
 use crate::trying::Heard;
 use crate::upstream::{AnswerBody, Late};
-use bytes::BytesMut;
 use tokio::time::Instant;
 
 /// A stream up to its first bytes: until here a failure still has a status of its own.
@@ -34,7 +33,12 @@ impl Opening {
         until: Instant,
     ) -> Result<Self, Failure> {
         let (mut understood, mut malformed) = (0, 0);
+        let mut is_closed = false;
         loop {
+            // Half an event after events that say nothing to the client.
+            if is_closed {
+                return Err(Failure::Closed);
+            }
             let after = app.timeouts.first_byte().min(app.timeouts.total());
             let frame =
                 body.frame_by(until).await.map_err(|Late| Failure::Timeout { what: "first event", after })?;
@@ -45,6 +49,7 @@ impl Opening {
                     Err(_trailers) => continue,
                 },
                 None => {
+                    is_closed = true;
                     let taken = reading.read_rest(app, &mut heard);
                     if taken.bytes.is_empty() && taken.malformed + malformed == 0 {
                         return Err(Failure::Closed);
@@ -61,7 +66,7 @@ impl Opening {
             let is_held = reading.is_guarded() && understood > 0;
             if !taken.bytes.is_empty() || taken.end.is_some() || taken.cut || is_held {
                 taken.understood = understood;
-                return Ok(Self { upstream: body, reading, first: taken, is_closed: false });
+                return Ok(Self { upstream: body, reading, first: taken, is_closed });
             }
         }
     }
@@ -76,9 +81,9 @@ impl Opening {
         self.first.end == Some(EventKind::Error)
     }
 
-    /// Whether all of it is here.
-    pub(crate) fn has_ended(&self) -> bool {
-        self.first.end.is_some()
+    /// Whether all of it is here; `answer` is what was heard of it.
+    pub(crate) fn has_ended(&self, answer: &Answer) -> bool {
+        self.first.has_ended(answer, self.is_closed)
     }
 
     /// Whether nothing more of it will come.
@@ -96,9 +101,11 @@ impl Opening {
         self.reading.is_guarded()
     }
 
-    /// The answer as its client would get it; `None` before its end is here, or where it cannot be read.
-    pub(crate) fn told(&self, endpoint: &Endpoint) -> Option<Answer> {
-        self.first.end?;
+    /// The answer as its client would get it, where `heard` is what came of it; `None` before its end is here, or where it cannot be read.
+    pub(crate) fn told(&self, endpoint: &Endpoint, heard: &Answer) -> Option<Answer> {
+        if !self.has_ended(heard) {
+            return None;
+        }
         let mut told = Answer::default();
         let relayed = Relay::default().push(self.first.bytes.clone(), |event| {
             (endpoint.read_event)(&mut told, event);
@@ -137,20 +144,21 @@ impl Opening {
                 return Err(Failure::Timeout { what: "further piece of its answer", after });
             }
         };
-        match frame {
-            None => self.is_closed = true,
+        let taken = match frame {
+            None => {
+                self.is_closed = true;
+                self.reading.read_rest(app, &mut heard)
+            }
             Some(Err(_broken)) => return Err(Failure::Cut),
             Some(Ok(frame)) => {
                 let Ok(data) = frame.into_data() else { return Ok(()) };
-                let taken = self.reading.read(app, &mut heard, data);
-                if taken.too_large || taken.endless {
-                    return Err(Failure::AnswerTooLarge { limit: app.limits.answer_bytes });
-                }
-                let mut bytes = BytesMut::from(std::mem::take(&mut self.first.bytes));
-                bytes.extend_from_slice(&taken.bytes);
-                self.first = Taken { bytes: bytes.freeze(), ..taken };
+                self.reading.read(app, &mut heard, data)
             }
+        };
+        if taken.too_large || taken.endless {
+            return Err(Failure::AnswerTooLarge { limit: app.limits.answer_bytes });
         }
+        self.first = taken.after(std::mem::take(&mut self.first.bytes));
         Ok(())
     }
 

@@ -5,10 +5,11 @@ use crate::caching;
 use crate::call::Facts;
 use crate::endpoints::EventKind;
 use crate::guarding::Guarded;
+use crate::meter::Answer;
 use crate::sse::{Event, Relay, Relayed, Verdict};
 use crate::translation;
 use crate::trying::Heard;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use protocols::StreamTranslator;
 use tokio::time::Instant;
 
@@ -37,6 +38,24 @@ pub(super) struct Taken {
     pub(super) endless: bool,
     /// The answer may not go on: its end is here, whatever the upstream still has to say.
     pub(super) cut: bool,
+}
+
+impl Taken {
+    /// This, and before its bytes those that came earlier.
+    pub(super) fn after(self, earlier: Bytes) -> Self {
+        let mut bytes = BytesMut::from(earlier);
+        bytes.extend_from_slice(&self.bytes);
+        Self { bytes: bytes.freeze(), ..self }
+    }
+
+    /// Whether `answer` has come to its end with this, which is the rest of its stream where that `is_closed`. Servers may close
+    /// it without a last event: that is an end only if every choice had ended.
+    pub(super) fn has_ended(&self, answer: &Answer, is_closed: bool) -> bool {
+        match self.end {
+            Some(end) => end == EventKind::End,
+            None => is_closed && !self.cut && self.malformed == 0 && answer.has_finished(),
+        }
+    }
 }
 
 impl Reading {

@@ -97,7 +97,7 @@ impl Stream {
             let out = match std::mem::replace(&mut self.phase, Phase::Done) {
                 Phase::First(taken) => {
                     self.phase = Phase::Relaying;
-                    self.taken(taken)
+                    if self.upstream.is_some() { self.taken(taken) } else { self.closed(taken) }
                 }
                 Phase::Relaying => {
                     self.phase = Phase::Relaying;
@@ -217,20 +217,25 @@ impl Stream {
         self.end(ending, bytes.freeze(), true)
     }
 
-    /// The upstream closed the stream. Without a last event that is an end only if every choice had ended.
+    /// The upstream closed the stream.
     fn upstream_ended(&mut self) -> Bytes {
         let app = self.call.app().clone();
         let Some(facts) = self.call.facts() else { return Bytes::new() };
         let taken = self.reading.take_rest(&app, facts);
-        let has_finished = !facts.answer.finish_reasons.is_empty();
         self.give_back();
-        if taken.end.is_some() || taken.cut {
-            return self.taken(taken);
+        self.closed(taken)
+    }
+
+    /// What goes to the client of the rest of a stream that was closed.
+    fn closed(&mut self, rest: Taken) -> Bytes {
+        let has_ended = self.call.facts().is_some_and(|facts| rest.has_ended(&facts.answer, true));
+        if rest.end.is_some() || rest.cut {
+            self.taken(rest)
+        } else if has_ended {
+            self.end(Ending::ok(200), rest.bytes, true)
+        } else {
+            self.broke_off(&Failure::Cut, rest.bytes)
         }
-        if has_finished && taken.malformed == 0 {
-            return self.end(Ending::ok(200), taken.bytes, true);
-        }
-        self.broke_off(&Failure::Cut, taken.bytes)
     }
 
     /// Ends the stream with an error event, after `before`.

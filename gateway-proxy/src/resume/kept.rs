@@ -8,9 +8,13 @@ use bytes::{Bytes, BytesMut};
 use prometheus_client::metrics::counter::Counter;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+
+/// The largest number of an event that is taken from outside: beyond it not every client counts exactly.
+const MOST_NUMBER: u64 = 1 << 53;
 
 /// See the module.
 #[derive(Debug)]
@@ -32,7 +36,7 @@ pub(crate) struct Kept {
 struct State {
     events: VecDeque<(u64, Bytes)>,
     bytes: usize,
-    /// The number of the next event, where events carry none.
+    /// The number of the next event, where it carries none that can be its own.
     next: u64,
     /// Events before this one were let go of.
     from: u64,
@@ -44,6 +48,10 @@ struct State {
     ended: Option<Instant>,
     was_cancelled: bool,
     followers: usize,
+    /// When one of them came for more last.
+    read: Option<Instant>,
+    /// It was let go of, whoever reads it.
+    is_forgotten: bool,
 }
 
 /// The event that is asked for was let go of.
@@ -64,6 +72,11 @@ pub(crate) struct Follower {
 }
 
 impl State {
+    /// Since when it is over, if it is and nobody reads it.
+    fn idle_since(&self) -> Option<Instant> {
+        self.ended.filter(|_| self.followers == 0)
+    }
+
     /// Bytes that it holds.
     fn held(&self) -> usize {
         let is_apart = self.response_at < self.from;
@@ -100,11 +113,14 @@ impl Kept {
         let mut state = self.state();
         let (number, event) = if self.name.response_id.is_some() {
             let of = of_response(&event);
+            // Numbers come from outside, and readers must find their places by them: they grow.
+            let number = of.sequence_number.filter(|number| (state.next..MOST_NUMBER).contains(number));
+            let number = number.unwrap_or(state.next);
             if let Some(response) = of.response {
                 state.response = Some(event.slice_ref(response.get().as_bytes()));
-                state.response_at = of.sequence_number.unwrap_or(state.next);
+                state.response_at = number;
             }
-            (of.sequence_number.unwrap_or(state.next), event)
+            (number, event)
         } else {
             (state.next, with_id(&self.name.request_id, state.next, &event))
         };
@@ -131,8 +147,11 @@ impl Kept {
 
     /// Nothing more comes.
     pub(super) fn end(&self) {
-        self.state().ended = Some(Instant::now());
+        let mut state = self.state();
+        state.ended = Some(Instant::now());
         self.place.end();
+        self.place.set_idle(state.idle_since().is_some());
+        drop(state);
         self.news.send_replace(());
     }
 
@@ -153,8 +172,22 @@ impl Kept {
 
     /// Since when it is over, if it is and nobody reads it.
     pub(super) fn idle_since(&self) -> Option<Instant> {
+        self.state().idle_since()
+    }
+
+    /// Whether it is over, and whoever reads it has not come for more for `limit`.
+    pub(super) fn is_stalled(&self, limit: Duration) -> bool {
         let state = self.state();
-        state.ended.filter(|_| state.followers == 0)
+        let last = state.ended.map(|ended| state.read.map_or(ended, |read| read.max(ended)));
+        state.followers > 0 && last.is_some_and(|last| last.elapsed() > limit)
+    }
+
+    /// Lets go of all of it, though somebody holds on to it: they have lost their place.
+    pub(super) fn forget(&self) {
+        let mut state = self.state();
+        (state.events, state.bytes, state.response) = (VecDeque::new(), 0, None);
+        (state.from, state.is_forgotten) = (state.next, true);
+        self.place.leave();
     }
 
     /// The response as it stands.
@@ -177,7 +210,11 @@ impl Kept {
 
     /// Reads it from the event numbered `next` on, whether that is still here or not.
     pub(super) fn reader(self: &Arc<Self>, next: u64) -> Follower {
-        self.state().followers += 1;
+        let mut state = self.state();
+        state.followers += 1;
+        state.read = Some(Instant::now());
+        self.place.set_idle(false);
+        drop(state);
         Follower { news: self.news.subscribe(), kept: self.clone(), next, is_lost: false }
     }
 }
@@ -200,7 +237,8 @@ impl Follower {
             }
             self.news.mark_unchanged();
             {
-                let state = self.kept.state();
+                let mut state = self.kept.state();
+                state.read = Some(Instant::now());
                 if self.next < state.from {
                     self.is_lost = true;
                     self.kept.slow_readers.inc();
@@ -238,6 +276,7 @@ impl Drop for Follower {
     fn drop(&mut self) {
         let mut state = self.kept.state();
         state.followers -= 1;
+        self.kept.place.set_idle(state.idle_since().is_some() && !state.is_forgotten);
         let is_left = state.followers == 0 && state.ended.is_none();
         drop(state);
         if is_left && self.kept.on_disconnect == OnDisconnect::Stop {
@@ -252,6 +291,7 @@ mod tests {
     use crate::config::ResumeConfig;
     use crate::endpoints::{CHAT_COMPLETIONS, RESPONSES};
     use crate::resume::shelf::Shelf;
+    use futures_util::FutureExt;
 
     fn kept(most_bytes: usize, is_response: bool, on_disconnect: OnDisconnect) -> Arc<Kept> {
         let name = Name {
@@ -326,6 +366,35 @@ mod tests {
         assert_eq!(read(&mut kept.follow(1).unwrap()).await, "data: {\"sequence_number\":1}\n\n");
         kept.cancel();
         assert_eq!(kept.response().unwrap(), "{\"status\":\"cancelled\"}");
+    }
+
+    #[tokio::test]
+    async fn numbers_that_do_not_grow_lose_no_event_and_repeat_none() {
+        let with = |number: &str| format!("data: {{\"sequence_number\":{number}}}\n\n");
+        let (last, beyond) = (u64::MAX.to_string(), (u64::MAX - 1).to_string());
+        for numbers in [
+            &["0", "0", "0"][..],
+            &["5", "3", "4", "9"],
+            &["null", "null", "null"],
+            &[&last, &last, "1"],
+            &[&beyond, &last, "2", "3"],
+        ] {
+            let kept = kept(1 << 10, true, OnDisconnect::Continue);
+            let mut follower = kept.reader(0);
+            for number in numbers {
+                let event = with(number);
+                kept.push(Bytes::from(event.clone()));
+                let came = follower.next().now_or_never().flatten();
+                assert_eq!(came, Some(Ok(Bytes::from(event))), "{numbers:?}");
+            }
+            kept.end();
+            assert_eq!(follower.next().await, None, "{numbers:?}");
+            // Nor does one that comes late read any twice.
+            let mut late = kept.reader(0);
+            let all: String = numbers.iter().map(|number| with(number)).collect();
+            assert_eq!(read(&mut late).await, all);
+            assert_eq!(late.next().await, None);
+        }
     }
 
     #[tokio::test]

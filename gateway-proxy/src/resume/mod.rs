@@ -177,9 +177,9 @@ impl Streams {
         self.shelf.find(tenant, id)
     }
 
-    /// Forgets what has been over for long. Call it now and then.
-    pub(crate) fn sweep(&self) {
-        self.shelf.sweep();
+    /// Forgets what has been over for long, and what is over and whose readers have stalled for longer than `stall`. Call it now and then.
+    pub(crate) fn sweep(&self, stall: Duration) {
+        self.shelf.sweep(stall);
     }
 
     /// Streams kept, those of them that go on, and the bytes of all.

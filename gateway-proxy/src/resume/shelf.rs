@@ -45,6 +45,8 @@ struct Held {
     /// Of these, what belongs to streams that go on.
     live_streams: AtomicUsize,
     live_bytes: AtomicUsize,
+    /// Of these, what is over and nobody reads: what can be let go of.
+    idle_streams: AtomicUsize,
     /// Tenants that have any.
     tenants: AtomicUsize,
 }
@@ -56,6 +58,9 @@ pub(crate) struct Place {
     own: Arc<Held>,
     bytes: AtomicUsize,
     is_over: AtomicBool,
+    is_idle: AtomicBool,
+    /// It takes none any more.
+    is_left: AtomicBool,
 }
 
 impl Shelf {
@@ -114,10 +119,17 @@ impl Shelf {
         self.all.most.bytes
     }
 
-    /// Forgets what has been over for long. Call it now and then.
-    pub(super) fn sweep(&self) {
+    /// Forgets what has been over for long, and what is over and whose readers have stalled for longer than `stall`. Call it now and
+    /// then.
+    pub(super) fn sweep(&self, stall: Duration) {
         let mut books = self.lock();
-        books.streams.retain(|_, kept| kept.idle_since().is_none_or(|over| over.elapsed() < self.keep_for));
+        books.streams.retain(|_, kept| {
+            let is_stalled = kept.is_stalled(stall);
+            if is_stalled {
+                kept.forget();
+            }
+            !is_stalled && kept.idle_since().is_none_or(|over| over.elapsed() < self.keep_for)
+        });
         books.tenants.retain(|_, held| Arc::strong_count(held) > 1);
     }
 
@@ -137,7 +149,7 @@ impl Books {
     /// Lets go of what was over first until `held`, of `tenant` or of all, has some room again: more than for one stream, so that
     /// streams are not looked through at each call.
     fn make_room(&mut self, held: &Held, tenant: Option<&TenantId>) {
-        if held.has_room() || !held.has_over() {
+        if held.has_room() || !held.has_idle() {
             return;
         }
         let of_tenant = self.streams.iter().filter(|((owner, id), kept)| {
@@ -175,6 +187,7 @@ impl Held {
             bytes: zero(),
             live_streams: zero(),
             live_bytes: zero(),
+            idle_streams: zero(),
             tenants: zero(),
         }
     }
@@ -192,9 +205,9 @@ impl Held {
         self.streams.load(Relaxed) < streams - streams / 10 && self.bytes.load(Relaxed) <= bytes - bytes / 10
     }
 
-    /// Whether any is over.
-    fn has_over(&self) -> bool {
-        self.streams.load(Relaxed) > self.live_streams.load(Relaxed)
+    /// Whether any can be let go of.
+    fn has_idle(&self) -> bool {
+        self.idle_streams.load(Relaxed) > 0
     }
 }
 
@@ -207,7 +220,14 @@ impl Place {
             all.tenants.fetch_add(1, Relaxed);
         }
         all.streams.fetch_add(1, Relaxed);
-        Self { all, own, bytes: AtomicUsize::new(0), is_over: AtomicBool::new(false) }
+        Self {
+            all,
+            own,
+            bytes: AtomicUsize::new(0),
+            is_over: false.into(),
+            is_idle: false.into(),
+            is_left: false.into(),
+        }
     }
 
     /// Most bytes that the stream may keep now, of at most `most`.
@@ -229,7 +249,7 @@ impl Place {
 
     /// Whether what is over should make room.
     pub(super) fn needs_room(&self) -> bool {
-        [&self.all, &self.own].into_iter().any(|held| held.is_full() && held.has_over())
+        [&self.all, &self.own].into_iter().any(|held| held.is_full() && held.has_idle())
     }
 
     fn is_full(&self) -> bool {
@@ -247,6 +267,20 @@ impl Place {
         }
     }
 
+    /// Whether the stream can be let go of.
+    pub(super) fn set_idle(&self, is_idle: bool) {
+        if self.is_idle.swap(is_idle, Relaxed) == is_idle {
+            return;
+        }
+        for held in [&self.all, &self.own] {
+            if is_idle {
+                held.idle_streams.fetch_add(1, Relaxed);
+            } else {
+                held.idle_streams.fetch_sub(1, Relaxed);
+            }
+        }
+    }
+
     /// The stream is over.
     pub(super) fn end(&self) {
         if self.is_over.swap(true, Relaxed) {
@@ -259,9 +293,14 @@ impl Place {
     }
 }
 
-impl Drop for Place {
-    fn drop(&mut self) {
+impl Place {
+    /// The stream keeps nothing any more.
+    pub(super) fn leave(&self) {
+        if self.is_left.swap(true, Relaxed) {
+            return;
+        }
         self.end();
+        self.set_idle(false);
         for held in [&self.all, &self.own] {
             held.bytes.fetch_sub(self.bytes.load(Relaxed), Relaxed);
         }
@@ -269,6 +308,12 @@ impl Drop for Place {
         if self.own.streams.fetch_sub(1, Relaxed) == 1 {
             self.all.tenants.fetch_sub(1, Relaxed);
         }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.leave();
     }
 }
 

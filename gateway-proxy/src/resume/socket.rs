@@ -12,8 +12,10 @@
 //!
 //! A key that works is asked for before the socket opens, and with each message again: once it does not work any more, the socket
 //! closes. A call ends with its socket; a stream goes on, or not, as `on_disconnect` says. A client that waits for something is asked
-//! now and then whether it is there, and one of which nothing comes for long is left.
+//! now and then whether it is there, and one of which nothing comes for long is left. So is one that says more than there is room for,
+//! which it is told, with status 503, or 409 while it should wait.
 
+mod gathering;
 mod line;
 mod said;
 
@@ -26,6 +28,7 @@ use crate::intake::ClientBody;
 use crate::respond::{Body, REQUEST_ID};
 use crate::stack::{identified, lets_in, socket_refused};
 use bytes::Bytes;
+use gathering::Gathering;
 use http::request::Parts as Head;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
@@ -111,7 +114,8 @@ async fn serve(app: Arc<App>, client: Client, upgrade: OnUpgrade) {
     let Ok(upgraded) = upgrade.await else { return };
     let most = app.limits.body_bytes + (64 << 10);
     let config = WebSocketConfig::default().max_message_size(Some(most)).max_frame_size(Some(most));
-    let socket = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config)).await;
+    let gathering = Gathering::new(TokioIo::new(upgraded), app.bodies.clone());
+    let socket = WebSocketStream::from_raw_socket(gathering, Role::Server, Some(config)).await;
     let mut line = Line::new(socket, app.streams.socket_idle);
     loop {
         let said = tokio::select! {

@@ -406,3 +406,22 @@ async fn a_ceiling_counts_pictures_also_without_a_budget() {
     assert_eq!(gateway.post("/v1/chat/completions", without).await.status, StatusCode::OK);
     assert_eq!((small.received().len(), large.received().len()), (1, 1));
 }
+
+#[tokio::test]
+async fn samples_that_nothing_here_can_compare_are_not_paid() {
+    let long = "The capital of Italy has been the city of Rome since the year 1871.";
+    for (on_deadline, model) in [("accept", "gpt-4o-mini"), ("escalate", "pro-2025")] {
+        let small = Upstream::always(json(200, &answer("gpt-4o-mini", long))).await;
+        let large = Upstream::always(json(200, &answer("pro-2025", "Rome"))).await;
+        let cascade = serde_json::json!({"detects_by": "meaning", "on_deadline": on_deadline, "tiers": [
+            {"model": "gpt-4o-mini", "checks": [{"self_consistency": {"samples": 3}}], "threshold": 0.6},
+            {"model": "pro"},
+        ]});
+        // Here is nothing that knows meanings.
+        let gateway = Gateway::start(config(None), routed(&small, &large, Some(cascade), None));
+        let body = r#"{"model":"route","messages":[{"role":"user","content":"Capital of Italy?"}]}"#;
+        let answered = gateway.post("/v1/chat/completions", body).await;
+        assert_eq!(answered.header("x-control-tower-model"), model, "{on_deadline}");
+        assert_eq!(small.received().len(), 1);
+    }
+}

@@ -112,6 +112,9 @@ async fn counting_tokens_is_a_request_of_no_tokens() {
         assert_eq!(answer.status, status, "{}", answer.text());
         assert_eq!(answer.header("x-ratelimit-remaining-requests"), left);
     }
+    // Nor is anything looked at for who has asked enough.
+    let refused = gateway.post("/v1/messages/count_tokens", "{").await;
+    assert_eq!(refused.status, StatusCode::TOO_MANY_REQUESTS, "{}", refused.text());
 }
 
 #[tokio::test]
@@ -234,6 +237,28 @@ async fn what_the_request_does_not_bound_is_not_sent_under_a_budget() {
     // Without a budget it is the provider's affair.
     let free = Gateway::start(config(None), snapshot(upstream.addr, false));
     assert_eq!(free.post("/v1/chat/completions", search).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn what_is_charged_in_full_passes_a_soft_limit_too() {
+    let collector = Collector::start().await;
+    // It does not say what it used, and what it was asked refers to a file.
+    let upstream = Upstream::always(json(200, &ANSWER.replace("\"usage\"", "\"not usage\""))).await;
+    let budget = serde_json::json!({"scope": {"kind": "tenant", "tenant": "acme"}, "limit": "10", "soft": "0.1", "window": "total"});
+    let mut config = config(Some(&collector));
+    config.budgets.context_tokens = 200_000_u64.try_into().ok();
+    let gateway = Gateway::start(config, budgeted(&upstream, &[budget]));
+    let file = short().replacen(
+        "\"Say hi\"",
+        r#"[{"type":"text","text":"Say hi"},{"type":"file","file":{"file_id":"f"}}]"#,
+        1,
+    );
+    let answer = gateway.post("/v1/chat/completions", file).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+    assert_eq!(collector.call().await.get("control_tower.usage.source"), "estimated");
+    let events = collector.events(1).await;
+    let used: Usd = events[0].get("control_tower.limit.used").parse().unwrap();
+    assert!(used > "0.2".parse().unwrap(), "{used}");
 }
 
 #[tokio::test]

@@ -11,6 +11,8 @@ mod cascades;
 #[cfg(test)]
 mod disconnects;
 #[cfg(test)]
+mod ends;
+#[cfg(test)]
 mod experiments;
 #[cfg(test)]
 mod forwarding;

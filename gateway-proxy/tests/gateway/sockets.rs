@@ -142,3 +142,43 @@ async fn hear_answer(socket: &mut Socket) -> Value {
         }
     }
 }
+
+#[tokio::test]
+async fn a_long_message_is_not_gathered_from_a_client_that_should_wait() {
+    let mut upstream = Upstream::always(vec![Step::Hang]).await;
+    let gateway = Gateway::start(config(None), snapshot(upstream.addr, false));
+    let mut socket = socket(&gateway, KEY).await.unwrap();
+    create(&mut socket, false).await;
+    asked(&upstream, 1).await;
+    say(&mut socket, serde_json::json!({"type": "create", "path": "x".repeat(300 << 10)})).await;
+    let told = hear(&mut socket).await;
+    assert_eq!((&told["type"], &told["status"]), (&"answer".into(), &409.into()), "{told}");
+    ended(&mut socket).await;
+    upstream.closed().await;
+}
+
+#[tokio::test]
+async fn what_a_socket_gathers_is_within_the_bound_on_all_bodies() {
+    let upstream = Upstream::always(vec![Step::Hang]).await;
+    let mut config = config(None);
+    config.limits.body_bytes = 4 << 20;
+    config.limits.bodies_in_work_bytes = 4 << 20;
+    let gateway = Gateway::start(config, snapshot(upstream.addr, false));
+    let long = |bytes: usize| chat(false).replace("Say hi", &"x".repeat(bytes));
+    // Another call takes most of it, and asks for an answer that does not come.
+    let call = gateway.request("/v1/chat/completions", long(3 << 20));
+    let sent = gateway.send(call);
+    let mut sent = std::pin::pin!(sent);
+    tokio::select! {
+        _ = &mut sent => panic!("nothing answers it"),
+        () = asked(&upstream, 1) => {}
+    }
+    let mut socket = socket(&gateway, KEY).await.unwrap();
+    let body: Value = serde_json::from_str(&long(2 << 20)).unwrap();
+    let create = serde_json::json!({"type": "create", "path": "/v1/chat/completions", "body": body});
+    say(&mut socket, create).await;
+    let told = hear(&mut socket).await;
+    assert_eq!(told["status"], 503, "{told}");
+    ended(&mut socket).await;
+    assert_eq!(upstream.received().len(), 1);
+}

@@ -39,8 +39,16 @@ pub(super) type Slot = usize;
 /// them one that is gone too early would be a budget that nobody has touched.
 const KEPT_AFTER: Duration = Duration::from_hours(1);
 
-/// The latest bucket of an account is kept so long, for a clock that was wrong may have told that its window is over.
+/// The latest bucket of an account is kept so long, for a clock that is wrong may tell that its window is over.
 const LATEST_KEPT_AFTER: Duration = Duration::from_hours(32 * 24);
+
+/// When a step is taken: as its caller's clock tells, which may be wrong, and as time has passed since the books were opened, which no
+/// clock that is set changes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Moment {
+    pub(super) now: Timestamp,
+    pub(super) passed: Duration,
+}
 
 /// One account in one window, as far as this gateway is concerned.
 #[derive(Debug)]
@@ -58,6 +66,8 @@ pub(crate) struct Bucket {
     is_defined: bool,
     /// Stakes that name the bucket.
     pub(super) pins: u32,
+    /// When one last did, by what has passed since the books were opened.
+    pub(super) used: Duration,
     /// What Redis counts as ours for certain, whatever may become of us: settled, sent and granted. At least.
     pub(crate) cover: Usd,
     /// The limit that came with the last reservation.
@@ -124,7 +134,8 @@ impl Page {
     }
 
     /// The slot of the account's bucket at `now`; made when there is none.
-    pub(super) fn slot(&mut self, account: &Account, now: Timestamp, next: &AtomicU64) -> Slot {
+    pub(super) fn slot(&mut self, account: &Account, at: Moment, next: &AtomicU64) -> Slot {
+        let Moment { now, .. } = at;
         let buckets = &self.buckets;
         let is_it = |slot: &&Slot| {
             let bucket = buckets.get(**slot).and_then(Option::as_ref);
@@ -133,7 +144,7 @@ impl Page {
         if let Some(slot) = self.accounts.get(&account.id).and_then(|slots| slots.iter().rev().find(is_it)) {
             return *slot;
         }
-        self.forget(&account.id, now);
+        self.forget(&account.id, at);
         let span = account.window.span(now);
         let id = next.fetch_add(1, Ordering::Relaxed);
         self.insert(Bucket::new(id, Arc::clone(&account.id), account.window, span))
@@ -152,15 +163,16 @@ impl Page {
         slot
     }
 
-    /// Forgets the account's windows that have long been over and in which nothing is under way.
-    fn forget(&mut self, account: &str, now: Timestamp) {
+    /// Forgets the account's windows that have long been over and in which nothing is under way, nor was lately: in a window that is
+    /// in use a clock is wrong that says otherwise.
+    fn forget(&mut self, account: &str, at: Moment) {
         let Some(slots) = self.accounts.get_mut(account) else { return };
         let (buckets, free) = (&mut self.buckets, &mut self.free);
         let latest = slots.iter().filter_map(|slot| buckets[*slot].as_ref()).map(|b| b.span.start).max();
         slots.retain(|slot| {
             let is_done = buckets[*slot].as_ref().is_none_or(|b| {
                 let kept = if Some(b.span.start) < latest { KEPT_AFTER } else { LATEST_KEPT_AFTER };
-                b.pins == 0 && b.is_over_for(kept, now)
+                b.pins == 0 && b.is_over_for(kept, at.now) && at.passed.saturating_sub(b.used) >= KEPT_AFTER
             });
             if is_done {
                 buckets[*slot] = None;
@@ -173,12 +185,12 @@ impl Page {
         }
     }
 
-    pub(super) fn forget_all(&mut self, now: Timestamp) {
-        let is_done = |bucket: &&Bucket| bucket.is_past(now);
+    pub(super) fn forget_all(&mut self, at: Moment) {
+        let is_done = |bucket: &&Bucket| bucket.is_past(at.now);
         let done: Vec<_> =
             self.buckets.iter().flatten().filter(is_done).map(|b| Arc::clone(&b.account)).collect();
         for account in done {
-            self.forget(&account, now);
+            self.forget(&account, at);
         }
     }
 
@@ -279,6 +291,7 @@ impl Bucket {
             at: 0,
             is_defined: false,
             pins: 0,
+            used: Duration::ZERO,
             cover: Usd::ZERO,
             limit: Usd::ZERO,
             peers: Vec::new(),

@@ -5,7 +5,7 @@
 
 use super::{Kind, Selector};
 use crate::{PolicyName, TenantId};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::hash::Hash;
 use std::ops::Deref;
@@ -111,6 +111,8 @@ impl<D> Library<D> {
 pub struct Prompts<D> {
     shared: HashMap<PolicyName, Prompt<D>>,
     own: HashMap<TenantId, HashMap<PolicyName, Prompt<D>>>,
+    /// Numbers of versions of tenants' own prompts, in force or not.
+    given: HashMap<TenantId, HashMap<PolicyName, HashSet<u64>>>,
 }
 
 /// The versions of one prompt and its labels.
@@ -122,7 +124,7 @@ pub struct Prompt<D> {
 
 impl<D> Default for Prompts<D> {
     fn default() -> Self {
-        Self { shared: HashMap::new(), own: HashMap::new() }
+        Self { shared: HashMap::new(), own: HashMap::new(), given: HashMap::new() }
     }
 }
 
@@ -136,6 +138,16 @@ impl<D> Prompts<D> {
     /// Adds a version.
     pub fn insert(&mut self, tenant: Option<&TenantId>, name: &PolicyName, version: u64, prompt: Held<D>) {
         self.of(tenant, name).versions.insert(version, prompt);
+        if let Some(tenant) = tenant {
+            self.give(tenant, name, version);
+        }
+    }
+
+    /// Notes that a version of the tenant's own prompt has, or once had, this number: it never means a shared version, even where
+    /// its own is not in force any more.
+    pub fn give(&mut self, tenant: &TenantId, name: &PolicyName, version: u64) {
+        let given = self.given.entry(tenant.clone()).or_default();
+        given.entry(name.clone()).or_default().insert(version);
     }
 
     /// Puts a label on a version.
@@ -165,8 +177,8 @@ impl<D> Prompts<D> {
         }))
     }
 
-    /// One version, which [`Named::revision`] numbers: of the tenant's own prompt, where that has the label or the number, or else of the
-    /// shared one. Own versions are numbered after the shared ones, so that they take from a tenant nothing that it calls already.
+    /// One version, which [`Named::revision`] numbers: of the tenant's own prompt, where that has the label or ever had the number, or else
+    /// of the shared one. Own versions are numbered after the shared ones, so that they take from a tenant nothing that it calls already.
     pub fn get(
         &self,
         tenant: Option<&TenantId>,
@@ -174,7 +186,14 @@ impl<D> Prompts<D> {
         selector: Selector<'_>,
     ) -> Option<&Held<D>> {
         let own = tenant.and_then(|tenant| self.own.get(tenant)?.get(name));
-        let meant = own.filter(|own| own.claims(selector)).or_else(|| self.shared.get(name));
+        let is_own = match selector {
+            Selector::Version(version) => {
+                let given = tenant.and_then(|tenant| self.given.get(tenant)?.get(name));
+                given.is_some_and(|given| given.contains(&version))
+            }
+            Selector::Label(label) => own.is_some_and(|own| own.labels.contains_key(label)),
+        };
+        let meant = if is_own { own } else { self.shared.get(name) };
         meant?.get(selector)
     }
 
@@ -186,18 +205,6 @@ impl<D> Prompts<D> {
 }
 
 impl<D> Prompt<D> {
-    /// Whether the label is one of its own, or the version's number is among those of its own: that is not somebody else's, even if
-    /// it is not in force any more.
-    fn claims(&self, selector: Selector<'_>) -> bool {
-        match selector {
-            Selector::Version(version) => {
-                let ends = self.versions.first_key_value().zip(self.versions.last_key_value());
-                ends.is_some_and(|((first, _), (latest, _))| (*first..=*latest).contains(&version))
-            }
-            Selector::Label(label) => self.labels.contains_key(label),
-        }
-    }
-
     /// A version, by its number or by a label.
     pub fn get(&self, selector: Selector<'_>) -> Option<&Held<D>> {
         match selector {
@@ -290,6 +297,14 @@ mod tests {
         }
         prompts.label(Some(&acme), &name, "production".into(), 4);
         assert_eq!(spec(&prompts, Selector::Label("production")), Some(24));
+        // A second own version takes nothing away either: what lies between the two is shared still.
+        prompts.insert(Some(&acme), &name, 6, Ok(named(Some(&acme), &name, 26)));
+        for (version, text) in [(3, 13), (4, 24), (5, 15), (6, 26)] {
+            assert_eq!(spec(&prompts, Selector::Version(version)), Some(text));
+        }
+        // Nor does an own version that is not in force become the shared one of its number.
+        prompts.give(&acme, &name, 5);
+        assert_eq!(spec(&prompts, Selector::Version(5)), None);
         assert_eq!(spec(&prompts, Selector::Label("staging")), None);
     }
 }

@@ -49,7 +49,7 @@ async fn up(args: &UpArgs, config: TowerConfig, file: Option<&Path>, started: In
     bootstrap.write(&place)?;
     let specs = plan.specs(&config, &bootstrap, pool)?;
     let board = Board::new(&place, &specs)?;
-    let mut tower = Tower { children: Vec::new(), board: board.clone(), probe: Probe::new() };
+    let mut tower = Tower { children: Vec::new(), board: board.clone(), probe: Probe::new()? };
     let outcome = tokio::select! {
         ready = tower.start(specs, &bootstrap, config.store.cluster.clone()) => ready,
         () = shutdown.triggered() => Ok(()),
@@ -93,11 +93,11 @@ impl Tower {
             self.children.push(Child::start(spec, self.board.clone(), self.probe.clone()));
         }
         self.wait_until_ready("store", deadline).await?;
-        // Every role that reads or writes ClickHouse finds its tables there.
-        Warehouse::connect(bootstrap.warehouse(cluster))
-            .migrate_alone()
-            .await
-            .context("cannot bring ClickHouse's schema up to date")?;
+        // Every role that reads or writes ClickHouse finds its tables there. Into a server of its own nobody else inserts yet.
+        let warehouse = Warehouse::connect(bootstrap.warehouse(cluster));
+        let migrated =
+            if self.has_own_store() { warehouse.migrate_alone().await } else { warehouse.migrate().await };
+        migrated.context("cannot bring ClickHouse's schema up to date")?;
         for spec in late {
             self.children.push(Child::start(spec, self.board.clone(), self.probe.clone()));
         }
@@ -108,6 +108,11 @@ impl Tower {
             self.wait_until_ready(role, deadline).await?;
         }
         Ok(())
+    }
+
+    /// Whether the ClickHouse of this tower is the embedded engine.
+    fn has_own_store(&self) -> bool {
+        self.children.iter().any(|child| child.spec().role == "store")
     }
 
     /// Waits for a role; fails when it keeps dying or takes too long. A role that is not ours to start is ready.

@@ -268,3 +268,43 @@ fn doctor_says_whether_the_redis_of_budgets_lets_us_in() {
     let (ok, said) = doctor_on_redis(directory.path(), &open);
     assert!(!ok && !said.contains("sesame"), "{said}");
 }
+
+#[test]
+fn the_command_line_goes_before_the_configuration_and_that_before_the_environments_directory() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = |name: &str| directory.path().join(name);
+    for name in ["environment", "configured", "line"] {
+        std::fs::create_dir(place(name)).unwrap();
+    }
+    let url = |name: &str| format!("sqlite://{}", place(name).join("control.db").display());
+    let (line, configured) = (place("line"), url("configured"));
+    let file = place("tower.toml");
+    std::fs::write(&file, format!("[control]\nurl = {configured:?}\n")).unwrap();
+    for (arguments, is_configured, meant) in [
+        (vec!["--control-url", &url("line")], true, "line"),
+        (vec!["--data-dir", line.to_str().unwrap()], true, "line"),
+        (vec!["--config", file.to_str().unwrap()], false, "configured"),
+        (vec![], true, "configured"),
+        (vec![], false, "environment"),
+    ] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_control-tower"));
+        command
+            .args(["tenant", "list"])
+            .args(&arguments)
+            .env_remove("CONTROL_TOWER_CONTROL_URL")
+            .env_remove("CONTROL_TOWER_CONFIG")
+            .env("CONTROL_TOWER_DATA_DIR", place("environment"));
+        if is_configured {
+            command.env("CONTROL_TOWER__CONTROL__URL", &configured);
+        }
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        for name in ["environment", "configured", "line"] {
+            let database = place(name).join("control.db");
+            assert_eq!(database.exists(), name == meant, "{arguments:?} {is_configured}: {name}");
+            for left in std::fs::read_dir(place(name)).unwrap() {
+                std::fs::remove_file(left.unwrap().path()).unwrap();
+            }
+        }
+    }
+}

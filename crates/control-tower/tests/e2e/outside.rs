@@ -3,7 +3,48 @@
 use crate::postgres::Postgres;
 use crate::tower::{Tower, run};
 use serde_json::json;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+/// Passes everything on to a server, and keeps what that is asked.
+struct Tap {
+    url: String,
+    asked: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Tap {
+    async fn before(url: &str) -> Self {
+        let server = url.strip_prefix("http://").unwrap().to_owned();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let tap = Self { url: format!("http://{}", listener.local_addr().unwrap()), asked: Arc::default() };
+        let asked = tap.asked.clone();
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let (server, asked) = (server.clone(), asked.clone());
+                tokio::spawn(async move {
+                    let (mut ask, mut answered) = client.into_split();
+                    let Ok(server) = TcpStream::connect(server).await else { return };
+                    let (mut answer, mut on) = server.into_split();
+                    tokio::spawn(async move { tokio::io::copy(&mut answer, &mut answered).await });
+                    let mut piece = vec![0; 16 << 10];
+                    while let Ok(read @ 1..) = ask.read(&mut piece).await {
+                        asked.lock().unwrap().extend_from_slice(&piece[..read]);
+                        if on.write_all(&piece[..read]).await.is_err() {
+                            return;
+                        }
+                    }
+                });
+            }
+        });
+        tap
+    }
+
+    fn was_asked(&self, text: &str) -> bool {
+        self.asked.lock().unwrap().windows(text.len()).any(|asked| asked == text.as_bytes())
+    }
+}
 
 #[tokio::test]
 async fn a_tower_on_a_clickhouse_and_a_postgresql_of_somebody_else() {
@@ -13,10 +54,11 @@ async fn a_tower_on_a_clickhouse_and_a_postgresql_of_somebody_else() {
     let control = server.create_database("control").await;
     let config = tempfile::NamedTempFile::new().unwrap();
     let database = format!("{}_outside", engine.text("/clickhouse/database"));
+    let tap = Tap::before(engine.text("/clickhouse/url")).await;
     let text = format!(
         "[control]\nurl = {control:?}\n\n[store]\nclickhouse_url = {:?}\nuser = {:?}\npassword = {:?}\n\
          reader_user = {:?}\nreader_password = {:?}\ndatabase = {database:?}\n",
-        engine.text("/clickhouse/url"),
+        tap.url,
         engine.text("/clickhouse/user"),
         engine.text("/clickhouse/password"),
         engine.text("/clickhouse/reader_user"),
@@ -26,7 +68,9 @@ async fn a_tower_on_a_clickhouse_and_a_postgresql_of_somebody_else() {
 
     let tower = Tower::start_with(config.path()).await;
     assert!(tower.pids()["store"].is_null(), "an engine was started: {}", tower.pids());
-    assert_eq!(tower.text("/clickhouse/url"), engine.text("/clickhouse/url"));
+    assert_eq!(tower.text("/clickhouse/url"), tap.url);
+    // Others may insert into it at any time: its views are never taken away, and those that somebody took away come back.
+    assert!(tap.was_asked("ATTACH TABLE IF NOT EXISTS spans_to_calls") && !tap.was_asked("DETACH TABLE"));
     assert!(!tower.dir().join("control.db").exists());
 
     let asked =

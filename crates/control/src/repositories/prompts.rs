@@ -256,6 +256,19 @@ pub(crate) async fn all(tx: &mut Tx) -> Result<Vec<PromptRow>, ControlError> {
         .collect()
 }
 
+/// Every number that a version of a tenant's own prompt was given, those of deleted versions included.
+pub(crate) async fn given(tx: &mut Tx) -> Result<Vec<(TenantId, PolicyName, u64)>, ControlError> {
+    let rows = sqlx::query("SELECT tenant_id, name, version FROM prompts WHERE tenant_id IS NOT NULL")
+        .fetch_all(&mut **tx)
+        .await
+        .map_err(failed("list the numbers of prompts"))?;
+    let given = |row: &AnyRow| {
+        let version = row::integer(row, "version")?.unsigned_abs();
+        Ok((row::parsed(row, KIND, "tenant_id")?, row::parsed(row, KIND, "name")?, version))
+    };
+    rows.iter().map(given).collect()
+}
+
 /// One version of `tenant`'s prompt, or of the shared one when there is no tenant.
 pub(super) async fn version_of(
     tx: &mut Tx,

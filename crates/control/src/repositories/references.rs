@@ -200,7 +200,7 @@ async fn is_meant(
     let mut which = to.kind;
     let own = match to.kind {
         "route" => "SELECT count(*) FROM routes WHERE tenant_id = $1 AND name = $2 AND $3 = 'route'",
-        // As `contracts::policy::Prompts::get` reads it: the tenant's own is meant where it has the label, or has one with a number from there on, and one up to there.
+        // As `contracts::policy::Prompts::get` reads it: the tenant's own is meant where it has the label, or was ever given the number.
         "prompt" => match to_part.and_then(|part| part.split_once(':')) {
             Some(("label", label)) => {
                 which = label;
@@ -208,9 +208,8 @@ async fn is_meant(
             }
             Some(("version", version)) => {
                 which = version;
-                "SELECT count(*) FROM prompts WHERE tenant_id = $1 AND name = $2 AND version >= CAST(CAST($3 AS TEXT) AS BIGINT)
-                 AND deleted_at IS NULL AND EXISTS (SELECT 1 FROM prompts AS early WHERE early.tenant_id = $1 AND early.name = $2
-                 AND early.version <= CAST(CAST($3 AS TEXT) AS BIGINT) AND early.deleted_at IS NULL)"
+                "SELECT count(*) FROM prompts WHERE tenant_id = $1 AND name = $2
+                 AND version = CAST(CAST($3 AS TEXT) AS BIGINT)"
             }
             _ => {
                 "SELECT count(*) FROM prompts WHERE tenant_id = $1 AND name = $2 AND $3 = 'prompt' AND deleted_at IS NULL"

@@ -78,6 +78,7 @@ on_both_backends! {
         are_numbered_once_by_many,
         are_labelled_as_they_are_made,
         of_a_tenant_leave_it_what_is_shared_and_not_its_own,
+        of_a_tenant_keep_their_numbers_out_of_force_too,
     }
     measurements {
         are_live_without_a_new_version,

@@ -109,15 +109,55 @@ fn what_was_over_first_makes_room_unless_somebody_reads_it() {
     let there = |of: &str, id: &str| shelf.find(&tenant(of), id).is_some();
     // The share of b is one stream.
     assert_eq!((there("a", "read"), there("b", "one"), there("b", "two")), (true, false, true));
-    shelf.sweep();
+    shelf.sweep(Duration::from_mins(1));
     assert!(there("a", "read") && !there("b", "two"));
     drop((reader, read));
-    shelf.sweep();
+    shelf.sweep(Duration::from_mins(1));
     assert!(!there("a", "read"));
     assert_eq!((bytes(&shelf), shelf.all.streams.load(Relaxed), shelf.all.tenants.load(Relaxed)), (0, 0, 0));
     // An owner is forgotten after what was its.
-    shelf.sweep();
+    shelf.sweep(Duration::from_mins(1));
     assert!(shelf.lock().tenants.is_empty());
+}
+
+#[tokio::test]
+async fn a_reader_that_stalls_holds_no_stream_that_is_over() {
+    let shelf = shelf(10, 1 << 20);
+    let kept = keep(&shelf, "acme", "one").unwrap();
+    push(&shelf, &kept);
+    let mut stalled = kept.reader(0);
+    shelf.sweep(Duration::ZERO);
+    assert!(shelf.find(&tenant("acme"), "one").is_some(), "it goes on");
+    kept.end();
+    shelf.sweep(Duration::from_mins(1));
+    assert!(shelf.find(&tenant("acme"), "one").is_some(), "its reader may come for more");
+    shelf.sweep(Duration::ZERO);
+    assert!(shelf.find(&tenant("acme"), "one").is_none());
+    assert_eq!((bytes(&shelf), shelf.all.streams.load(Relaxed)), (0, 0));
+    assert!(stalled.next().await.unwrap().is_err(), "it is told that it has lost its place");
+    assert_eq!(stalled.next().await, None);
+    drop((stalled, kept));
+    assert_eq!((shelf.all.streams.load(Relaxed), shelf.all.idle_streams.load(Relaxed)), (0, 0));
+}
+
+#[test]
+fn nothing_is_looked_through_where_nothing_can_be_let_go_of() {
+    let shelf = shelf(100, 100 * EVENT);
+    let live = keep(&shelf, "acme", "live").unwrap();
+    let over = |n: usize| {
+        let kept = keep(&shelf, "acme", &n.to_string()).unwrap();
+        (0..10).for_each(|_| push(&shelf, &kept));
+        let reader = kept.reader(0);
+        kept.end();
+        reader
+    };
+    let mut readers: Vec<_> = (0..6).map(over).collect();
+    assert!(bytes(&shelf) > 50 * EVENT, "the share of one tenant is full");
+    assert!(!live.needs_room(), "what is over is read");
+    readers.truncate(5);
+    assert!(live.needs_room());
+    push(&shelf, &live);
+    assert!(shelf.find(&tenant("acme"), "5").is_none() && !live.needs_room());
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! One socket: what its client says, whether it is still there, and what it is told.
 
+use super::gathering::{Gathering, Refused};
 use super::said::{Data, Said, Told};
 use crate::errors::Failure;
 use crate::respond::Body;
@@ -26,7 +27,7 @@ const PINGS: u32 = 3;
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Line {
-    socket: WebSocketStream<TokioIo<Upgraded>>,
+    socket: WebSocketStream<Gathering<TokioIo<Upgraded>>>,
     /// A client of which nothing came for so long has gone.
     idle: Duration,
     /// When something came last.
@@ -51,7 +52,7 @@ pub(super) enum Waited<T> {
 }
 
 impl Line {
-    pub(super) fn new(socket: WebSocketStream<TokioIo<Upgraded>>, idle: Duration) -> Self {
+    pub(super) fn new(socket: WebSocketStream<Gathering<TokioIo<Upgraded>>>, idle: Duration) -> Self {
         let now = Instant::now();
         Self { socket, idle, heard: now, pinged: now, is_busy: false }
     }
@@ -59,6 +60,7 @@ impl Line {
     /// The client waits for something from now on, or does not any more.
     pub(super) fn set_busy(&mut self, is_busy: bool) {
         (self.is_busy, self.heard) = (is_busy, Instant::now());
+        self.socket.get_mut().set_busy(is_busy);
     }
 
     /// What the client says next. A client that waits for something is asked now and then whether it is there; of any other something
@@ -77,6 +79,12 @@ impl Line {
                 continue;
             };
             self.heard = Instant::now();
+            if let Some(refused) = self.socket.get_ref().refused() {
+                // What follows is the rest of the message, which nobody reads.
+                self.tell_refused(refused).await?;
+                return Err(Left);
+            }
+            self.socket.get_mut().begin();
             match message {
                 Some(Ok(Message::Text(said))) => return Ok(Said::read(said.as_str())),
                 Some(Ok(Message::Binary(_))) => {
@@ -125,6 +133,13 @@ impl Line {
     pub(super) async fn tell_busy(&mut self) -> Result<(), Left> {
         let message = "message: something is on its way already: expected cancel, or to wait";
         self.tell_error(409, message).await
+    }
+
+    async fn tell_refused(&mut self, refused: Refused) -> Result<(), Left> {
+        match refused {
+            Refused::Busy => self.tell_busy().await,
+            Refused::Full => self.tell_api_error("", &Failure::TooManyBodies.to_api()).await,
+        }
     }
 
     pub(super) async fn tell_called_off(&mut self) -> Result<(), Left> {

@@ -111,3 +111,23 @@ async fn a_verifier_gets_no_more_of_an_answer_than_the_client() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_verifier_is_asked_about_a_stream_without_a_last_event_too() {
+    let mask = json!({"output": [{"name": "cards", "check": {"regex": {"patterns": ["[0-9]{16}"]}},
+        "action": {"mask": {"with": "[card]"}}}]});
+    let mut events = stream(CHAT, &["It is 12345678", "12345678."], None);
+    events.truncate(events.len() - "data: [DONE]\n\n".len());
+    let upstream = Upstream::always(pieces(&events, &[])).await;
+    let verifier = Upstream::always(answers(200, r#"{"score":0.9}"#)).await;
+    let url = format!("http://{}/verify", verifier.addr);
+    let checks = json!([{"verifier": {"url": url, "timeout_ms": 5000}}]);
+    let cascade =
+        json!({"tiers": [{"model": "gpt-4o-mini", "checks": checks, "threshold": 0.5}, {"model": "pro"}]});
+    let more = More { cascade: Some(cascade), ..More::default() };
+    let gateway = Gateway::start(config(None), guarded(&upstream, std::slice::from_ref(&mask), &more));
+    let answered = gateway.post(CHAT, ask(CHAT, "Hi", true)).await;
+    assert_eq!(told(CHAT, answered.text()).text, "It is [card].", "{}", answered.text());
+    let asked = verifier.received();
+    assert_eq!(asked.first().map(|asked| asked.json()["answer"].clone()), Some("It is [card].".into()));
+}

@@ -153,6 +153,54 @@ pub async fn of_a_tenant_leave_it_what_is_shared_and_not_its_own(store: Store) {
     prompts.delete_label(None, &hello(), "production").await.unwrap();
 }
 
+pub async fn of_a_tenant_keep_their_numbers_out_of_force_too(store: Store) {
+    let prompts = store.control.prompts();
+    store.model("p", "m").await;
+    store.tenant("acme").await;
+    let acme: TenantId = "acme".parse().unwrap();
+    for n in 1..=3 {
+        prompts.create(None, &hello(), spec(Kind::Prompt, n), NOW).await.unwrap();
+    }
+    prompts.create(Some(&acme), &hello(), spec(Kind::Prompt, 1), NOW).await.unwrap();
+    for n in 4..=5 {
+        prompts.create(None, &hello(), spec(Kind::Prompt, n), NOW).await.unwrap();
+    }
+    // A route of the tenant's stands on the shared fifth version; its own second one is the sixth.
+    let prompt = Some(PromptRef { name: hello(), version: Some(5), label: None });
+    let route = NewRoute::new("bot".parse().unwrap(), "m".parse().unwrap());
+    let of_route = Some(RouteSpec { prompt, ..RouteSpec::default() });
+    store
+        .control
+        .routes()
+        .create(NewRoute { tenant: Some(acme.clone()), spec: of_route, ..route }, NOW)
+        .await
+        .unwrap();
+    for n in 6..=27 {
+        let created = prompts.create(Some(&acme), &hello(), spec(Kind::Prompt, n), NOW).await.unwrap();
+        assert_eq!(created.version, n);
+    }
+    let error = prompts.delete_version(None, &hello(), 5, NOW).await.unwrap_err().to_string();
+    assert!(error.contains("in use by route \"bot\" of acme"), "{error}");
+    prompts.delete_version(Some(&acme), &hello(), 27, NOW).await.unwrap();
+    for n in 6..=27 {
+        prompts.create(None, &hello(), spec(Kind::Prompt, n), NOW).await.unwrap();
+    }
+
+    let snapshot = store.control.snapshot().await.unwrap();
+    assert!(snapshot.resolve(&acme, "bot").unwrap().route.unwrap().policy.is_ok());
+    let owner = |version| {
+        let held = snapshot.prompts.get(Some(&acme), &hello(), Selector::Version(version))?;
+        held.as_ref().ok()?.tenant.clone()
+    };
+    let found = |version| snapshot.prompts.get(Some(&acme), &hello(), Selector::Version(version)).is_some();
+    // Its own fourth and sixth are beyond the latest twenty, and its last was deleted: no shared text takes their places.
+    for (version, is_there, whose) in
+        [(4, false, None), (5, true, None), (6, false, None), (8, true, Some(&acme)), (27, false, None)]
+    {
+        assert_eq!((found(version), owner(version).as_ref()), (is_there, whose), "{version}");
+    }
+}
+
 pub async fn are_numbered_once_by_many(store: Store) {
     let writers: Vec<_> = (1..=20)
         .map(|n| {
