@@ -47,8 +47,7 @@ struct Known {
 struct Kind {
     charged: Option<Charged>,
     /// Held, so that nothing else comes to lie where they do.
-    _key: Arc<KeyPolicy>,
-    _route: Option<Arc<Route>>,
+    _held: (Arc<KeyPolicy>, Option<Arc<Route>>),
 }
 
 impl Charges {
@@ -81,8 +80,8 @@ impl Charges {
         if kinds.len() >= MOST {
             kinds.clear();
         }
-        let (_key, _route) = (facts.key.clone(), route.cloned());
-        kinds.insert(kind, Kind { charged: charged.clone(), _key, _route });
+        let held = (facts.key.clone(), route.cloned());
+        kinds.insert(kind, Kind { charged: charged.clone(), _held: held });
         Ok(charged)
     }
 }

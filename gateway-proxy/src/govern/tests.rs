@@ -1,7 +1,8 @@
 //! What is held for a call while tries follow each other and run beside each other.
 
 use super::*;
-use budget::{JournalOptions, WhenGatewayDies};
+use budget::{Account, Accounts, JournalOptions, WhenGatewayDies};
+use contracts::policy::budget::Window;
 use contracts::{Timestamp, TokenUsage};
 use proptest::prelude::*;
 

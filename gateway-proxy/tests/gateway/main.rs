@@ -7,6 +7,8 @@ mod bad_input;
 #[cfg(test)]
 mod bounds;
 #[cfg(test)]
+mod budgets;
+#[cfg(test)]
 mod cascades;
 #[cfg(test)]
 mod disconnects;
