@@ -56,14 +56,27 @@ pub fn build(root: &Path, out_dir: &Path) -> Result<()> {
     fs::rename(&work, out_dir).with_context(|| format!("put the assets into {}", out_dir.display()))
 }
 
+/// What the browser's half is compiled for.
+const TARGET: &str = "wasm32-unknown-unknown";
+
+/// Installs the standard library of [`TARGET`] where it is missing: rustup may have been told to install nothing by itself, also not what
+/// `rust-toolchain.toml` asks for.
+fn standard_library() -> Result<()> {
+    let sysroot = sh::output(sh::command("rustc").args(["--print", "sysroot"]))?;
+    if Path::new(sysroot.trim()).join("lib/rustlib").join(TARGET).exists() || !sh::has("rustup") {
+        return Ok(());
+    }
+    sh::run(sh::command("rustup").args(["target", "add", TARGET]))
+}
+
 /// Compiles the wasm, in a target directory of its own so that it and the server do not evict each other.
 fn compile(work: &Path) -> Result<PathBuf> {
+    standard_library()?;
     let target = work.with_file_name("wasm");
     let args = ["build", "--package", "web", "--lib", "--no-default-features", "--features", "hydrate"];
-    let args =
-        args.into_iter().chain(["--target", "wasm32-unknown-unknown", "--profile", "wasm", "--locked"]);
+    let args = args.into_iter().chain(["--target", TARGET, "--profile", "wasm", "--locked"]);
     sh::run(sh::cargo().args(args).env("CARGO_TARGET_DIR", &target).env_remove("RUSTFLAGS"))?;
-    Ok(target.join("wasm32-unknown-unknown/wasm/web.wasm"))
+    Ok(target.join(TARGET).join("wasm/web.wasm"))
 }
 
 /// Makes the loader script and the final module of the compiled wasm.
