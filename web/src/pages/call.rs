@@ -69,7 +69,7 @@ fn content(detail: CallDetail, me: &Me) -> AnyView {
                     {has_output.then(|| view! { <h3 class="divider">"Answer"</h3><Messages messages=output/> })}
                     {(!has_input && !has_output).then(|| view! {
                         <p class="quiet-note">
-                            "No content was recorded: this tenant keeps metadata only, or the call failed before it was read."
+                            "No content was recorded: this tenant keeps metadata only, the call failed before it was read, or a guardrail blocked it."
                         </p>
                     })}
                 </section>

@@ -94,7 +94,9 @@ fn row(call: CallRow, several: bool) -> impl IntoView {
     // A dated name of the same model says nothing new.
     let answered =
         (!call.response_model.starts_with(&call.request_model)).then(|| call.response_model.clone());
-    let usage_note = (call.usage_source != "reported").then(|| format!("Usage is {}", call.usage_source));
+    // Where nothing was used, nothing was estimated either.
+    let is_counted = !matches!(call.usage_source.as_str(), "" | "reported");
+    let usage_note = is_counted.then(|| format!("Usage is {}", call.usage_source));
     let tokens_class = if usage_note.is_some() { "right estimated" } else { "right" };
     view! {
         <tr>

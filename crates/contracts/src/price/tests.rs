@@ -337,6 +337,20 @@ fn grown(usage: &TokenUsage, kind: usize, more: u64) -> TokenUsage {
     grown
 }
 
+/// Usage of so many text, cached, written, long written and audio tokens in, and of words, thoughts and speech out.
+fn consistent([text, read, write, write_1h, audio, words, thoughts, speech]: [u64; 8]) -> TokenUsage {
+    TokenUsage {
+        input: text + read + write + write_1h + audio,
+        output: words + thoughts + speech,
+        cache_read: read,
+        cache_write: write,
+        cache_write_1h: write_1h,
+        reasoning: thoughts,
+        audio_input: audio,
+        audio_output: speech,
+    }
+}
+
 fn price(rates: Rates, usage: &TokenUsage) -> Cost {
     let entry =
         ModelPrice { charge: Charge::Tokens(vec![card(ServiceTier::Standard, 0, rates)]), ..model("m", 1) };
@@ -369,16 +383,7 @@ proptest! {
         rates in any_rates(),
     ) {
         let [text, read, write, write_1h, audio, words, thoughts, speech] = counts;
-        let usage = TokenUsage {
-            input: text + read + write + write_1h + audio,
-            output: words + thoughts + speech,
-            cache_read: read,
-            cache_write: write,
-            cache_write_1h: write_1h,
-            reasoning: thoughts,
-            audio_input: audio,
-            audio_output: speech,
-        };
+        let usage = consistent(counts);
         let or = |rate: Option<Rate>, other: Option<Rate>| i128::from(rate.or(other).unwrap_or_default().picos());
         let times = |count: u64, rate: i128| i128::from(count) * rate;
         let expected = rates.request.unwrap_or_default().picos()
@@ -399,17 +404,7 @@ proptest! {
         cards in prop::array::uniform2(any_rates()),
         (is_priority, asks_both) in any::<(bool, bool)>(),
     ) {
-        let [text, read, write, write_1h, audio, words, thoughts, speech] = counts;
-        let usage = TokenUsage {
-            input: text + read + write + write_1h + audio,
-            output: words + thoughts + speech,
-            cache_read: read,
-            cache_write: write,
-            cache_write_1h: write_1h,
-            reasoning: thoughts,
-            audio_input: audio,
-            audio_output: speech,
-        };
+        let usage = consistent(counts);
         let [standard, priority] = cards;
         let cards = vec![card(ServiceTier::Standard, 0, standard), card(ServiceTier::Priority, 0, priority)];
         let book = book(vec![ModelPrice { charge: Charge::Tokens(cards), ..model("m", 1) }]);

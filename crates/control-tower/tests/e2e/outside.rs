@@ -46,7 +46,8 @@ impl Tap {
     }
 }
 
-#[tokio::test]
+// Commands are waited for on a thread, while the tap goes on on another.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_tower_on_a_clickhouse_and_a_postgresql_of_somebody_else() {
     // Its engine is the ClickHouse; nothing else of it is used.
     let engine = Tower::start().await;
