@@ -287,7 +287,7 @@ async fn a_version_gets_a_label_at_once() {
     assert_eq!(labels().await, json!({"production": 3}));
     assert_eq!(api.call("GET", &format!("{path}/versions/production"), None).await.body, third);
     // A label that cannot be put makes no version either.
-    let wrong = api.call("POST", &format!("{path}?label=7"), Some(spec(Kind::Prompt, 4))).await;
+    let wrong = api.call("POST", &format!("{path}?label=B%20b"), Some(spec(Kind::Prompt, 4))).await;
     assert_eq!(wrong.status, StatusCode::BAD_REQUEST, "{}", wrong.body);
     let prompt = api.call("GET", path, None).await.body;
     assert_eq!((&prompt["versions"], &prompt["labels"]), (&json!([1, 2, 3]), &json!({"production": 3})));
