@@ -52,6 +52,7 @@ static LIMITS: [HeaderName; 6] = [
 ];
 /// Most tags that a request may carry.
 const MOST_TAGS: usize = 32;
+
 /// Holds everybody to what was agreed.
 #[derive(Debug)]
 pub(crate) struct Governor {
