@@ -2,7 +2,8 @@
 //!
 //! ClickHouse has no transactions over DDL, and an embedded engine no lock that processes could share. So every statement
 //! is written to be harmless when repeated (`IF NOT EXISTS`), and a migration counts as applied only once all of its
-//! statements ran: a crash half-way, or two processes migrating at the same time, end in the same schema.
+//! statements ran: a crash half-way, or two processes migrating at the same time, end in the same schema. An empty database gets
+//! the sum of them, with each view as the last of them leaves it.
 
 use crate::client::{Warehouse, WarehouseConfig, within};
 use crate::error::{WarehouseError, failed};
@@ -18,22 +19,26 @@ struct Applied {
     checksum: String,
 }
 
+impl From<&Migration> for Applied {
+    fn from(migration: &Migration) -> Self {
+        Self { version: migration.version, name: migration.name.to_owned(), checksum: checksum(migration) }
+    }
+}
+
 impl Warehouse {
     /// Creates the database when missing and brings it to the newest schema. Repeating it changes nothing; refuses a
     /// database that a newer binary migrated, or one whose migrations differ from ours.
     pub async fn migrate(&self) -> Result<(), WarehouseError> {
         self.config().validate()?;
-        let create =
-            format!("CREATE DATABASE IF NOT EXISTS {} {}", self.config().database, on_cluster(self.config()));
-        within(self.server().query_raw(&create).execute())
-            .await
-            .map_err(failed(format!("create database {}", self.config().database)))?;
-        self.run(MIGRATIONS_TABLE, "create the table of migrations").await?;
+        self.create_database().await?;
         let applied = self.applied().await?;
         let known = MIGRATIONS.last().map_or(0, |migration| migration.version);
         if let Some(newest) = applied.iter().map(|row| row.version).max().filter(|found| *found > known) {
             let database = self.config().database.clone();
             return Err(WarehouseError::NewerDatabase { database, found: newest, known });
+        }
+        if applied.is_empty() {
+            return self.create_schema().await;
         }
         for migration in MIGRATIONS {
             self.bring_to(migration, &applied).await?;
@@ -52,10 +57,11 @@ impl Warehouse {
     /// than the same one after a restart: a batch sent before that and again after it would be counted twice by the view. So altered
     /// views are loaded anew, as at a start; for that moment they see no inserts.
     pub async fn migrate_alone(&self) -> Result<(), WarehouseError> {
-        // Of a database that is to be made nothing is applied, and nothing can be read.
+        // Of a database that is to be made nothing is applied, and nothing can be read: its views are made, not altered.
         let before = self.schema_versions().await.unwrap_or_default();
         self.migrate().await?;
-        let new = MIGRATIONS.iter().filter(|migration| !before.contains(&migration.version));
+        let is_new = |migration: &&Migration| !before.is_empty() && !before.contains(&migration.version);
+        let new = MIGRATIONS.iter().filter(is_new);
         for view in new.flat_map(|migration| altered_views(migration.sql)) {
             let detach = format!("DETACH TABLE {view} {}", on_cluster(self.config()));
             within(self.database().query_raw(&detach).execute())
@@ -87,7 +93,27 @@ impl Warehouse {
         name: &str,
         checksum: &str,
     ) -> Result<(), WarehouseError> {
-        self.note(Applied { version, name: name.to_owned(), checksum: checksum.to_owned() }).await
+        self.note(vec![Applied { version, name: name.to_owned(), checksum: checksum.to_owned() }]).await
+    }
+
+    /// Brings an empty database to an earlier version, a migration at a time, as binaries of those times did.
+    #[cfg(feature = "testing")]
+    pub async fn migrate_to_for_tests(&self, version: u32) -> Result<(), WarehouseError> {
+        self.create_database().await?;
+        for migration in MIGRATIONS.iter().filter(|migration| migration.version <= version) {
+            self.apply(migration).await?;
+        }
+        Ok(())
+    }
+
+    /// The database, and in it the table of migrations.
+    async fn create_database(&self) -> Result<(), WarehouseError> {
+        let create =
+            format!("CREATE DATABASE IF NOT EXISTS {} {}", self.config().database, on_cluster(self.config()));
+        within(self.server().query_raw(&create).execute())
+            .await
+            .map_err(failed(format!("create database {}", self.config().database)))?;
+        self.run(MIGRATIONS_TABLE, "create the table of migrations").await
     }
 
     async fn applied(&self) -> Result<Vec<Applied>, WarehouseError> {
@@ -109,12 +135,40 @@ impl Warehouse {
             }
             seen = true;
         }
-        if seen { Ok(()) } else { self.apply(migration, checksum).await }
+        if seen { Ok(()) } else { self.apply(migration).await }
     }
 
-    async fn apply(&self, migration: &Migration, checksum: String) -> Result<(), WarehouseError> {
+    /// Makes the schema of an empty database. Its views come last, each at once with its newest query: nobody has to load an altered view
+    /// anew (see [`Warehouse::migrate_alone`]), and whoever inserts before they are all there is not one of ours.
+    async fn create_schema(&self) -> Result<(), WarehouseError> {
+        let mut views: Vec<(&str, &str, &str)> = Vec::new();
+        for migration in MIGRATIONS {
+            for statement in statements(migration.sql) {
+                match ViewStatement::parse(statement) {
+                    Some(ViewStatement::Create { name, head, query }) => views.push((name, head, query)),
+                    Some(ViewStatement::Alter { name, query }) => {
+                        views.iter_mut().filter(|view| view.0 == name).for_each(|view| view.2 = query);
+                    }
+                    None => self.run(statement, migration.name).await?,
+                }
+            }
+        }
+        for (name, head, query) in views {
+            self.run(&format!("{head}{query}"), name).await?;
+        }
+        // In one block: a schema half noted would be altered where it need not be.
+        self.note(MIGRATIONS.iter().map(Applied::from).collect()).await?;
+        tracing::info!(
+            migrations = MIGRATIONS.len(),
+            database = self.config().database,
+            "created the schema"
+        );
+        Ok(())
+    }
+
+    async fn apply(&self, migration: &Migration) -> Result<(), WarehouseError> {
         self.run(migration.sql, migration.name).await?;
-        self.note(Applied { version: migration.version, name: migration.name.to_owned(), checksum }).await?;
+        self.note(vec![Applied::from(migration)]).await?;
         tracing::info!(
             migration.version,
             migration.name,
@@ -124,12 +178,14 @@ impl Warehouse {
         Ok(())
     }
 
-    async fn note(&self, row: Applied) -> Result<(), WarehouseError> {
-        let failure = failed(format!("note that migration {} is applied", row.name));
+    async fn note(&self, rows: Vec<Applied>) -> Result<(), WarehouseError> {
+        let failure = failed("note which migrations are applied");
         let database = self.database();
         let note = async move {
             let mut insert = database.insert::<Applied>("schema_migrations").await?;
-            insert.write(&row).await?;
+            for row in &rows {
+                insert.write(row).await?;
+            }
             insert.end().await
         };
         within(note).await.map_err(failure)
@@ -161,10 +217,32 @@ pub(crate) fn statements(sql: &str) -> impl Iterator<Item = &str> {
     sql.split(";\n").map(str::trim).filter(|statement| !statement.is_empty())
 }
 
+/// What a statement does to a view. Its first line that is no comment says it, whole; the query is what follows.
+enum ViewStatement<'a> {
+    Create { name: &'a str, head: &'a str, query: &'a str },
+    Alter { name: &'a str, query: &'a str },
+}
+
+impl<'a> ViewStatement<'a> {
+    fn parse(statement: &'a str) -> Option<Self> {
+        let head = statement.lines().find(|line| !line.starts_with("--"))?;
+        let (_, query) = statement.split_once(head)?;
+        match head.split_whitespace().collect::<Vec<_>>()[..] {
+            ["CREATE", "MATERIALIZED", "VIEW", "IF", "NOT", "EXISTS", name, .., "AS"] => {
+                Some(Self::Create { name, head, query })
+            }
+            ["ALTER", "TABLE", name, .., "MODIFY", "QUERY"] => Some(Self::Alter { name, query }),
+            _ => None,
+        }
+    }
+}
+
 /// The views whose queries a migration changes.
 fn altered_views(sql: &str) -> impl Iterator<Item = &str> {
-    let lines = sql.lines().filter(|line| line.ends_with(" MODIFY QUERY"));
-    lines.filter_map(|line| line.split_whitespace().nth(2))
+    statements(sql).filter_map(|statement| match ViewStatement::parse(statement)? {
+        ViewStatement::Alter { name, .. } => Some(name),
+        ViewStatement::Create { .. } => None,
+    })
 }
 
 fn checksum(migration: &Migration) -> String {

@@ -31,6 +31,31 @@ async fn migrations_can_be_repeated_and_raced() {
 }
 
 #[tokio::test]
+async fn a_new_schema_and_one_brought_up_to_date_are_the_same() {
+    let engine = Engine::start().await;
+    let config = engine.client_config("control_tower");
+    let client = clickhouse::Client::default().with_url(config.url).with_user(config.user);
+    let client = client.with_password(config.password);
+    let schema = async |database: &str| {
+        let tables = client.query(
+            "SELECT name, replaceAll(create_table_query, concat(database, '.'), '') FROM system.tables WHERE database = ? ORDER BY name",
+        );
+        tables.bind(database).fetch_all::<(String, String)>().await.unwrap()
+    };
+    Warehouse::connect(engine.client_config("control_tower_new")).migrate().await.unwrap();
+    let new = schema("control_tower_new").await;
+    assert!(new.iter().any(|(name, _)| name == "spans_to_calls"), "{new:?}");
+    for version in 1..=newest() {
+        let database = format!("control_tower_{version}");
+        let warehouse = Warehouse::connect(engine.client_config(&database));
+        warehouse.migrate_to_for_tests(version).await.unwrap();
+        assert_eq!(warehouse.schema_versions().await.unwrap(), (1..=version).collect::<Vec<u32>>());
+        warehouse.migrate().await.unwrap();
+        assert_eq!(schema(&database).await, new, "from version {version}");
+    }
+}
+
+#[tokio::test]
 async fn a_view_that_was_left_detached_sees_inserts_again() {
     let engine = Engine::start().await;
     let warehouse = engine.warehouse("control_tower").await;
