@@ -28,7 +28,11 @@ pub(crate) enum Command {
     /// Serve simulated models that speak the protocols of OpenAI, Azure, Anthropic, Gemini and Bedrock.
     Sim(SimArgs),
     /// Bring ClickHouse's schema up to date.
-    Migrate,
+    Migrate {
+        /// No collector runs meanwhile: views that change are loaded anew, so that they know a batch again after the server's next restart.
+        #[arg(long)]
+        alone: bool,
+    },
     #[command(flatten)]
     Admin(AdminCommand),
     /// Judge releases before they ship: truth sets, runs, comparisons, experiments.

@@ -44,7 +44,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Role(role) => roles::run(role, file)?,
         Command::Sim(args) => roles::sim(args, file)?,
         Command::Admin(command) => admin::run(command, file)?,
-        Command::Migrate => roles::migrate(file)?,
+        Command::Migrate { alone } => roles::migrate(file, alone)?,
         Command::Eval(command) => return eval::run(command, file),
         Command::Check(args) => return Ok(check::run(&args, file)),
         Command::Top(args) => return watch::run(&args),

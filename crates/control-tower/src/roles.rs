@@ -65,11 +65,16 @@ pub(crate) fn sim(args: SimArgs, file: Option<&Path>) -> anyhow::Result<()> {
     block_on(async { sim::run(sim, shutdown(args.role)).await })
 }
 
-/// Brings ClickHouse's schema up to date.
-pub(crate) fn migrate(file: Option<&Path>) -> anyhow::Result<()> {
+/// Brings ClickHouse's schema up to date; `alone` while nobody inserts.
+pub(crate) fn migrate(file: Option<&Path>, alone: bool) -> anyhow::Result<()> {
     let config = load(file)?;
     block_on(async {
-        Warehouse::connect(config.store.warehouse()).migrate().await?;
+        let warehouse = Warehouse::connect(config.store.warehouse());
+        if alone {
+            warehouse.migrate_alone().await?
+        } else {
+            warehouse.migrate().await?
+        }
         Ok(())
     })
 }

@@ -50,8 +50,8 @@ impl Warehouse {
         Ok(())
     }
 
-    /// The same, where nobody else migrates or inserts meanwhile: before the roles of an engine that is ours alone are started. Anybody
-    /// else's inserts would miss the views that are altered.
+    /// The same, where nobody else migrates or inserts meanwhile: before the roles of an engine that is ours alone are started, or when an
+    /// operator says so. Anybody else's inserts would miss the views that are altered.
     ///
     /// The server names the blocks that a view writes by the view as it holds it in memory, and one that was altered is held otherwise
     /// than the same one after a restart: a batch sent before that and again after it would be counted twice by the view. So altered

@@ -112,16 +112,3 @@ proptest! {
         }
     }
 }
-
-/// Not a test of anything: what an event costs, for whoever runs it with `--ignored --nocapture`.
-#[test]
-#[ignore = "measures"]
-fn what_an_event_costs() {
-    let compiled = compiled(true);
-    let pieces: Vec<String> = (0..100_000).map(|n| format!("word {} ", n % 7)).collect();
-    for endpoint in [&CHAT_COMPLETIONS, &MESSAGES, &RESPONSES] {
-        let begun = std::time::Instant::now();
-        let (text, ..) = released(endpoint, &compiled[..1], &pieces);
-        eprintln!("{}: {} bytes, {:?} an event", endpoint.path, text.len(), begun.elapsed() / 100_000);
-    }
-}
