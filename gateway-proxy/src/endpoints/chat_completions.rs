@@ -198,7 +198,7 @@ fn read_event(answer: &mut Answer, event: &Event<'_>) -> EventKind {
                 kept.push(&mut into.arguments, &function.arguments.unwrap_or_default().0);
             }
         }
-        finish(&mut answer.finish_reasons, choice.finish_reason);
+        answer.finish(choice.index, choice.finish_reason);
     }
     answer.learn_usage(used, false);
     if content { EventKind::Content } else { EventKind::Other }

@@ -1,7 +1,7 @@
 //! `POST /v1/completions`.
 
 use super::{Endpoint, EventKind, chunk, done_style_error, openai_error, whole};
-use crate::meter::{Answer, Text, finish, usage};
+use crate::meter::{Answer, Text, usage};
 use crate::request::{Field, Kind};
 use crate::sse::Event;
 use bytes::Bytes;
@@ -112,7 +112,7 @@ fn take(answer: &mut Answer, completion: Completion<'_>) -> EventKind {
         }
         answer.logprobs.learn(choice.index, choice.logprobs);
         answer.kept.push(&mut answer.output.choice(choice.index).content, &choice.text.0);
-        finish(&mut answer.finish_reasons, choice.finish_reason);
+        answer.finish(choice.index, choice.finish_reason);
     }
     answer.learn_usage(used, false);
     kind

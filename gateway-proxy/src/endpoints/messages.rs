@@ -176,7 +176,7 @@ fn read_event(answer: &mut Answer, event: &Event<'_>) -> EventKind {
         "message_delta" => {
             let delta = streamed.delta.unwrap_or_default();
             answer.says_more |= delta.says_more;
-            finish(&mut answer.finish_reasons, delta.stop_reason);
+            answer.finish(0, delta.stop_reason);
             learn_usage(answer, streamed.usage, true);
             EventKind::Other
         }

@@ -178,6 +178,9 @@ fn read_event(answer: &mut Answer, event: &Event<'_>) -> EventKind {
         "response.output_text.delta"
         | "response.refusal.delta"
         | "response.function_call_arguments.delta"
+        | "response.custom_tool_call_input.delta"
+        | "response.mcp_call_arguments.delta"
+        | "response.code_interpreter_call_code.delta"
         | "response.reasoning_text.delta"
         | "response.reasoning_summary_text.delta" => {
             let text = streamed.delta.and_then(|raw| serde_json::from_str::<Text<'_>>(raw.get()).ok());
@@ -263,5 +266,20 @@ mod tests {
         let done = format!(r#"{{"type":"response.completed","response":{}}}"#, body("[]"));
         assert_eq!(read_event(&mut answer, &Event::from_data(&done)), EventKind::End);
         assert_eq!(answer.logprobs.to_json().as_deref(), Some("[-1.25]"));
+    }
+
+    #[test]
+    fn whatever_the_model_writes_counts_until_its_end_says_more() {
+        let mut answer = Answer::default();
+        for kind in [
+            "function_call_arguments",
+            "custom_tool_call_input",
+            "mcp_call_arguments",
+            "code_interpreter_call_code",
+        ] {
+            let delta = format!(r#"{{"type":"response.{kind}.delta","output_index":0,"delta":"{kind}"}}"#);
+            assert_eq!(read_event(&mut answer, &Event::from_data(&delta)), EventKind::Content, "{kind}");
+            assert!(answer.output.text().ends_with(kind), "{}", answer.output.text());
+        }
     }
 }

@@ -12,7 +12,7 @@ use std::fmt;
 /// is.
 pub(super) fn passes(json: &str, only: &[&str], is_fine: &dyn Fn(&str) -> bool) -> bool {
     let mut reader = serde_json::Deserializer::from_str(json);
-    Glance { is_fine, only, is_item: true }.deserialize(&mut reader).is_ok()
+    Glance { is_fine, only, is_item: true }.deserialize(&mut reader).is_ok() && reader.end().is_ok()
 }
 
 /// Looks at a value. An error says that it is to be looked at closer.
@@ -194,6 +194,8 @@ mod tests {
             "[null]",
             "{",
             "",
+            r#"{"choices":[]} "bad""#,
+            r#""good\ud83d""#,
             r#"[{"type":"tool_use"}]"#,
             r#"[{"type":"function_c\u0061ll"}]"#,
             r#"[{"type":7}]"#,

@@ -5,7 +5,7 @@
 //! and goes on as it is, and so do images, sounds and files.
 
 use super::chain::{Found, Stop};
-use super::places::{Edits, Literal, is_structural, items, member, string, texts};
+use super::places::{Edits, Literal, is_structural, items, string, texts};
 use super::{Compiled, glance, input_found};
 use crate::errors::Failure;
 use crate::request::{Ask, BodyError, members};
@@ -47,6 +47,9 @@ pub(super) fn judge(compiled: &[Arc<Compiled>], ask: &Ask, all: bool) -> Result<
     let mut literals = Vec::new();
     let prompt = ask.text(ask.prompt_at.as_ref()).unwrap_or_default();
     conversation(whole, prompt, all, &mut literals)?;
+    for beside in ask.beside_at.iter().flatten() {
+        content(whole, ask.text(Some(beside)).unwrap_or_default(), &mut literals)?;
+    }
     if all && let Some(instructions) = ask.text(ask.instructions_at.as_ref()) {
         content(whole, instructions, &mut literals)?;
     }
@@ -82,12 +85,14 @@ pub(super) fn judge(compiled: &[Arc<Compiled>], ask: &Ask, all: bool) -> Result<
     Ok(judged)
 }
 
-/// Whether no guardrail says anything of any text, as far as a first look tells.
+/// Whether no guardrail says anything of any text, as far as a first look tells. Of no text at all some say something, too.
 fn passes(compiled: &[Arc<Compiled>], ask: &Ask, all: bool) -> bool {
     let is_fine = |text: &str| compiled.iter().all(|of| of.guard.passes_input(text));
     let places = [ask.prompt_at.as_ref(), ask.instructions_at.as_ref().filter(|_| all)];
-    let mut texts = places.into_iter().flatten().map(|place| ask.text(Some(place)));
-    ask.context.given_at.iter().flatten().next().is_none()
+    let places = places.into_iter().flatten().chain(ask.beside_at.iter().flatten());
+    let mut texts = places.map(|place| ask.text(Some(place)));
+    is_fine("")
+        && ask.context.given_at.iter().flatten().next().is_none()
         && texts.all(|text| text.is_some_and(|text| glance::passes(text, &[], &is_fine)))
 }
 
@@ -138,7 +143,7 @@ fn content<'a>(whole: &str, json: &'a str, into: &mut Vec<Literal<'a>>) -> Resul
         Some(b'[') => items(json).into_iter().try_for_each(|item| content(whole, item.get(), into)),
         Some(b'{') => {
             let all = members(json).map_err(BodyError::NotJson)?;
-            let is_text = member(&all, "type") == Some("\"text\"");
+            let is_text = string(&all, "type") == "text";
             all.iter().try_for_each(|of| match of.name.as_ref() {
                 // What a tool was called with has names of its own.
                 "input" => all_of(of.text(), into),

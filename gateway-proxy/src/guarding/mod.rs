@@ -371,7 +371,11 @@ impl Facts {
     pub(crate) fn is_refused(&self) -> bool {
         match &self.guarding {
             Some(guarding) => guarding.refusal.is_some(),
-            None => !in_force(&self.key, self.resolved.as_ref()).is_ok_and(|none| none.is_empty()),
+            // Before its route is known nobody can say which judge it.
+            None => {
+                self.resolved.is_none()
+                    || !in_force(&self.key, self.resolved.as_ref()).is_ok_and(|none| none.is_empty())
+            }
         }
     }
 

@@ -19,15 +19,16 @@ pub(super) fn place(whole: &str, part: &str) -> Range<usize> {
     start..start + part.len()
 }
 
-/// The text that `json`, a slice of `whole`, is.
-pub(super) fn literal<'a>(whole: &str, json: &'a str) -> Option<Literal<'a>> {
-    let inner = json.strip_prefix('"')?.strip_suffix('"')?;
+/// The text that `json`, a slice of `whole`, is, if it is one. An error when nobody can say what it says: half of a surrogate pair is
+/// replaced by some readers and kept by others.
+pub(super) fn literal<'a>(whole: &str, json: &'a str) -> Result<Option<Literal<'a>>, serde_json::Error> {
+    let Some(inner) = json.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) else { return Ok(None) };
     let text = if memchr::memchr(b'\\', inner.as_bytes()).is_none() {
         Cow::Borrowed(inner)
     } else {
-        Cow::Owned(serde_json::from_str(json).ok()?)
+        Cow::Owned(serde_json::from_str(json)?)
     };
-    Some(Literal { at: place(whole, json), text })
+    Ok(Some(Literal { at: place(whole, json), text }))
 }
 
 /// The items of the array that `json` is; none when it is another thing.
@@ -79,7 +80,7 @@ pub(super) fn is_structural(name: &str) -> bool {
 }
 
 /// Every text within `json`, a slice of `whole`, but for those under names that `is_text` does not take. An error when an object
-/// names a member twice: nobody can say which of them counts.
+/// names a member twice, or a text cannot be read: nobody can say what counts.
 pub(super) fn texts<'a>(
     whole: &str,
     json: &'a str,
@@ -87,7 +88,7 @@ pub(super) fn texts<'a>(
     into: &mut Vec<Literal<'a>>,
 ) -> Result<(), serde_json::Error> {
     match json.as_bytes().first() {
-        Some(b'"') => into.extend(literal(whole, json)),
+        Some(b'"') => into.extend(literal(whole, json)?),
         Some(b'[') => {
             for item in items(json) {
                 texts(whole, item.get(), is_text, into)?;
@@ -176,6 +177,8 @@ mod tests {
         let edited = edits.apply(whole.as_bytes()).unwrap();
         assert_eq!(edited, r#"{ "a" : ["x\u0041", {"id":"y", "t" : "\""}], "n":2,"m":3 }"#);
         assert!(Edits::default().apply(b"x").is_none());
-        assert!(texts(whole, r#"{"a":1,"a":2}"#, &|_| true, &mut found).is_err());
+        for unreadable in [r#"{"a":1,"a":2}"#, r#""x\ud83d""#, r#"["x",{"a":"\ude00"}]"#] {
+            assert!(texts(unreadable, unreadable, &|_| true, &mut found).is_err(), "{unreadable}");
+        }
     }
 }

@@ -263,7 +263,7 @@ impl Guarded {
         self.rewriter.refuse(&text, &Ending { id: &self.request_id, usage: answer.usage }, &mut out);
         self.state = if has_finished { State::Draining } else { State::Cut };
         let is_anthropic = self.endpoint.dialect == Some(Dialect::Anthropic);
-        answer.finish_reasons = vec![if is_anthropic { "refusal" } else { "content_filter" }.to_owned()];
+        answer.finish_all(if is_anthropic { "refusal" } else { "content_filter" });
     }
 
     fn note(&mut self, app: &App) {

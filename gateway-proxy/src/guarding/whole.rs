@@ -92,7 +92,8 @@ impl Judge {
         let whole = std::str::from_utf8(bytes).map_err(serde::de::Error::custom)?;
         let mut judged = Judged::default();
         let is_fine = |text: &str| self.compiled.iter().all(|of| of.guard.passes_output(text));
-        if glance::passes(whole, said(endpoint), &is_fine) {
+        // Of an answer without a text some have something to say, too.
+        if is_fine("") && glance::passes(whole, said(endpoint), &is_fine) {
             return Ok(judged);
         }
         let mut edits = Edits::default();
@@ -199,6 +200,11 @@ fn choices<'a>(endpoint: &Endpoint, whole: &'a str) -> Read<Vec<Choice<'a>>> {
     }
 }
 
+/// The text of a member, if there is one.
+fn text<'a>(whole: &str, all: &[Member<'a>], name: &str) -> Read<Option<Literal<'a>>> {
+    member(all, name).map_or(Ok(None), |json| literal(whole, json))
+}
+
 /// Texts that are no text of the answer itself.
 fn aside<'a>(whole: &str, all: &[Member<'a>], but: &[&str], into: &mut Vec<Literal<'a>>) -> Read<()> {
     let others = all.iter().filter(|of| !is_structural(&of.name) && !but.contains(&of.name.as_ref()));
@@ -208,7 +214,7 @@ fn aside<'a>(whole: &str, all: &[Member<'a>], but: &[&str], into: &mut Vec<Liter
 fn completion<'a>(whole: &str, json: &'a str) -> Read<Choice<'a>> {
     let mut choice = Choice { json, ..Choice::default() };
     let of = members(json)?;
-    choice.texts.extend(member(&of, "text").and_then(|text| literal(whole, text)));
+    choice.texts.extend(text(whole, &of, "text")?);
     let Some(message) = member(&of, "message").filter(|message| message.starts_with('{')) else {
         return Ok(choice);
     };
@@ -222,12 +228,12 @@ fn completion<'a>(whole: &str, json: &'a str) -> Read<Choice<'a>> {
             [("function", "arguments", Form::Text), ("custom", "input", Form::Plain)]
         {
             if let Some(function) = member(&call, kind) {
-                choice.call(whole, &members(function)?, arguments, form);
+                choice.call(whole, &members(function)?, arguments, form)?;
             }
         }
     }
     if let Some(function) = member(&all, "function_call").filter(|function| function.starts_with('{')) {
-        choice.call(whole, &members(function)?, "arguments", Form::Text);
+        choice.call(whole, &members(function)?, "arguments", Form::Text)?;
     }
     aside(whole, &all, &["content", "tool_calls", "function_call"], &mut choice.beside)?;
     Ok(choice)
@@ -239,10 +245,10 @@ fn message<'a>(whole: &'a str, top: &[Member<'a>]) -> Read<Choice<'a>> {
         let all = members(block.get())?;
         match string(&all, "type").as_ref() {
             "text" => {
-                choice.texts.extend(member(&all, "text").and_then(|text| literal(whole, text)));
+                choice.texts.extend(text(whole, &all, "text")?);
                 aside(whole, &all, &["text"], &mut choice.beside)?;
             }
-            kind if kind.ends_with("tool_use") => choice.call(whole, &all, "input", Form::Json),
+            kind if kind.ends_with("tool_use") => choice.call(whole, &all, "input", Form::Json)?,
             _ => aside(whole, &all, &[], &mut choice.beside)?,
         }
     }
@@ -257,36 +263,35 @@ fn response<'a>(whole: &'a str, top: &[Member<'a>]) -> Read<Choice<'a>> {
             "message" => {
                 for part in items(member(&all, "content").unwrap_or_default()) {
                     let part = members(part.get())?;
-                    choice.texts.extend(member(&part, "text").and_then(|text| literal(whole, text)));
+                    choice.texts.extend(text(whole, &part, "text")?);
                     aside(whole, &part, &["text", "logprobs"], &mut choice.beside)?;
                 }
             }
-            "custom_tool_call" => choice.call(whole, &all, "input", Form::Plain),
+            "custom_tool_call" => choice.call(whole, &all, "input", Form::Plain)?,
             _ => {
                 if member(&all, "arguments").is_some() && member(&all, "name").is_some() {
-                    choice.call(whole, &all, "arguments", Form::Text);
+                    choice.call(whole, &all, "arguments", Form::Text)?;
                 }
                 aside(whole, &all, &["arguments"], &mut choice.beside)?;
             }
         }
     }
-    if let Some(text) = member(top, "output_text") {
-        choice.beside.extend(literal(whole, text));
-    }
+    choice.beside.extend(text(whole, top, "output_text")?);
     Ok(choice)
 }
 
 impl<'a> Choice<'a> {
     /// Adds a call of the tool that `all` are the members of.
-    fn call(&mut self, whole: &str, all: &[Member<'a>], arguments: &str, form: Form) {
+    fn call(&mut self, whole: &str, all: &[Member<'a>], arguments: &str, form: Form) -> Read<()> {
         let name = string(all, "name");
         let json = member(all, arguments).unwrap_or_default();
         let arguments = match form {
             Form::Json => Literal { at: place_or_end(whole, json), text: json.into() },
-            Form::Text | Form::Plain => literal(whole, json)
+            Form::Text | Form::Plain => literal(whole, json)?
                 .unwrap_or_else(|| Literal { at: place_or_end(whole, json), text: json.into() }),
         };
         self.calls.push(Called { name, arguments, form });
+        Ok(())
     }
 }
 

@@ -1,6 +1,6 @@
 //! What an answer says, as far as it must be known: who answered, why it ended, what it used, and its text.
 
-use super::kept::Kept;
+use super::kept::{Kept, finish};
 use super::usage::tier;
 use bytes::Bytes;
 use contracts::TokenUsage;
@@ -64,7 +64,24 @@ impl Answer {
 
     /// Whether every choice that says something has said why it ended.
     pub(crate) fn has_finished(&self) -> bool {
-        !self.finish_reasons.is_empty() && self.finish_reasons.len() >= self.output.said()
+        !self.finish_reasons.is_empty()
+            && self.output.choices.iter().all(|said| said.finished || said.is_empty())
+    }
+
+    /// The choice at `index` says why it ended, if it does.
+    pub(crate) fn finish(&mut self, index: usize, reason: Option<Text<'_>>) {
+        if reason.is_some()
+            && let Some(said) = self.output.choices.get_mut(index.min(MOST_CHOICES - 1))
+        {
+            said.finished = true;
+        }
+        finish(&mut self.finish_reasons, reason);
+    }
+
+    /// All of it ends for this reason, whatever it said.
+    pub(crate) fn finish_all(&mut self, reason: &str) {
+        self.output.choices.iter_mut().for_each(|said| said.finished = true);
+        self.finish_reasons = vec![reason.to_owned()];
     }
 
     /// Takes over names that are new.
@@ -158,6 +175,8 @@ pub(crate) struct Said {
     pub(crate) refusal: String,
     pub(crate) reasoning: String,
     tool_calls: Vec<ToolCall>,
+    /// It said why it ended.
+    finished: bool,
 }
 
 /// A tool call of a stream, so far.
@@ -170,7 +189,7 @@ pub(crate) struct ToolCall {
 
 impl Said {
     fn is_empty(&self) -> bool {
-        let Self { content, refusal, reasoning, tool_calls } = self;
+        let Self { content, refusal, reasoning, tool_calls, finished: _ } = self;
         tool_calls.is_empty() && [content, refusal, reasoning].iter().all(|text| text.is_empty())
     }
 
@@ -195,11 +214,6 @@ impl Output {
     pub(crate) fn clear(&mut self) {
         self.choices.clear();
         self.raw.clear();
-    }
-
-    /// How many choices of a stream say something.
-    fn said(&self) -> usize {
-        self.choices.iter().filter(|said| !said.is_empty()).count()
     }
 
     /// Whether there is nothing.

@@ -50,6 +50,8 @@ pub(crate) struct Ask {
     pub(super) usage: AskedUsage,
     /// Where the prompt stands (`messages`, `prompt` or `input`).
     pub(crate) prompt_at: Option<Range<usize>>,
+    /// Where else the client says something to the model: `suffix`, `prediction`.
+    pub(crate) beside_at: [Option<Range<usize>>; 2],
     /// Where `instructions` stand.
     pub(crate) instructions_at: Option<Range<usize>>,
     /// Where `tools` stand.
@@ -200,6 +202,7 @@ pub(crate) fn parse(endpoint: &Endpoint, body: Bytes, max_depth: usize) -> Resul
     let model_at = place(model);
     let (prompt_at, instructions_at, tools_at) =
         (asked(endpoint.prompt), endpoint.instructions.and_then(asked), asked("tools"));
+    let beside_at = ["suffix", "prediction"].map(asked);
     let format_at = endpoint.format.and_then(asked);
     let usage = asked_usage(text, find("stream_options"))?;
     let tier_name = find("service_tier").and_then(Member::string);
@@ -226,6 +229,7 @@ pub(crate) fn parse(endpoint: &Endpoint, body: Bytes, max_depth: usize) -> Resul
         background_at,
         usage,
         prompt_at,
+        beside_at,
         instructions_at,
         tools_at,
         format_at,

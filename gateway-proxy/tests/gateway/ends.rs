@@ -92,6 +92,16 @@ async fn of_two_choices_both_must_have_ended() {
 }
 
 #[tokio::test]
+async fn a_choice_that_ends_twice_does_not_end_another() {
+    let of = |index: u8, reason: Option<&str>| value!({"id": "c", "model": "m", "choices": [{"index": index, "delta": {"content": "Hi"}, "finish_reason": reason}]});
+    let said = [of(1, None), of(0, Some("stop")), of(0, Some("stop"))];
+    let upstream = Upstream::always(events(&said)).await;
+    let (gateway, collector) = Gateway::simple(&upstream).await;
+    gateway.post(CHAT, chat(true).replacen('{', r#"{"n":2,"#, 1)).await;
+    assert_eq!(collector.call().await.get("error.type"), "upstream_stream_cut");
+}
+
+#[tokio::test]
 async fn half_an_event_after_one_that_the_client_does_not_get_is_no_answer() {
     let usage = r#"data: {"id":"c","choices":[],"usage":{"prompt_tokens":3,"completion_tokens":2}}"#;
     let broken = Upstream::always(sse(&[format!("{usage}\n\n").as_bytes(), b"data: {\"cho"])).await;

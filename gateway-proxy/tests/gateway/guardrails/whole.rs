@@ -336,3 +336,54 @@ async fn a_request_that_guardrails_cannot_read_is_recorded_as_blocked_without_it
         Some(1.0)
     );
 }
+
+#[tokio::test]
+async fn what_nobody_can_say_what_it_says_goes_to_no_model_and_to_no_client() {
+    for path in PATHS {
+        let upstream = saying(&answer(path, "Hi", None)).await;
+        let gateway = start(&upstream, path);
+        let body = ask(path, "forbidden fruit HALF", false).replace("HALF", "\\ud83d");
+        let answered = gateway.post(path, body).await;
+        assert_eq!(answered.status, StatusCode::BAD_REQUEST, "{}", answered.text());
+        assert!(upstream.received().is_empty());
+        let half = answer(path, "forbidden fruit HALF", None).to_string().replace("HALF", "\\ud83d");
+        let upstream = Upstream::always(answers(200, &half)).await;
+        let answered = start(&upstream, path).post(path, ask(path, "Hi", false)).await;
+        assert!(!answered.text().contains("forbidden"), "{}", answered.text());
+    }
+}
+
+#[tokio::test]
+async fn whatever_the_client_says_to_the_model_is_judged() {
+    let upstream = saying(&answer(CHAT, "Hi", None)).await;
+    let gateway = gateway(&upstream, &[usual()]);
+    let predicted = r#"{"model":"route","messages":[{"role":"user","content":"x"}],"prediction":{"type":"content","content":"1234567812345678"}}"#;
+    gateway.post(CHAT, predicted).await;
+    assert_eq!(upstream.received()[0].json()["prediction"]["content"], "[card]");
+    let suffix = r#"{"model":"route","prompt":"x","suffix":"1234567812345678"}"#;
+    gateway.post("/v1/completions", suffix).await;
+    assert_eq!(upstream.received()[1].json()["suffix"], "[card]");
+    // A kind is the same however it is written.
+    let upstream = saying(&answer(MESSAGES, "Hi", None)).await;
+    let document = r#"{"model":"route","max_tokens":9,"messages":[{"role":"user","content":[
+        {"type":"document","source":{"type":"te\u0078t","media_type":"text/plain","data":"1234567812345678"}}]}]}"#;
+    start(&upstream, MESSAGES).post(MESSAGES, document).await;
+    assert_eq!(upstream.received()[0].json()["messages"][0]["content"][0]["source"]["data"], "[card]");
+}
+
+#[tokio::test]
+async fn a_guardrail_that_wants_to_see_something_is_not_content_with_nothing() {
+    let topics = json!([{"name": "topic", "check": {"topics": {"allow": ["billing"]}}, "action": "block"}]);
+    let shape = json!([{"name": "shape", "check": {"json_schema": {"type": "object"}}, "action": "block"}]);
+    let silent = json!({"id": "c1", "object": "chat.completion", "model": "gpt-4o-mini", "choices": [{"index": 0,
+        "message": {"role": "assistant", "content": null}, "finish_reason": "length"}], "usage": {"prompt_tokens": 3, "completion_tokens": 2}});
+    let upstream = saying(&silent).await;
+    let asks = gateway(&upstream, &[json!({"input": topics})]);
+    let picture = r#"{"model":"route","messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"data:image/png;base64,AAAA"}}]}]}"#;
+    let answered = asks.post(CHAT, picture).await;
+    assert_eq!(read(CHAT, &answered.json()).1, withheld(CHAT), "{}", answered.text());
+    assert!(upstream.received().is_empty());
+    let answers = gateway(&upstream, &[json!({"output": shape})]);
+    let answered = answers.post(CHAT, ask(CHAT, "Hi", false)).await;
+    assert_eq!(read(CHAT, &answered.json()).1, withheld(CHAT), "{}", answered.text());
+}
