@@ -162,8 +162,7 @@ impl Priced<'_> {
     pub fn most(&self, tiers: &[ServiceTier], input: u64, output: u64) -> Usd {
         let mut known: Option<&charge::ResolvedRates> = None;
         let (mut most_read, mut most_written) = (Usd::ZERO, Usd::ZERO);
-        for tier in tiers {
-            let Some(rates) = self.index.card(self.entry, *tier, input) else { continue };
+        for rates in tiers.iter().flat_map(|tier| self.index.cards(self.entry, *tier, input)) {
             // Most entries have one card for all tiers.
             if known.is_some_and(|known| std::ptr::eq(known, rates)) {
                 continue;

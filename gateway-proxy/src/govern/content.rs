@@ -230,10 +230,20 @@ impl<'de> Visitor<'de> for Value {
     }
 }
 
+/// What an object says that it is.
+#[derive(Debug, Default)]
+enum Kind<'a> {
+    #[default]
+    Unsaid,
+    Said(Option<Cow<'a, str>>),
+    /// Of two, nobody knows which one counts.
+    Twice,
+}
+
 /// What matters of an object.
 #[derive(Debug, Default)]
 struct Object<'a> {
-    kind: Option<Cow<'a, str>>,
+    kind: Kind<'a>,
     pictures: u64,
     refers: Option<&'static str>,
     has_id: bool,
@@ -247,10 +257,9 @@ impl<'a> Object<'a> {
         self.refers = self.refers.or(value.refers);
         let text = value.text.as_deref().unwrap_or_default();
         let refers = match name {
-            // Of two, nobody knows which one counts.
-            "type" if self.kind.is_some() => "type",
             "type" => {
-                self.kind = value.text;
+                let is_first = matches!(self.kind, Kind::Unsaid);
+                self.kind = if is_first { Kind::Said(value.text) } else { Kind::Twice };
                 return;
             }
             "image_url" => {
@@ -284,7 +293,14 @@ impl<'a> Object<'a> {
 
     fn found(self) -> Found<'a> {
         let none = Found::default();
-        let refers = match self.kind.as_deref() {
+        let kind = match &self.kind {
+            Kind::Unsaid => None,
+            Kind::Said(kind) => kind.as_deref(),
+            Kind::Twice => {
+                return Found { pictures: self.pictures.max(1), refers: Some("type"), text: None };
+            }
+        };
+        let refers = match kind {
             // A message is no piece of one, whatever it says of itself: translated, it is still a message.
             Some("tool_use" | "server_tool_use") if self.has_role => None,
             // Arguments that the model wrote: JSON of its own, and no part of the prompt's.
@@ -356,6 +372,16 @@ mod tests {
                 &CHAT_COMPLETIONS,
                 r#"{"messages":[{"role":"user","type":"image","content":[{"type":"file","file":{"file_data":"https://a"}}]}]}"#,
                 "messages: file_data",
+            ),
+            (
+                &MESSAGES,
+                r#"{"messages":[{"role":"user","content":[{"type":"image","type":"document","source":{"type":"url","url":"https://a"}}]}]}"#,
+                "messages: type",
+            ),
+            (
+                &MESSAGES,
+                r#"{"messages":[{"role":"user","content":[{"type":"tool_use","typ\u0065":"document","source":{"type":"url","url":"https://a"}}]}]}"#,
+                "messages: type",
             ),
             (
                 &MESSAGES,

@@ -90,6 +90,21 @@ impl Index {
             |tier| cards.iter().find(move |c: &&Card| c.tier == tier && (c.above == 0 || context > c.above));
         of(tier).or_else(|| of(ServiceTier::Standard)).map(|card| &card.rates)
     }
+
+    /// All rates that an entry may have for a tier and so many input tokens or fewer.
+    pub(super) fn cards(
+        &self,
+        entry: usize,
+        tier: ServiceTier,
+        context: u64,
+    ) -> impl Iterator<Item = &ResolvedRates> {
+        let cards = self.cards.get(entry).map(Vec::as_slice).unwrap_or_default();
+        let has_own = cards.iter().any(|card| card.tier == tier);
+        let is_meant = move |of: ServiceTier| of == tier || !has_own && of == ServiceTier::Standard;
+        let may_be =
+            cards.iter().filter(move |card| is_meant(card.tier) && (card.above == 0 || context > card.above));
+        may_be.map(|card| &card.rates)
+    }
 }
 
 /// Adds an entry under a name, in order of time; the entry that is there already for that instant.

@@ -401,17 +401,23 @@ proptest! {
     #[test]
     fn nothing_costs_more_than_the_most(
         counts in prop::array::uniform8(0u64..1_000_000_000_000),
-        cards in prop::array::uniform2(any_rates()),
+        cards in prop::array::uniform3(any_rates()),
+        above in 1u64..4_000_000_000_000,
+        more in prop::array::uniform2(0u64..1_000_000_000_000),
         (is_priority, asks_both) in any::<(bool, bool)>(),
     ) {
         let usage = consistent(counts);
-        let [standard, priority] = cards;
-        let cards = vec![card(ServiceTier::Standard, 0, standard), card(ServiceTier::Priority, 0, priority)];
+        let [standard, priority, long] = cards;
+        let cards = vec![
+            card(ServiceTier::Standard, 0, standard.clone()),
+            card(ServiceTier::Standard, above, long),
+            card(ServiceTier::Priority, 0, Rates { input: priority.input.or(standard.input), ..priority }),
+        ];
         let book = book(vec![ModelPrice { charge: Charge::Tokens(cards), ..model("m", 1) }]);
         let served = if is_priority { ServiceTier::Priority } else { ServiceTier::Standard };
         let both = [ServiceTier::Standard, ServiceTier::Priority];
         let tiers = if asks_both { &both[..] } else { std::slice::from_ref(&served) };
-        let most = book.priced("p", "m", at(0)).unwrap().most(tiers, usage.input, usage.output);
+        let most = book.priced("p", "m", at(0)).unwrap().most(tiers, usage.input + more[0], usage.output + more[1]);
         prop_assert!(book.cost("p", "m", served, &usage, at(0)).unwrap().total <= most);
     }
 
