@@ -227,8 +227,11 @@ fn with_id(request_id: &str, number: u64, event: &[u8]) -> Bytes {
     out.freeze()
 }
 
+/// About so much is given at a time: whoever takes it comes back for more, and so is seen to read.
+const PIECE: usize = 64 << 10;
+
 impl Follower {
-    /// What has come since, once something has; `None` at the end. A follower that is slower than the stream by more than is kept of
+    /// What has come since, or the beginning of it, once something has; `None` at the end. A follower that is slower than the stream by more than is kept of
     /// it has lost its place, which it is told once, and then it is at its end too.
     pub(crate) async fn next(&mut self) -> Option<Result<Bytes, Gone>> {
         loop {
@@ -249,6 +252,9 @@ impl Follower {
                 for (number, event) in state.events.range(new..) {
                     out.extend_from_slice(event);
                     self.next = number + 1;
+                    if out.len() >= PIECE {
+                        break;
+                    }
                 }
                 if !out.is_empty() {
                     return Some(Ok(out.freeze()));
@@ -321,6 +327,24 @@ mod tests {
         assert_eq!(read(&mut rest).await, "id: req_1:2\ndata: c\n\n");
         kept.end();
         assert_eq!((all.next().await, rest.next().await), (None, None));
+    }
+
+    #[tokio::test]
+    async fn much_is_given_a_piece_at_a_time() {
+        let kept = kept(1 << 20, false, OnDisconnect::Continue);
+        let event = Bytes::from(format!("data: {}\n\n", "x".repeat(1_000)));
+        let mut all = BytesMut::new();
+        for _ in 0..200 {
+            all.extend_from_slice(&kept.push(event.clone()));
+        }
+        kept.end();
+        let (mut follower, mut read) = (kept.reader(0), BytesMut::new());
+        while let Some(piece) = follower.next().await {
+            let piece = piece.unwrap();
+            assert!(piece.len() < PIECE + 2_000, "{}", piece.len());
+            read.extend_from_slice(&piece);
+        }
+        assert_eq!(read, all);
     }
 
     #[tokio::test]

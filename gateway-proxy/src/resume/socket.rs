@@ -178,7 +178,10 @@ async fn answer(
                     // Before the body goes: a stream may end with its last reader.
                     let follower = kept.reader(0);
                     match whole(response) {
-                        Some(events) => tell_events(line, &id, events).await,
+                        Some(events) => {
+                            drop(follower);
+                            tell_events(line, &id, events).await
+                        }
                         None => follow(line, &id, &kept, follower).await,
                     }
                 }

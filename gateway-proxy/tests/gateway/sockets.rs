@@ -4,7 +4,7 @@ use crate::resume::{Socket, hear, say, socket};
 use crate::support::{Gateway, KEY, Step, Upstream, chat, config, json, snapshot};
 use contracts::Timestamp;
 use contracts::policy::KeyPolicy;
-use futures_util::StreamExt;
+use futures_util::{SinkExt, StreamExt};
 use runtime::Clock;
 use serde_json::Value;
 use std::sync::Arc;
@@ -181,4 +181,31 @@ async fn what_a_socket_gathers_is_within_the_bound_on_all_bodies() {
     assert_eq!(told["status"], 503, "{told}");
     ended(&mut socket).await;
     assert_eq!(upstream.received().len(), 1);
+}
+
+#[tokio::test]
+async fn pings_within_a_long_message_do_not_make_it_a_short_one() {
+    use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
+    use tokio_tungstenite::tungstenite::{Message, protocol::frame::Frame};
+    let mut upstream = Upstream::always(vec![Step::Hang]).await;
+    let gateway = Gateway::start(config(None), snapshot(upstream.addr, false));
+    let mut socket = socket(&gateway, KEY).await.unwrap();
+    create(&mut socket, false).await;
+    asked(&upstream, 1).await;
+    // Pings by themselves are no message, however many they are.
+    for _ in 0..1_000 {
+        socket.send(Message::Ping(vec![0; 100].into())).await.unwrap();
+        while !socket.next().await.expect("the socket is open").unwrap().is_pong() {}
+    }
+    let mut kind = OpCode::Data(Data::Text);
+    for _ in 0..5 {
+        let part = Frame::message(vec![b'x'; 60 << 10], kind, false);
+        // It may be closed already.
+        let _ = socket.send(Message::Frame(part)).await;
+        let _ = socket.send(Message::Ping(Vec::new().into())).await;
+        kind = OpCode::Data(Data::Continue);
+    }
+    let told = hear_answer(&mut socket).await;
+    assert_eq!((&told["type"], &told["status"]), (&"answer".into(), &409.into()), "{told}");
+    upstream.closed().await;
 }

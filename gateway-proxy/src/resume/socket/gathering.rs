@@ -46,6 +46,17 @@ impl<S> Gathering<S> {
         self.room.clear();
     }
 
+    /// A frame for the connection itself has come, which may stand between the parts of a message: so many bytes of it are none of that.
+    pub(super) const fn pass_over(&mut self, payload: usize) {
+        // Two bytes of its head, four of its mask.
+        self.came = self.came.saturating_sub(payload + 6);
+    }
+
+    /// Whether some of a message has come, and not all of it.
+    pub(super) const fn is_within(&self) -> bool {
+        self.came > 0
+    }
+
     /// Only short messages are heard from now on, or longer ones as well.
     pub(super) const fn set_busy(&mut self, is_busy: bool) {
         self.is_busy = is_busy;

@@ -78,13 +78,23 @@ impl Line {
                 self.socket.send(Message::Ping(Bytes::new())).await.map_err(|_| Left)?;
                 continue;
             };
-            self.heard = Instant::now();
+            let gathering = self.socket.get_mut();
+            match &message {
+                Some(Ok(Message::Text(_) | Message::Binary(_))) => gathering.begin(),
+                Some(Ok(Message::Ping(payload) | Message::Pong(payload))) => {
+                    gathering.pass_over(payload.len());
+                }
+                _ => {}
+            }
+            // A message must come to its end, however often its client says that it is there.
+            if !gathering.is_within() {
+                self.heard = Instant::now();
+            }
             if let Some(refused) = self.socket.get_ref().refused() {
                 // What follows is the rest of the message, which nobody reads.
                 self.tell_refused(refused).await?;
                 return Err(Left);
             }
-            self.socket.get_mut().begin();
             match message {
                 Some(Ok(Message::Text(said))) => return Ok(Said::read(said.as_str())),
                 Some(Ok(Message::Binary(_))) => {
