@@ -49,6 +49,20 @@ WITH
           AND sipHash128(tenant_id, trace_id) IN (SELECT unit FROM mine)
         GROUP BY sipHash128(tenant_id, trace_id, span_id, judge)
     ),
+    names AS
+    (
+        SELECT
+            unit,
+            arrayJoin([sipHash128(tenant_id, 'trace', trace_id), sipHash128(tenant_id, 'response', response_id), sipHash128(tenant_id, 'response', request_id)]) AS name
+        FROM mine
+    ),
+    links AS
+    (
+        SELECT sipHash128(tenant_id, toString(kind), id) AS name, sipHash128(tenant_id, event_id) AS event
+        FROM action_links
+        WHERE tenant_id IN {tenants:Array(String)} AND time >= fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC')
+          AND sipHash128(tenant_id, toString(kind), id) IN (SELECT name FROM names)
+    ),
     said AS
     (
         SELECT
@@ -64,7 +78,7 @@ WITH
             WHERE tenant_id IN {tenants:Array(String)} AND time >= fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC')
         )
         GROUP BY statement
-        HAVING is_useful
+        HAVING is_useful AND event IN (SELECT event FROM links)
     ),
     rated AS
     (
@@ -81,14 +95,13 @@ WITH
             WHERE tenant_id IN {tenants:Array(String)} AND time >= fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC')
         )
         GROUP BY statement
-        HAVING NOT isNaN(last_score)
+        HAVING NOT isNaN(last_score) AND name IN (SELECT name FROM names)
     ),
     statements AS
     (
-        SELECT sipHash128(tenant_id, toString(kind), id) AS name, said.statement AS statement, nan AS score
-        FROM action_links
-        INNER JOIN said ON sipHash128(action_links.tenant_id, action_links.event_id) = said.event
-        WHERE tenant_id IN {tenants:Array(String)} AND time >= fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC')
+        SELECT links.name AS name, said.statement AS statement, nan AS score
+        FROM links
+        INNER JOIN said ON links.event = said.event
         UNION ALL
         SELECT name, statement, last_score AS score FROM rated
     ),
@@ -107,13 +120,7 @@ WITH
         FROM
         (
             SELECT unit, statement, any(score) AS said_score
-            FROM
-            (
-                SELECT
-                    unit,
-                    arrayJoin([sipHash128(tenant_id, 'trace', trace_id), sipHash128(tenant_id, 'response', response_id), sipHash128(tenant_id, 'response', request_id)]) AS name
-                FROM mine
-            ) AS names
+            FROM names
             INNER JOIN statements ON names.name = statements.name
             GROUP BY unit, statement
         )

@@ -71,9 +71,9 @@ pub(crate) fn migrate(file: Option<&Path>, alone: bool) -> anyhow::Result<()> {
     block_on(async {
         let warehouse = Warehouse::connect(config.store.warehouse());
         if alone {
-            warehouse.migrate_alone().await?
+            warehouse.migrate_alone().await?;
         } else {
-            warehouse.migrate().await?
+            warehouse.migrate().await?;
         }
         Ok(())
     })

@@ -11,6 +11,7 @@ use crate::queries::{MIGRATIONS, MIGRATIONS_TABLE, Migration, read};
 use clickhouse::Row;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use std::collections::BTreeSet;
 
 #[derive(Row, Serialize, Deserialize)]
 struct Applied {
@@ -57,12 +58,18 @@ impl Warehouse {
     /// than the same one after a restart: a batch sent before that and again after it would be counted twice by the view. So altered
     /// views are loaded anew, as at a start; for that moment they see no inserts.
     pub async fn migrate_alone(&self) -> Result<(), WarehouseError> {
-        // Of a database that is to be made nothing is applied, and nothing can be read: its views are made, not altered.
-        let before = self.schema_versions().await.unwrap_or_default();
+        self.config().validate()?;
+        self.create_database().await?;
+        let is_new = self.applied().await?.is_empty();
         self.migrate().await?;
-        let is_new = |migration: &&Migration| !before.is_empty() && !before.contains(&migration.version);
-        let new = MIGRATIONS.iter().filter(is_new);
-        for view in new.flat_map(|migration| altered_views(migration.sql)) {
+        if is_new {
+            // Its views are made, not altered.
+            return Ok(());
+        }
+        // All of them: whoever altered one may not have come to this.
+        let altered: BTreeSet<&str> =
+            MIGRATIONS.iter().flat_map(|migration| altered_views(migration.sql)).collect();
+        for view in altered {
             let detach = format!("DETACH TABLE {view} {}", on_cluster(self.config()));
             within(self.database().query_raw(&detach).execute())
                 .await
