@@ -118,7 +118,12 @@ impl Books {
 
     /// The time that a caller told last.
     pub(crate) fn now(&self) -> Timestamp {
-        self.pages.told().now
+        self.moment().now
+    }
+
+    /// The same, and how much time has passed whatever clocks said.
+    pub(crate) fn moment(&self) -> Moment {
+        self.pages.told()
     }
 
     /// Takes `amount` of every account, or says which of them stands in the way.

@@ -89,8 +89,10 @@ impl<'a> Sampling<'a> {
         said: &Said,
         patience: Duration,
     ) -> Agreement {
-        if !self.is_comparable(app, asked, said).await {
-            return Agreement::Unknown;
+        match timeout(patience, self.is_comparable(app, asked, said)).await {
+            Ok(true) => {}
+            Ok(false) => return Agreement::Unknown,
+            Err(_elapsed) => return Agreement::Late,
         }
         let compared = self.compared(app, call, headers, asked, said, patience).await;
         compared.map_or(Agreement::Late, Agreement::Of)
@@ -253,10 +255,16 @@ fn choose(
     let affinity = pool.affinity(beginning(facts));
     let question = Question { affinity, may_panic: false, ..Question::new(kind) };
     let one = |_| {
-        let now = Instant::now().into_std();
-        let lease = pool.pool.pick(&question, &mut Tried::default(), now).ok()?;
-        let model = pool.model(lease.deployment())?.clone();
-        Some((Some(lease), model))
+        let (now, mut tried) = (Instant::now().into_std(), Tried::default());
+        // One that came to the pool after the call did is passed over: its price is not known to the call's budget.
+        for _ in 0..=pool.policy.deployments.len() {
+            let lease = pool.pool.pick(&question, &mut tried, now).ok()?;
+            match pool.model(lease.deployment()) {
+                Some(model) => return Some((Some(lease), model.clone())),
+                None => lease.finish(Outcome::Cancelled, now),
+            }
+        }
+        None
     };
     (0..samples).map_while(one).collect()
 }

@@ -163,8 +163,7 @@ impl Page {
         slot
     }
 
-    /// Forgets the account's windows that have long been over and in which nothing is under way, nor was lately: in a window that is
-    /// in use a clock is wrong that says otherwise.
+    /// Forgets the account's windows that have long been over.
     fn forget(&mut self, account: &str, at: Moment) {
         let Some(slots) = self.accounts.get_mut(account) else { return };
         let (buckets, free) = (&mut self.buckets, &mut self.free);
@@ -172,7 +171,7 @@ impl Page {
         slots.retain(|slot| {
             let is_done = buckets[*slot].as_ref().is_none_or(|b| {
                 let kept = if Some(b.span.start) < latest { KEPT_AFTER } else { LATEST_KEPT_AFTER };
-                b.pins == 0 && b.is_over_for(kept, at.now) && at.passed.saturating_sub(b.used) >= KEPT_AFTER
+                b.is_over(kept, at)
             });
             if is_done {
                 buckets[*slot] = None;
@@ -186,7 +185,7 @@ impl Page {
     }
 
     pub(super) fn forget_all(&mut self, at: Moment) {
-        let is_done = |bucket: &&Bucket| bucket.is_past(at.now);
+        let is_done = |bucket: &&Bucket| bucket.is_past(at);
         let done: Vec<_> =
             self.buckets.iter().flatten().filter(is_done).map(|b| Arc::clone(&b.account)).collect();
         for account in done {
@@ -305,8 +304,14 @@ impl Bucket {
     }
 
     /// Whether its window has been over for so long that nobody is told of it any more.
-    pub(crate) fn is_past(&self, now: Timestamp) -> bool {
-        self.pins == 0 && self.is_over_for(KEPT_AFTER, now)
+    pub(crate) fn is_past(&self, at: Moment) -> bool {
+        self.is_over(KEPT_AFTER, at)
+    }
+
+    /// Whether its window has been over for so long, and nothing is under way in it, nor was lately: of a window in use a clock is wrong
+    /// that says otherwise.
+    fn is_over(&self, kept: Duration, at: Moment) -> bool {
+        self.pins == 0 && self.is_over_for(kept, at.now) && at.passed.saturating_sub(self.used) >= KEPT_AFTER
     }
 
     fn is_over_for(&self, kept: Duration, now: Timestamp) -> bool {

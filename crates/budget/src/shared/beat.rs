@@ -84,8 +84,8 @@ impl Inner {
             // On a new connection every group says what is in its books, also one that is idle.
             let is_idle = page.told.idle > IDLE && !page.is_pinned();
             let has_told = Some(page.told.generation) == generation && !page.told.is_ahead;
-            let now = self.books.now();
-            if is_idle && (has_told || page.buckets().all(|bucket| bucket.is_past(now))) {
+            let at = self.books.moment();
+            if is_idle && (has_told || page.buckets().all(|bucket| bucket.is_past(at))) {
                 return Ok(());
             }
         }

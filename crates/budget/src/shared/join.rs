@@ -84,7 +84,7 @@ impl Inner {
         mine: String,
         known: Vec<String>,
     ) -> Call {
-        let now = self.books.now();
+        let (at, now) = (self.books.moment(), self.books.now());
         let mut page = group.page();
         let told = &mut page.told;
         told.session = 0;
@@ -100,7 +100,7 @@ impl Inner {
             millis(self.options.lease),
         ]);
         let mut told = HashSet::new();
-        for bucket in page.buckets().filter(|bucket| !bucket.is_past(now)) {
+        for bucket in page.buckets().filter(|bucket| !bucket.is_past(at)) {
             let firm = bucket.spent + bucket.dispatched;
             // What calls under way gave back may have made it more than a grant is.
             let granted = (bucket.cover - firm).min(self.grant()).max(Usd::ZERO);
