@@ -40,9 +40,11 @@ pub(super) fn unread(compiled: &[Arc<Compiled>]) -> Vec<Found> {
 
 /// Judges what `ask` says; `all` of it, or what users say.
 pub(super) fn judge(compiled: &[Arc<Compiled>], ask: &Ask, all: bool) -> Result<Judged, Failure> {
-    if passes(compiled, ask, all) {
-        return Ok(Judged::default());
-    }
+    if passes(compiled, ask, all) { Ok(Judged::default()) } else { closely(compiled, ask, all) }
+}
+
+/// The same, text by text.
+pub(super) fn closely(compiled: &[Arc<Compiled>], ask: &Ask, all: bool) -> Result<Judged, Failure> {
     let whole = std::str::from_utf8(&ask.body).map_err(|_| Failure::BrokenBody)?;
     let mut literals = Vec::new();
     let prompt = ask.text(ask.prompt_at.as_ref()).unwrap_or_default();
@@ -86,7 +88,7 @@ pub(super) fn judge(compiled: &[Arc<Compiled>], ask: &Ask, all: bool) -> Result<
 }
 
 /// Whether no guardrail says anything of any text, as far as a first look tells. Of no text at all some say something, too.
-fn passes(compiled: &[Arc<Compiled>], ask: &Ask, all: bool) -> bool {
+pub(super) fn passes(compiled: &[Arc<Compiled>], ask: &Ask, all: bool) -> bool {
     let is_fine = |text: &str| compiled.iter().all(|of| of.guard.passes_input(text));
     let places = [ask.prompt_at.as_ref(), ask.instructions_at.as_ref().filter(|_| all)];
     let places = places.into_iter().flatten().chain(ask.beside_at.iter().flatten());

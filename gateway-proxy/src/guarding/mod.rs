@@ -391,3 +391,6 @@ impl Facts {
         of.collect::<Vec<_>>().join(",")
     }
 }
+
+#[cfg(test)]
+mod tests;

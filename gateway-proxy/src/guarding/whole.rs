@@ -90,12 +90,18 @@ impl Judge {
     /// Judges an answer. An error when it cannot be read.
     pub(super) fn whole(&self, endpoint: &Endpoint, bytes: &[u8], id: &str) -> Read<Judged> {
         let whole = std::str::from_utf8(bytes).map_err(serde::de::Error::custom)?;
-        let mut judged = Judged::default();
+        if self.passes(endpoint, whole) { Ok(Judged::default()) } else { self.closely(endpoint, whole, id) }
+    }
+
+    /// Whether no guardrail says anything of any text, as far as a first look tells. Of no text at all some say something, too.
+    pub(super) fn passes(&self, endpoint: &Endpoint, whole: &str) -> bool {
         let is_fine = |text: &str| self.compiled.iter().all(|of| of.guard.passes_output(text));
-        // Of an answer without a text some have something to say, too.
-        if is_fine("") && glance::passes(whole, said(endpoint), &is_fine) {
-            return Ok(judged);
-        }
+        is_fine("") && glance::passes(whole, said(endpoint), &is_fine)
+    }
+
+    /// Judges an answer text by text.
+    pub(super) fn closely(&self, endpoint: &Endpoint, whole: &str, id: &str) -> Read<Judged> {
+        let mut judged = Judged::default();
         let mut edits = Edits::default();
         for choice in choices(endpoint, whole)? {
             let mut own = Edits::default();
@@ -115,7 +121,7 @@ impl Judge {
                 }
             }
         }
-        judged.bytes = edits.apply(bytes);
+        judged.bytes = edits.apply(whole.as_bytes());
         Ok(judged)
     }
 

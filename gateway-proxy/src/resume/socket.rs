@@ -26,7 +26,7 @@ use super::{Follower, Kept};
 use crate::app::App;
 use crate::intake::ClientBody;
 use crate::respond::{Body, REQUEST_ID};
-use crate::stack::{identified, lets_in, socket_refused};
+use crate::stack::{heavy, identified, lets_in, socket_refused};
 use bytes::Bytes;
 use gathering::Gathering;
 use http::request::Parts as Head;
@@ -35,7 +35,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use line::{Left, Line, Open, Waited};
+use line::{Heard, Left, Line, Open, Waited, is_cancel};
 use said::{Data, Said, Told};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -118,14 +118,14 @@ async fn serve(app: Arc<App>, client: Client, upgrade: OnUpgrade) {
     let socket = WebSocketStream::from_raw_socket(gathering, Role::Server, Some(config)).await;
     let mut line = Line::new(socket, app.streams.socket_idle);
     loop {
-        let said = tokio::select! {
+        let heard = tokio::select! {
             biased;
             () = app.streams.closing.cancelled() => break,
-            said = line.hear() => said,
+            heard = line.hear() => heard,
         };
-        let Ok(said) = said else { break };
+        let Ok(heard) = heard else { break };
         line.set_busy(true);
-        if answer(&app, &client, &mut line, said).await.is_err() {
+        if answer(&app, &client, &mut line, heard).await.is_err() {
             break;
         }
         line.set_busy(false);
@@ -134,12 +134,7 @@ async fn serve(app: Arc<App>, client: Client, upgrade: OnUpgrade) {
 }
 
 /// Does what one message asks for.
-async fn answer(
-    app: &Arc<App>,
-    client: &Client,
-    line: &mut Line,
-    said: Result<Said, String>,
-) -> Result<(), Left> {
+async fn answer(app: &Arc<App>, client: &Client, line: &mut Line, heard: Heard) -> Result<(), Left> {
     // The key may have been revoked since the socket opened, or been given to another tenant.
     let tenant = match lets_in(app, client.peer, &client.head) {
         Ok(key) => key.tenant.id.clone(),
@@ -147,6 +142,10 @@ async fn answer(
             line.tell_whole("", *refusal).await?;
             return Err(Left);
         }
+    };
+    let said = match heard {
+        Ok(text) => heavy(text.len(), move || Said::read(&text)).await.map_err(|_| Left)?,
+        Err(error) => Err(error),
     };
     match said {
         Err(error) => line.tell_error(400, &error).await,
@@ -230,10 +229,13 @@ async fn follow(line: &mut Line, id: &str, kept: &Kept, mut follower: Follower) 
                     }
                 }
             },
-            said = line.hear() => match said? {
-                Ok(Said::Cancel) => kept.cancel(),
-                _ => line.tell_busy().await?,
-            },
+            heard = line.hear() => {
+                if is_cancel(&heard?) {
+                    kept.cancel();
+                } else {
+                    line.tell_busy().await?;
+                }
+            }
         }
     }
 }

@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
 /// So many times is a client asked whether it is there before it counts as gone.
 const PINGS: u32 = 3;
@@ -36,6 +36,14 @@ pub(super) struct Line {
     pinged: Instant,
     /// A call or a stream is on its way, for which the client only waits.
     is_busy: bool,
+}
+
+/// A message, or why it is none.
+pub(super) type Heard = Result<Utf8Bytes, String>;
+
+/// Whether a client that waits wants no more of it. What it says meanwhile is short.
+pub(super) fn is_cancel(heard: &Heard) -> bool {
+    heard.as_ref().is_ok_and(|text| matches!(Said::read(text), Ok(Said::Cancel)))
 }
 
 /// The client has gone.
@@ -65,7 +73,7 @@ impl Line {
 
     /// What the client says next. A client that waits for something is asked now and then whether it is there; of any other something
     /// must come by itself. What was heard is not lost when this is dropped.
-    pub(super) async fn hear(&mut self) -> Result<Result<Said, String>, Left> {
+    pub(super) async fn hear(&mut self) -> Result<Heard, Left> {
         loop {
             let gone = self.heard + self.idle;
             let ping = self.heard.max(self.pinged) + self.idle / PINGS;
@@ -96,7 +104,7 @@ impl Line {
                 return Err(Left);
             }
             match message {
-                Some(Ok(Message::Text(said))) => return Ok(Said::read(said.as_str())),
+                Some(Ok(Message::Text(said))) => return Ok(Ok(said)),
                 Some(Ok(Message::Binary(_))) => {
                     return Ok(Err("message: binary is not valid here: expected JSON as text".into()));
                 }
@@ -113,10 +121,12 @@ impl Line {
             tokio::select! {
                 biased;
                 done = &mut work => return Ok(Waited::Done(done)),
-                said = self.hear() => match said? {
-                    Ok(Said::Cancel) => return Ok(Waited::CalledOff),
-                    _ => self.tell_busy().await?,
-                },
+                heard = self.hear() => {
+                    if is_cancel(&heard?) {
+                        return Ok(Waited::CalledOff);
+                    }
+                    self.tell_busy().await?;
+                }
             }
         }
     }
