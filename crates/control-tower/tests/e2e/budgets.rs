@@ -145,8 +145,7 @@ impl Place {
         let pool =
             json!({"deployments": [deployment("a"), deployment("b")], "breaker": {"fault_percent": 90}});
         stand.put(Kind::Pool, "paced", &pool).await;
-        // What a gateway has under way is charged when it is killed, and the others go on meanwhile, the faster the machine is: something must be
-        // left after the last round.
+        // What a gateway has under way is charged when it is killed: something must be left after the last round.
         let concurrent = if case.rounds == 1 { 200 } else { 200 / case.rounds / case.gateways.min(2) };
         stand.put(Kind::Plan, "bounded", &json!({"concurrent_requests": concurrent})).await;
         let key = stand.tenant("acme", Some("bounded")).await;
@@ -180,7 +179,10 @@ impl Place {
         self.next = (self.next + 1) % load.gateways;
         gateway.kill();
         tokio::time::sleep(Duration::from_millis(300)).await;
+        // A start takes as long as it takes, and must not be paid for by the rounds that follow.
+        load.hold(true);
         self.stand.restart(gateway, &self.key).await;
+        load.hold(false);
     }
 
     /// What the gateways say is left of the budget, in picodollars. Asks for more than there can be, and is refused.
@@ -215,6 +217,8 @@ struct Load {
 #[derive(Default)]
 struct Counts {
     answered: AtomicUsize,
+    /// No call is begun for now.
+    is_held: AtomicBool,
     stop: AtomicBool,
     others: Mutex<BTreeMap<String, usize>>,
 }
@@ -247,6 +251,11 @@ impl Load {
             );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+    }
+
+    /// No call is begun from now on, or they are again.
+    fn hold(&self, is_held: bool) {
+        self.counts.is_held.store(is_held, Ordering::Relaxed);
     }
 
     /// Waits until no call was answered for so long.
@@ -284,6 +293,9 @@ async fn client(number: usize, caller: &Caller, urls: &[String], key: &str, coun
     let pause = |most| tokio::time::sleep(Duration::from_millis(fastrand::u64(0..most)));
     pause(500).await;
     for turn in 0.. {
+        while counts.is_held.load(Ordering::Relaxed) {
+            pause(100).await;
+        }
         if counts.stop.load(Ordering::Relaxed) {
             return;
         }
