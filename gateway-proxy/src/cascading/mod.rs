@@ -291,7 +291,7 @@ fn lead_to(call: &mut Call, tier: &Tier) -> Result<Arc<Model>, Failure> {
     Ok(model)
 }
 
-/// Holds a stream back until its end, or until the cascade says otherwise.
+/// Holds a stream back until its end, or until the cascade says otherwise. One that is over without having come to its end is no answer.
 async fn hold_back(
     call: &mut Call,
     cascade: &Cascade,
@@ -301,10 +301,11 @@ async fn hold_back(
     let since = Instant::now();
     let mut chunks = 1;
     loop {
-        if opening.is_whole() {
-            return Ok((opening, Hold::Hold));
-        }
         let facts = call.facts().ok_or(Failure::Closed)?;
+        if opening.is_whole() {
+            let is_answer = opening.is_cut() || opening.has_ended(&facts.answer);
+            return if is_answer { Ok((opening, Hold::Hold)) } else { Err(Failure::Cut) };
+        }
         let held = cascade::Held {
             bytes: opening.held(),
             time: since.elapsed(),

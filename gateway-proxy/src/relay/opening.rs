@@ -91,6 +91,11 @@ impl Opening {
         self.is_closed || self.first.end.is_some() || self.first.cut
     }
 
+    /// Whether guardrails ended it.
+    pub(crate) const fn is_cut(&self) -> bool {
+        self.first.cut
+    }
+
     /// What guardrails decided against the answer so far, if anything.
     pub(crate) fn decision(&self) -> Option<guard::Decision> {
         self.reading.decision()

@@ -192,6 +192,33 @@ async fn a_tier_that_stalls_while_it_is_held_back_is_passed_over() {
 }
 
 #[tokio::test]
+async fn a_stream_that_is_held_back_and_over_before_its_end_is_no_answer() {
+    // It would pass every check.
+    let whole = pieces("gpt-4o-mini", r#"{"city":"Rome"}"#);
+    let begun: Vec<&[u8]> = whole.iter().take(2).map(Vec::as_slice).collect();
+    let error: &[u8] = b"data: {\"error\":{\"message\":\"overloaded\",\"type\":\"server_error\"}}\n\n";
+    let failed = [begun.as_slice(), &[error]].concat();
+    for steps in [sse(&begun), sse(&failed)] {
+        let collector = Collector::start().await;
+        let small = Upstream::always(steps).await;
+        let large = Upstream::always(streamed("pro-2025", r#"{"city":"Pisa"}"#)).await;
+        let gateway =
+            Gateway::start(config(Some(&collector)), routed(&small, &large, Some(two_tiers()), None));
+        let answer = gateway.post("/v1/chat/completions", ask(true)).await;
+        assert_eq!(answer.status, StatusCode::OK);
+        let text = answer.text();
+        assert!(text.contains("Pisa") && !text.contains("Rome") && text.ends_with("data: [DONE]\n\n"), "{text}");
+        let call = collector.call().await;
+        assert_eq!((call.get("gen_ai.response.model"), call.get("error.type")), ("pro-2025", ""));
+        let spans = collector.spans();
+        let first = spans.iter().find(|span| span.get("control_tower.attempt") == "1").unwrap();
+        assert_eq!(first.get("control_tower.cascade.decision"), "escalate:failed");
+        // What the provider had said by then was said, and is paid.
+        assert_ne!(first.get("control_tower.cost.total"), "0");
+    }
+}
+
+#[tokio::test]
 async fn what_a_tier_had_used_when_it_was_given_up_is_no_final_count() {
     let collector = Collector::start().await;
     // It tells with every chunk what it has used so far, and is left before its end.
