@@ -3,7 +3,8 @@
 //! ClickHouse has no transactions over DDL, and an embedded engine no lock that processes could share. So every statement
 //! is written to be harmless when repeated (`IF NOT EXISTS`), and a migration counts as applied only once all of its
 //! statements ran: a crash half-way, or two processes migrating at the same time, end in the same schema. An empty database gets
-//! the sum of them, with each view as the last of them leaves it.
+//! the sum of them, with each view as the last of them leaves it; one that has views already and says of no migration that it was
+//! applied was left half made, and gets one after the other.
 
 use crate::client::{Warehouse, WarehouseConfig, within};
 use crate::error::{WarehouseError, failed};
@@ -12,6 +13,11 @@ use clickhouse::Row;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+/// So long somebody else may take from the first view of a new schema to saying that all of it is there.
+const MAKING: Duration = Duration::from_secs(5);
 
 #[derive(Row, Serialize, Deserialize)]
 struct Applied {
@@ -30,16 +36,24 @@ impl Warehouse {
     /// Creates the database when missing and brings it to the newest schema. Repeating it changes nothing; refuses a
     /// database that a newer binary migrated, or one whose migrations differ from ours.
     pub async fn migrate(&self) -> Result<(), WarehouseError> {
+        self.bring_up().await.map(drop)
+    }
+
+    /// The same. Whether no view was altered, as in a database that was empty.
+    async fn bring_up(&self) -> Result<bool, WarehouseError> {
         self.config().validate()?;
         self.create_database().await?;
-        let applied = self.applied().await?;
+        let mut applied = self.applied().await?;
+        if applied.is_empty() && self.config().cluster.is_none() {
+            if !self.has_views().await? {
+                return self.create_schema().await.map(|()| true);
+            }
+            applied = self.applied_soon().await?;
+        }
         let known = MIGRATIONS.last().map_or(0, |migration| migration.version);
         if let Some(newest) = applied.iter().map(|row| row.version).max().filter(|found| *found > known) {
             let database = self.config().database.clone();
             return Err(WarehouseError::NewerDatabase { database, found: newest, known });
-        }
-        if applied.is_empty() {
-            return self.create_schema().await;
         }
         for migration in MIGRATIONS {
             self.bring_to(migration, &applied).await?;
@@ -48,7 +62,7 @@ impl Warehouse {
         for view in MIGRATIONS.iter().flat_map(|migration| altered_views(migration.sql)) {
             self.attach(view).await?;
         }
-        Ok(())
+        Ok(false)
     }
 
     /// The same, where nobody else migrates or inserts meanwhile: before the roles of an engine that is ours alone are started, or when an
@@ -58,12 +72,7 @@ impl Warehouse {
     /// than the same one after a restart: a batch sent before that and again after it would be counted twice by the view. So altered
     /// views are loaded anew, as at a start; for that moment they see no inserts.
     pub async fn migrate_alone(&self) -> Result<(), WarehouseError> {
-        self.config().validate()?;
-        self.create_database().await?;
-        let is_new = self.applied().await?.is_empty();
-        self.migrate().await?;
-        if is_new {
-            // Its views are made, not altered.
+        if self.bring_up().await? {
             return Ok(());
         }
         // All of them: whoever altered one may not have come to this.
@@ -103,6 +112,13 @@ impl Warehouse {
         self.note(vec![Applied { version, name: name.to_owned(), checksum: checksum.to_owned() }]).await
     }
 
+    /// Forgets which migrations were applied, as if whoever made the schema had been ended before it could say so.
+    #[cfg(feature = "testing")]
+    pub async fn forget_migrations_for_tests(&self) -> Result<(), WarehouseError> {
+        let forget = self.database().query_raw("TRUNCATE TABLE schema_migrations").execute();
+        within(forget).await.map_err(failed("forget the migrations"))
+    }
+
     /// Brings an empty database to an earlier version, a migration at a time, as binaries of those times did.
     #[cfg(feature = "testing")]
     pub async fn migrate_to_for_tests(&self, version: u32) -> Result<(), WarehouseError> {
@@ -126,6 +142,23 @@ impl Warehouse {
     async fn applied(&self) -> Result<Vec<Applied>, WarehouseError> {
         let rows = self.database().query_raw(read::APPLIED_MIGRATIONS).fetch_all::<Applied>();
         within(rows).await.map_err(failed("read the table of migrations"))
+    }
+
+    async fn has_views(&self) -> Result<bool, WarehouseError> {
+        let views = self.database().query_raw(read::SCHEMA_VIEWS).fetch_one::<u64>();
+        Ok(within(views).await.map_err(failed("look for views"))? > 0)
+    }
+
+    /// As [`Warehouse::applied`], of a schema that somebody may be making just now.
+    async fn applied_soon(&self) -> Result<Vec<Applied>, WarehouseError> {
+        let until = Instant::now() + MAKING;
+        loop {
+            let applied = self.applied().await?;
+            if !applied.is_empty() || Instant::now() >= until {
+                return Ok(applied);
+            }
+            sleep(MAKING / 20).await;
+        }
     }
 
     async fn bring_to(&self, migration: &Migration, applied: &[Applied]) -> Result<(), WarehouseError> {

@@ -64,6 +64,7 @@ pub(crate) mod read {
         OVERVIEW_USAGE_FILTERED = "overview_usage_filtered.sql" after "picked_calls.sql",
         PING = "ping.sql",
         SAMPLE_CALLS = "sample_calls.sql",
+        SCHEMA_VIEWS = "schema_views.sql",
         SERVER_VERSION = "server_version.sql",
         SIGNAL_DOLLARS = "signal_dollars_per_useful_action.sql" after "picked_calls.sql" and "served_actions.sql",
         SIGNAL_GROUNDING = "signal_grounding_coverage.sql" after "picked_calls.sql",

@@ -82,7 +82,11 @@ pub(crate) async fn climb(
         let ending = answered.as_ref().map_or_else(|answered| ending_of(answered), |held| held.ending(call));
         match answered {
             Ok(Held::Judgeable(mut tiered)) => {
-                let (guarded, masked) = guarding::decision(app, call, &tiered.answered).await?;
+                let (guarded, masked) = match guarding::decision(app, call, &tiered.answered).await {
+                    // What cannot be read goes to nobody: another tier may say it better.
+                    Err(Failure::Garbage { .. }) if !is_last => (guard::Decision::Escalate, None),
+                    decided => decided?,
+                };
                 tiered.masked = masked;
                 if guarded == guard::Decision::Block {
                     note(call, "fail:guardrail", None, None);

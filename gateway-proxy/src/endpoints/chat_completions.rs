@@ -177,7 +177,8 @@ fn read_event(answer: &mut Answer, event: &Event<'_>) -> EventKind {
         // What is put together has one name for thoughts, and reasons to finish in the order in which they came.
         answer.says_more |= delta.says_more
             || delta.reasoning.as_ref().is_some_and(|text| !text.0.is_empty())
-            || (choice.finish_reason.is_some() && choice.index != answer.finish_reasons.len());
+            || (choice.finish_reason.as_ref().is_some_and(|reason| !reason.0.is_empty())
+                && choice.index != answer.finish_reasons.len());
         for (into, text) in [
             (&mut said.content, delta.content),
             (&mut said.refusal, delta.refusal),

@@ -49,7 +49,7 @@ pub(super) fn closely(compiled: &[Arc<Compiled>], ask: &Ask, all: bool) -> Resul
     let mut literals = Vec::new();
     let prompt = ask.text(ask.prompt_at.as_ref()).unwrap_or_default();
     conversation(whole, prompt, all, &mut literals)?;
-    for beside in ask.beside_at.iter().flatten() {
+    for beside in ask.beside_at.iter().flatten().chain(&ask.variables_at) {
         content(whole, ask.text(Some(beside)).unwrap_or_default(), &mut literals)?;
     }
     if all && let Some(instructions) = ask.text(ask.instructions_at.as_ref()) {
@@ -91,7 +91,7 @@ pub(super) fn closely(compiled: &[Arc<Compiled>], ask: &Ask, all: bool) -> Resul
 pub(super) fn passes(compiled: &[Arc<Compiled>], ask: &Ask, all: bool) -> bool {
     let is_fine = |text: &str| compiled.iter().all(|of| of.guard.passes_input(text));
     let places = [ask.prompt_at.as_ref(), ask.instructions_at.as_ref().filter(|_| all)];
-    let places = places.into_iter().flatten().chain(ask.beside_at.iter().flatten());
+    let places = places.into_iter().flatten().chain(ask.beside_at.iter().flatten()).chain(&ask.variables_at);
     let mut texts = places.map(|place| ask.text(Some(place)));
     is_fine("")
         && ask.context.given_at.iter().flatten().next().is_none()
@@ -113,7 +113,7 @@ fn conversation<'a>(
     if !prompt.starts_with('[') {
         return content(whole, prompt, into);
     }
-    for item in items(prompt) {
+    for item in items(prompt).map_err(BodyError::NotJson)? {
         let json = item.get();
         match json.as_bytes().first() {
             Some(b'{') => {
@@ -142,7 +142,10 @@ fn content<'a>(whole: &str, json: &'a str, into: &mut Vec<Literal<'a>>) -> Resul
     };
     match json.as_bytes().first() {
         Some(b'"') => all_of(json, into),
-        Some(b'[') => items(json).into_iter().try_for_each(|item| content(whole, item.get(), into)),
+        Some(b'[') => {
+            let items = items(json).map_err(BodyError::NotJson)?;
+            items.into_iter().try_for_each(|item| content(whole, item.get(), into))
+        }
         Some(b'{') => {
             let all = members(json).map_err(BodyError::NotJson)?;
             let is_text = string(&all, "type") == "text";

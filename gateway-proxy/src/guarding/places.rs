@@ -2,6 +2,7 @@
 
 use crate::request::{Member, members};
 use bytes::Bytes;
+use serde::de::Error as _;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::ops::Range;
@@ -31,9 +32,15 @@ pub(super) fn literal<'a>(whole: &str, json: &'a str) -> Result<Option<Literal<'
     Ok(Some(Literal { at: place(whole, json), text }))
 }
 
-/// The items of the array that `json` is; none when it is another thing.
-pub(super) fn items(json: &str) -> Vec<&RawValue> {
-    serde_json::from_str(json).unwrap_or_default()
+/// The items of the array that `json` is; none where there is nothing. An error when it is another thing: nobody can say what it is to
+/// whoever reads it.
+pub(super) fn items(json: &str) -> Result<Vec<&RawValue>, serde_json::Error> {
+    if matches!(json, "" | "null") { Ok(Vec::new()) } else { serde_json::from_str(json) }
+}
+
+/// The object that a member is; `None` where there is nothing. An error when it is another thing.
+pub(super) fn object<'a>(all: &[Member<'a>], name: &str) -> Result<Option<Vec<Member<'a>>>, serde_json::Error> {
+    member(all, name).filter(|json| *json != "null").map(members).transpose()
 }
 
 /// The value of a member.
@@ -79,24 +86,40 @@ pub(super) fn is_structural(name: &str) -> bool {
     )
 }
 
+/// So deep JSON may be: as deep as others here read it.
+const MOST_DEEP: usize = 128;
+
 /// Every text within `json`, a slice of `whole`, but for those under names that `is_text` does not take. An error when an object
-/// names a member twice, or a text cannot be read: nobody can say what counts.
+/// names a member twice, or a text cannot be read: nobody can say what counts; and when it is nested without end.
 pub(super) fn texts<'a>(
     whole: &str,
     json: &'a str,
     is_text: &impl Fn(&str) -> bool,
     into: &mut Vec<Literal<'a>>,
 ) -> Result<(), serde_json::Error> {
+    texts_within(whole, json, is_text, MOST_DEEP, into)
+}
+
+fn texts_within<'a>(
+    whole: &str,
+    json: &'a str,
+    is_text: &impl Fn(&str) -> bool,
+    levels: usize,
+    into: &mut Vec<Literal<'a>>,
+) -> Result<(), serde_json::Error> {
+    let below = || levels.checked_sub(1).ok_or_else(|| serde_json::Error::custom("it is nested too deeply"));
     match json.as_bytes().first() {
         Some(b'"') => into.extend(literal(whole, json)?),
         Some(b'[') => {
-            for item in items(json) {
-                texts(whole, item.get(), is_text, into)?;
+            let levels = below()?;
+            for item in items(json)? {
+                texts_within(whole, item.get(), is_text, levels, into)?;
             }
         }
         Some(b'{') => {
+            let levels = below()?;
             for member in members(json)?.iter().filter(|member| is_text(&member.name)) {
-                texts(whole, member.text(), is_text, into)?;
+                texts_within(whole, member.text(), is_text, levels, into)?;
             }
         }
         _ => {}
@@ -177,8 +200,11 @@ mod tests {
         let edited = edits.apply(whole.as_bytes()).unwrap();
         assert_eq!(edited, r#"{ "a" : ["x\u0041", {"id":"y", "t" : "\""}], "n":2,"m":3 }"#);
         assert!(Edits::default().apply(b"x").is_none());
-        for unreadable in [r#"{"a":1,"a":2}"#, r#""x\ud83d""#, r#"["x",{"a":"\ude00"}]"#] {
-            assert!(texts(unreadable, unreadable, &|_| true, &mut found).is_err(), "{unreadable}");
+        let deep = |levels| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+        texts(&deep(MOST_DEEP), &deep(MOST_DEEP), &|_| true, &mut Vec::new()).unwrap();
+        let endless = deep(100_000);
+        for unreadable in [r#"{"a":1,"a":2}"#, r#""x\ud83d""#, r#"["x",{"a":"\ude00"}]"#, &endless] {
+            assert!(texts(unreadable, unreadable, &|_| true, &mut Vec::new()).is_err(), "{unreadable:.80}");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Answers that came whole: every choice's texts and tool calls, judged before anybody sees them.
 
 use super::chain::{Chain, Found, Stop};
-use super::places::{Edits, Literal, is_structural, items, literal, member, place, string, texts};
+use super::places::{Edits, Literal, is_structural, items, literal, member, object, place, string, texts};
 use super::{Compiled, glance, refusal};
 use crate::app::App;
 use crate::endpoints::Endpoint;
@@ -200,7 +200,7 @@ fn choices<'a>(endpoint: &Endpoint, whole: &'a str) -> Read<Vec<Choice<'a>>> {
         Some(Dialect::OpenAiResponses) => Ok(vec![response(whole, &top)?]),
         Some(Dialect::Anthropic) => Ok(vec![message(whole, &top)?]),
         _ => {
-            let of = items(member(&top, "choices").unwrap_or_default());
+            let of = items(member(&top, "choices").unwrap_or_default())?;
             of.into_iter().map(|choice| completion(whole, choice.get())).collect()
         }
     }
@@ -221,25 +221,22 @@ fn completion<'a>(whole: &str, json: &'a str) -> Read<Choice<'a>> {
     let mut choice = Choice { json, ..Choice::default() };
     let of = members(json)?;
     choice.texts.extend(text(whole, &of, "text")?);
-    let Some(message) = member(&of, "message").filter(|message| message.starts_with('{')) else {
-        return Ok(choice);
-    };
-    let all = members(message)?;
+    let Some(all) = object(&of, "message")? else { return Ok(choice) };
     if let Some(content) = member(&all, "content") {
         texts(whole, content, &|name| !is_structural(name), &mut choice.texts)?;
     }
-    for call in items(member(&all, "tool_calls").unwrap_or_default()) {
+    for call in items(member(&all, "tool_calls").unwrap_or_default())? {
         let call = members(call.get())?;
         for (kind, arguments, form) in
             [("function", "arguments", Form::Text), ("custom", "input", Form::Plain)]
         {
-            if let Some(function) = member(&call, kind) {
-                choice.call(whole, &members(function)?, arguments, form)?;
+            if let Some(function) = object(&call, kind)? {
+                choice.call(whole, &function, arguments, form)?;
             }
         }
     }
-    if let Some(function) = member(&all, "function_call").filter(|function| function.starts_with('{')) {
-        choice.call(whole, &members(function)?, "arguments", Form::Text)?;
+    if let Some(function) = object(&all, "function_call")? {
+        choice.call(whole, &function, "arguments", Form::Text)?;
     }
     aside(whole, &all, &["content", "tool_calls", "function_call"], &mut choice.beside)?;
     Ok(choice)
@@ -247,7 +244,7 @@ fn completion<'a>(whole: &str, json: &'a str) -> Read<Choice<'a>> {
 
 fn message<'a>(whole: &'a str, top: &[Member<'a>]) -> Read<Choice<'a>> {
     let mut choice = Choice { json: whole, ..Choice::default() };
-    for block in items(member(top, "content").unwrap_or_default()) {
+    for block in items(member(top, "content").unwrap_or_default())? {
         let all = members(block.get())?;
         match string(&all, "type").as_ref() {
             "text" => {
@@ -263,11 +260,11 @@ fn message<'a>(whole: &'a str, top: &[Member<'a>]) -> Read<Choice<'a>> {
 
 fn response<'a>(whole: &'a str, top: &[Member<'a>]) -> Read<Choice<'a>> {
     let mut choice = Choice { json: whole, ..Choice::default() };
-    for item in items(member(top, "output").unwrap_or_default()) {
+    for item in items(member(top, "output").unwrap_or_default())? {
         let all = members(item.get())?;
         match string(&all, "type").as_ref() {
             "message" => {
-                for part in items(member(&all, "content").unwrap_or_default()) {
+                for part in items(member(&all, "content").unwrap_or_default())? {
                     let part = members(part.get())?;
                     choice.texts.extend(text(whole, &part, "text")?);
                     aside(whole, &part, &["text", "logprobs"], &mut choice.beside)?;
@@ -315,9 +312,9 @@ fn forget_tokens(endpoint: &Endpoint, whole: &str, choice: &str, edits: &mut Edi
         }
         return Ok(());
     }
-    for item in items(member(&all, "output").unwrap_or_default()) {
+    for item in items(member(&all, "output").unwrap_or_default())? {
         let item = members(item.get())?;
-        for part in items(member(&item, "content").unwrap_or_default()) {
+        for part in items(member(&item, "content").unwrap_or_default())? {
             let part = members(part.get())?;
             if member(&part, "logprobs").is_some() {
                 edits.set(whole, &part, "logprobs", "[]");

@@ -70,7 +70,7 @@ impl Answer {
 
     /// The choice at `index` says why it ended, if it does.
     pub(crate) fn finish(&mut self, index: usize, reason: Option<Text<'_>>) {
-        if reason.is_some()
+        if reason.as_ref().is_some_and(|reason| !reason.0.is_empty())
             && let Some(said) = self.output.choices.get_mut(index.min(MOST_CHOICES - 1))
         {
             said.finished = true;

@@ -39,10 +39,10 @@ impl Kept {
     }
 }
 
-/// Adds a reason to finish, unless there are absurdly many.
+/// Adds a reason to finish, unless there are absurdly many. Some servers have an empty one where others have none.
 pub(crate) fn finish(reasons: &mut Vec<String>, reason: Option<super::Text<'_>>) {
     if reasons.len() < MOST_REASONS {
-        reasons.extend(reason.map(|reason| reason.0.into_owned()));
+        reasons.extend(reason.map(|reason| reason.0.into_owned()).filter(|reason| !reason.is_empty()));
     }
 }
 

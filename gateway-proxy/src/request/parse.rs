@@ -52,6 +52,8 @@ pub(crate) struct Ask {
     pub(crate) prompt_at: Option<Range<usize>>,
     /// Where else the client says something to the model: `suffix`, `prediction`.
     pub(crate) beside_at: [Option<Range<usize>>; 2],
+    /// Where the values of the variables stand with which the client fills a prompt that the provider keeps.
+    pub(crate) variables_at: Vec<Range<usize>>,
     /// Where `instructions` stand.
     pub(crate) instructions_at: Option<Range<usize>>,
     /// Where `tools` stand.
@@ -203,6 +205,8 @@ pub(crate) fn parse(endpoint: &Endpoint, body: Bytes, max_depth: usize) -> Resul
     let (prompt_at, instructions_at, tools_at) =
         (asked(endpoint.prompt), endpoint.instructions.and_then(asked), asked("tools"));
     let beside_at = ["suffix", "prediction"].map(asked);
+    let kept = find("prompt").filter(|_| endpoint.prompt == "input");
+    let variables_at = kept.map_or(Ok(Vec::new()), |prompt| variables(text, prompt.text()))?;
     let format_at = endpoint.format.and_then(asked);
     let usage = asked_usage(text, find("stream_options"))?;
     let tier_name = find("service_tier").and_then(Member::string);
@@ -230,6 +234,7 @@ pub(crate) fn parse(endpoint: &Endpoint, body: Bytes, max_depth: usize) -> Resul
         usage,
         prompt_at,
         beside_at,
+        variables_at,
         instructions_at,
         tools_at,
         format_at,
@@ -270,6 +275,22 @@ fn prompts(endpoint: &Endpoint, text: &str) -> u64 {
     let is_token =
         |item: &&RawValue| item.get().starts_with(|first: char| first == '-' || first.is_ascii_digit());
     if items.iter().all(is_token) { 1 } else { items.len() as u64 }
+}
+
+/// Where the values of a prompt's variables stand.
+fn variables(text: &str, prompt: &str) -> Result<Vec<Range<usize>>, BodyError> {
+    if !prompt.starts_with('{') {
+        return Ok(Vec::new());
+    }
+    let all = members(prompt).map_err(BodyError::NotJson)?;
+    let Some(given) = all.iter().find(|m| m.name == "variables" && m.text() != "null") else {
+        return Ok(Vec::new());
+    };
+    if !given.text().starts_with('{') {
+        return Ok(vec![place_in(text, given.text())]);
+    }
+    let given = members(given.text()).map_err(BodyError::NotJson)?;
+    Ok(given.iter().map(|variable| place_in(text, variable.text())).collect())
 }
 
 /// Where `part`, a slice of `text`, stands in it.

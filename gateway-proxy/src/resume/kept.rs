@@ -112,6 +112,8 @@ impl Kept {
     pub(super) fn push(&self, event: Bytes) -> Bytes {
         let mut state = self.state();
         let (number, event) = if self.name.response_id.is_some() {
+            // A copy: it is a piece of the buffer that a connection reads into, all of which it would hold.
+            let event = Bytes::copy_from_slice(&event);
             let of = of_response(&event);
             // Numbers come from outside, and readers must find their places by them: they grow.
             let number = of.sequence_number.filter(|number| (state.next..MOST_NUMBER).contains(number));
@@ -390,6 +392,17 @@ mod tests {
         assert_eq!(read(&mut kept.follow(1).unwrap()).await, "data: {\"sequence_number\":1}\n\n");
         kept.cancel();
         assert_eq!(kept.response().unwrap(), "{\"status\":\"cancelled\"}");
+    }
+
+    #[tokio::test]
+    async fn what_is_kept_holds_no_more_than_itself() {
+        let event = b"data: {\"sequence_number\":0,\"response\":{}}\n\n";
+        for is_response in [true, false] {
+            let buffer = Bytes::from([&event[..], &[0; 64 << 10]].concat());
+            let kept = kept(1 << 10, is_response, OnDisconnect::Continue);
+            kept.push(buffer.slice(..event.len()));
+            assert!(read(&mut kept.follow(0).unwrap()).await.ends_with(event) && buffer.is_unique());
+        }
     }
 
     #[tokio::test]

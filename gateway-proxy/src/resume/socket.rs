@@ -147,6 +147,7 @@ async fn answer(app: &Arc<App>, client: &Client, line: &mut Line, heard: Heard) 
         Ok(text) => heavy(text.len(), move || Said::read(&text)).await.map_err(|_| Left)?,
         Err(error) => Err(error),
     };
+    line.let_go();
     match said {
         Err(error) => line.tell_error(400, &error).await,
         Ok(Said::Cancel) => line.tell_error(409, "cancel: there is no stream to end").await,

@@ -92,6 +92,17 @@ async fn of_two_choices_both_must_have_ended() {
 }
 
 #[tokio::test]
+async fn an_empty_reason_is_no_end() {
+    let of = |text: &str, reason: &str| value!({"id": "c", "model": "m", "choices": [{"index": 0, "delta": {"content": text}, "finish_reason": reason}]});
+    for (last, error) in [("stop", ""), ("", "upstream_stream_cut")] {
+        let upstream = Upstream::always(events(&[of("Hel", ""), of("lo", last)])).await;
+        let (gateway, collector) = Gateway::simple(&upstream).await;
+        gateway.post(CHAT, chat(true)).await;
+        assert_eq!(collector.call().await.get("error.type"), error);
+    }
+}
+
+#[tokio::test]
 async fn a_choice_that_ends_twice_does_not_end_another() {
     let of = |index: u8, reason: Option<&str>| value!({"id": "c", "model": "m", "choices": [{"index": index, "delta": {"content": "Hi"}, "finish_reason": reason}]});
     let said = [of(1, None), of(0, Some("stop")), of(0, Some("stop"))];

@@ -5,6 +5,7 @@ use crate::answer::Keepable;
 use crate::entry::{Answer, Entry, Generations};
 use crate::question::Question;
 use crate::shelf::{Bearing, Shelf};
+use bytes::Bytes;
 use contracts::Timestamp;
 use contracts::policy::cache::Cache;
 use std::sync::Arc;
@@ -65,6 +66,8 @@ impl Lead {
             return false;
         }
         let expires_at = after(now, self.ttl);
+        // A copy: the body is a piece of the buffer that a connection reads into, all of which it would hold.
+        let answer = Answer { body: Bytes::copy_from_slice(&answer.body), ..answer };
         let entry = Arc::new(Entry {
             tenant: self.question.tenant.clone(),
             key: self.question.exact,

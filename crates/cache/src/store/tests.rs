@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::answer::Keepable;
+use crate::entry::Answer;
 use crate::testing::{NOW, answer, cache, policy, question};
+use bytes::Bytes;
 use proptest::prelude::*;
 
 const MANY: usize = 1 << 30;
@@ -78,6 +80,16 @@ async fn the_same_meaning_is_a_hit_where_nothing_speaks_against_it() {
     lead(ask(&cache, "acme", "zulu").await);
     lead(ask(&cache, "acme", "fail").await);
     assert_eq!(cache.usage().not_embedded, 1);
+}
+
+#[tokio::test]
+async fn what_is_kept_holds_no_more_than_itself() {
+    let cache = cache(MANY);
+    let buffer = Bytes::from(vec![b'x'; 64 << 10]);
+    let first = lead(ask(&cache, "acme", "alpha").await);
+    assert!(first.keep(Answer { body: buffer.slice(..4), ..answer("x") }, Keepable::Exact, NOW));
+    assert_eq!(hit(ask(&cache, "acme", "alpha").await).entry.answer.body, "xxxx");
+    assert!(buffer.is_unique());
 }
 
 #[tokio::test]

@@ -84,7 +84,7 @@ async fn run(case: Case) {
     let mut place = Place::start(&case).await;
     let load = Load::start(&place);
     for _ in 0..case.rounds {
-        place.round(&load).await;
+        place.round(&load, case.rounds > 1).await;
     }
     load.answered_more(50).await;
     let tally = load.finish().await;
@@ -167,7 +167,7 @@ impl Place {
     }
 
     /// Redis is killed and comes back, and so is and does a gateway, each in the middle of calls.
-    async fn round(&mut self, load: &Load) {
+    async fn round(&mut self, load: &Load, has_more: bool) {
         load.answered_more(50).await;
         if let Some(redis) = &mut self.redis {
             redis.kill();
@@ -180,7 +180,7 @@ impl Place {
         gateway.kill();
         tokio::time::sleep(Duration::from_millis(300)).await;
         // A start takes as long as it takes, and must not be paid for by the rounds that follow.
-        load.hold(true);
+        load.hold(has_more);
         self.stand.restart(gateway, &self.key).await;
         load.hold(false);
     }

@@ -108,7 +108,8 @@ impl StreamReader {
                 self.read_call(raw, path.index(at), events)?;
             }
         }
-        if let Some(reason) = choice.text("finish_reason")? {
+        // Some servers have an empty reason where others have none.
+        if let Some(reason) = choice.text("finish_reason")?.filter(|reason| !reason.is_empty()) {
             self.close_all(events);
             let finish = match Finish::from_chat(&reason) {
                 _ if self.has_refusal => Finish::Refusal,

@@ -91,7 +91,7 @@ impl Rewrite for Chat {
                 (self.stopped, result, is_same) = (index, Err(stop), false);
                 break;
             }
-            let is_empty = choice["finish_reason"].is_null()
+            let is_empty = !is_end(&choice)
                 && choice["delta"].as_object().is_none_or(Map::is_empty)
                 && choice["text"].as_str().is_none_or(str::is_empty);
             if taken.is_same || !is_empty {
@@ -179,7 +179,7 @@ struct Taken {
 impl Choice {
     /// Takes what a chunk brings of this choice, and leaves in it what may be seen.
     fn take(&mut self, choice: &mut Value, is_plain: bool, aside: &Aside) -> Taken {
-        let is_end = !choice["finish_reason"].is_null();
+        let is_end = is_end(choice);
         let was = if is_plain { json!({"content": choice["text"]}) } else { choice["delta"].take() };
         let was = if let Value::Object(was) = was { was } else { Map::new() };
         let mut delta = Map::new();
@@ -296,6 +296,11 @@ impl Choice {
         }
         Ok(())
     }
+}
+
+/// Whether a choice says why it ends. Some servers have an empty reason where others have none.
+fn is_end(choice: &Value) -> bool {
+    choice["finish_reason"].as_str().is_some_and(|reason| !reason.is_empty())
 }
 
 /// Adds a piece of a call to what is held of it.

@@ -21,6 +21,8 @@ pub(super) struct Gathering<S> {
     /// Bytes of the message that comes.
     came: usize,
     room: Vec<Room>,
+    /// That of the message which is whole, and is not read yet.
+    unread: Vec<Room>,
     /// Only short messages are heard.
     is_busy: bool,
     refused: Option<Refused>,
@@ -37,13 +39,18 @@ pub(super) enum Refused {
 
 impl<S> Gathering<S> {
     pub(super) const fn new(stream: S, in_work: InFlight) -> Self {
-        Self { stream, in_work, came: 0, room: Vec::new(), is_busy: false, refused: None }
+        Self { stream, in_work, came: 0, room: Vec::new(), unread: Vec::new(), is_busy: false, refused: None }
     }
 
-    /// A message has come: the next one begins.
+    /// A message has come, and keeps its room until it is read: the next one begins.
     pub(super) fn begin(&mut self) {
         self.came = 0;
-        self.room.clear();
+        self.unread = std::mem::take(&mut self.room);
+    }
+
+    /// The last message was read: whatever goes on with it takes room for itself.
+    pub(super) fn let_go(&mut self) {
+        self.unread.clear();
     }
 
     /// A frame for the connection itself has come, which may stand between the parts of a message: so many bytes of it are none of that.
@@ -110,5 +117,22 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Gathering<S> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_message_keeps_its_room_until_it_is_read() {
+        let in_work = InFlight::new(4 << 20);
+        let mut gathering = Gathering::new(tokio::io::empty(), in_work.clone());
+        gathering.measure(2 * PART).unwrap();
+        gathering.begin();
+        assert_eq!(gathering.measure(3 * PART), Err(Refused::Full));
+        gathering.begin();
+        gathering.let_go();
+        assert!(in_work.try_enter(4 * PART).is_some());
     }
 }

@@ -5,6 +5,7 @@ use super::said::{Data, Said, Told};
 use crate::errors::Failure;
 use crate::respond::Body;
 use crate::resume::Gone;
+use crate::stack::heavy;
 use bytes::Bytes;
 use contracts::{ApiError, KeyId};
 use futures_util::{SinkExt, StreamExt};
@@ -69,6 +70,11 @@ impl Line {
     pub(super) fn set_busy(&mut self, is_busy: bool) {
         (self.is_busy, self.heard) = (is_busy, Instant::now());
         self.socket.get_mut().set_busy(is_busy);
+    }
+
+    /// What was heard last was read.
+    pub(super) fn let_go(&mut self) {
+        self.socket.get_mut().let_go();
     }
 
     /// What the client says next. A client that waits for something is asked now and then whether it is there; of any other something
@@ -138,9 +144,14 @@ impl Line {
             Waited::CalledOff => self.tell_called_off().await,
             Waited::Done(Err(_broken)) => Err(Left),
             Waited::Done(Ok(body)) => {
-                let body = body.to_bytes();
-                let text = String::from_utf8_lossy(&body);
-                self.tell(&Told::Answer { status, stream: id, body: Data::of(&text) }).await
+                let (body, id) = (body.to_bytes(), id.to_owned());
+                let bytes = body.len();
+                let told = move || {
+                    let text = String::from_utf8_lossy(&body);
+                    json(&Told::Answer { status, stream: &id, body: Data::of(&text) })
+                };
+                let json = heavy(bytes, told).await.map_err(|_| Left)??;
+                self.send(json).await
             }
         }
     }
@@ -177,7 +188,10 @@ impl Line {
     }
 
     pub(super) async fn tell(&mut self, told: &Told<'_>) -> Result<(), Left> {
-        let json = serde_json::to_string(told).map_err(|_| Left)?;
+        self.send(json(told)?).await
+    }
+
+    async fn send(&mut self, json: String) -> Result<(), Left> {
         self.socket.send(Message::text(json)).await.map_err(|_| Left)
     }
 
@@ -185,6 +199,10 @@ impl Line {
     pub(super) async fn close(&mut self) {
         let _ = self.socket.close(None).await;
     }
+}
+
+fn json(told: &Told<'_>) -> Result<String, Left> {
+    serde_json::to_string(told).map_err(|_| Left)
 }
 
 /// How many sockets each key has open.

@@ -4,6 +4,7 @@ use super::policy::{CHAT, More, RESPONSES, answer, ask, gateway, guarded, pieces
 use super::streams::{stream, told};
 use crate::support::{Collector, Gateway, Upstream, config, json as answers};
 use contracts::policy::{Provider, Snapshot};
+use http::StatusCode;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -37,6 +38,18 @@ async fn an_answer_that_escalates_is_given_up_for_the_next_tiers() {
     assert_eq!(call.get("control_tower.guardrail.action"), "escalate");
     let decisions = collector.spans();
     assert!(decisions.iter().any(|span| span.get("control_tower.cascade.decision") == "escalate:guardrail"));
+}
+
+#[tokio::test]
+async fn an_answer_that_cannot_be_read_is_given_up_for_the_next_tiers() {
+    let half = answer(CHAT, "Rome HALF", None).to_string().replace("HALF", "\\ud83d");
+    let small = Upstream::always(answers(200, &half)).await;
+    let large = saying(&answer(CHAT, "Rome.", None)).await;
+    let gateway = Gateway::start(config(None), tiers(&small, &large));
+    let answered = gateway.post(CHAT, ask(CHAT, "Hi", false)).await;
+    assert_eq!(read(CHAT, &answered.json()).0, "Rome.", "{}", answered.text());
+    let gateway = Gateway::start(config(None), tiers(&small, &small));
+    assert_eq!(gateway.post(CHAT, ask(CHAT, "Hi", false)).await.status, StatusCode::BAD_GATEWAY);
 }
 
 #[tokio::test]

@@ -354,6 +354,29 @@ async fn what_nobody_can_say_what_it_says_goes_to_no_model_and_to_no_client() {
 }
 
 #[tokio::test]
+async fn an_answer_of_another_form_than_its_protocols_goes_to_no_client() {
+    let card = "1234567812345678";
+    let deep = "[".repeat(60_000) + &"]".repeat(60_000);
+    for (path, answer) in [
+        (MESSAGES, json!({"content": card}).to_string()),
+        (RESPONSES, json!({"output": [{"type": "message", "content": card}]}).to_string()),
+        (RESPONSES, json!({"output": {"type": "message", "content": card}}).to_string()),
+        (CHAT, json!({"choices": [{"message": card}]}).to_string()),
+        (CHAT, json!({"choices": [{"message": {"function_call": card}}]}).to_string()),
+        (CHAT, json!({"choices": [{"message": {"tool_calls": {"function": {"name": "rm", "arguments": "{}"}}}}]}).to_string()),
+        (CHAT, format!(r#"{{"choices":[{{"message":{{"content":{deep}}}}}]}}"#)),
+    ] {
+        let upstream = Upstream::always(answers(200, &answer)).await;
+        let gateway = start(&upstream, path);
+        for _ in 0..2 {
+            let answered = gateway.post(path, ask(path, "Hi", false)).await;
+            assert_eq!(answered.status, StatusCode::BAD_GATEWAY, "{path} {:.200}", answered.text());
+            assert!(!answered.text().contains(card));
+        }
+    }
+}
+
+#[tokio::test]
 async fn whatever_the_client_says_to_the_model_is_judged() {
     let upstream = saying(&answer(CHAT, "Hi", None)).await;
     let gateway = gateway(&upstream, &[usual()]);
@@ -363,6 +386,11 @@ async fn whatever_the_client_says_to_the_model_is_judged() {
     let suffix = r#"{"model":"route","prompt":"x","suffix":"1234567812345678"}"#;
     gateway.post("/v1/completions", suffix).await;
     assert_eq!(upstream.received()[1].json()["suffix"], "[card]");
+    let upstream = saying(&answer(RESPONSES, "Hi", None)).await;
+    let variables = r#"{"model":"route","prompt":{"id":"pmpt_1","variables":{"name":"1234567812345678","data":{"type":"input_text","text":"1234567812345678"}}}}"#;
+    start(&upstream, RESPONSES).post(RESPONSES, variables).await;
+    let variables = &upstream.received()[0].json()["prompt"]["variables"];
+    assert_eq!((&variables["name"], &variables["data"]["text"]), (&json!("[card]"), &json!("[card]")));
     // A kind is the same however it is written.
     let upstream = saying(&answer(MESSAGES, "Hi", None)).await;
     let document = r#"{"model":"route","max_tokens":9,"messages":[{"role":"user","content":[
