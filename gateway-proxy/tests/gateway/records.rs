@@ -89,6 +89,17 @@ async fn content_is_kept_only_where_it_may_and_only_so_much() {
 }
 
 #[tokio::test]
+async fn words_that_were_asked_of_no_model_are_not_kept() {
+    let upstream = Upstream::always(json(200, ANSWER)).await;
+    let collector = Collector::start().await;
+    let gateway = Gateway::start(config(Some(&collector)), snapshot(upstream.addr, true));
+    // Which guardrails would have judged them nobody can say.
+    gateway.post("/v1/chat/completions", chat(false).replace("gpt-4o-mini", "nothing")).await;
+    let call = collector.call().await;
+    assert_eq!((call.get("error.type"), call.get("gen_ai.input.messages")), ("model_not_found", ""));
+}
+
+#[tokio::test]
 async fn the_form_that_was_asked_for_and_the_tokens_probabilities_are_kept_with_the_content() {
     let logprobs =
         r#""logprobs":{"content":[{"token":"Hel","logprob":-0.5},{"token":"lo","logprob":-0.25}]}"#;
