@@ -14,11 +14,11 @@ use crate::relay::{Opening, Stream, Whole};
 use crate::respond::{self, Body, COST, EXPERIMENT, MODEL};
 use crate::resume::{self, OnDisconnect};
 use crate::stack::fail;
-use crate::tries::{ask, fails, leave};
+use crate::tries::ask_in_turn;
 use crate::upstream::for_client;
 use bytes::Bytes;
 use contracts::Fault;
-use contracts::policy::{Model, Resolved};
+use contracts::policy::Resolved;
 use http::{HeaderMap, HeaderValue, Response, header, response};
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -50,7 +50,7 @@ pub(crate) async fn forward(
     }
     let answered = match resolved.cascade() {
         Some(cascade) => climb(app, &mut call, cascade, &headers, times).await,
-        None => ask_in_turn(app, &mut call, &resolved.model, &headers, times).await,
+        None => ask_in_turn(app, &mut call, &resolved.model, &headers, times, true).await,
     };
     let answered = match answered {
         Ok(answered) => guarding::judge_answer(app, &mut call, answered).await,
@@ -66,29 +66,6 @@ pub(crate) async fn forward(
             Ok(pass_stream(app, call, &head, opening, &headers, deadline).await)
         }
     }
-}
-
-/// Asks `model`, and those that its pool names to fall back to for as long as nobody answers.
-async fn ask_in_turn(
-    app: &App,
-    call: &mut Call,
-    model: &Arc<Model>,
-    headers: &HeaderMap,
-    times: Times,
-) -> Result<Answered, Failure> {
-    let facts = call.facts().ok_or(Failure::Closed)?;
-    let pool = facts.pools(app).of(model)?;
-    let snapshot = facts.snapshot.clone();
-    let names = pool.iter().flat_map(|pool| &pool.policy.fallbacks);
-    let fallbacks: Vec<Arc<Model>> = names.filter_map(|name| snapshot.models.get(name).cloned()).collect();
-    let mut answered = ask(app, call, model, headers, times, fallbacks.is_empty()).await;
-    for (at, next) in fallbacks.iter().enumerate() {
-        if !fails(call, &answered, times) || leave(app, call, &answered).await.is_err() {
-            break;
-        }
-        answered = ask(app, call, next, headers, times, at + 1 == fallbacks.len()).await;
-    }
-    answered
 }
 
 /// Records a call that failed on its way.

@@ -22,7 +22,7 @@ use tokio::time::{Instant, sleep};
 const LEAST: Duration = Duration::from_millis(50);
 
 /// Asks `model`. `is_last` says that there is no other model to turn to.
-pub(crate) async fn ask(
+async fn ask(
     app: &App,
     call: &mut Call,
     model: &Arc<Model>,
@@ -99,6 +99,31 @@ pub(crate) async fn ask(
             }
         }
     }
+}
+
+/// Asks `model`, and those that its pool names to fall back to for as long as nobody answers. `is_last` says that there is nobody else
+/// to turn to after them.
+pub(crate) async fn ask_in_turn(
+    app: &App,
+    call: &mut Call,
+    model: &Arc<Model>,
+    headers: &HeaderMap,
+    times: Times,
+    is_last: bool,
+) -> Result<Answered, Failure> {
+    let facts = call.facts().ok_or(Failure::Closed)?;
+    let pool = facts.pools(app).of(model)?;
+    let snapshot = facts.snapshot.clone();
+    let names = pool.iter().flat_map(|pool| &pool.policy.fallbacks);
+    let fallbacks: Vec<Arc<Model>> = names.filter_map(|name| snapshot.models.get(name).cloned()).collect();
+    let mut answered = ask(app, call, model, headers, times, is_last && fallbacks.is_empty()).await;
+    for (at, next) in fallbacks.iter().enumerate() {
+        if !fails(call, &answered, times) || leave(app, call, &answered).await.is_err() {
+            break;
+        }
+        answered = ask(app, call, next, headers, times, is_last && at + 1 == fallbacks.len()).await;
+    }
+    answered
 }
 
 /// Waits for the pool's turn; the call has a slot in it from then on.

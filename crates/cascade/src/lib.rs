@@ -10,6 +10,7 @@ mod facts;
 pub mod fit;
 mod inline;
 mod reject;
+mod schema;
 mod signals;
 mod stream;
 mod words;
@@ -21,5 +22,6 @@ pub use decide::{
 pub use facts::{Answer, Request, Tool, ToolCall};
 pub use inline::{Inline, inline_context};
 pub use reject::{Rejection, reject};
+pub use schema::{Fault, faults};
 pub use signals::{Instruments, RequestView, Signals, meaning_agreement, meanings};
 pub use stream::{Held, Hold, hold, longest};

@@ -2,9 +2,9 @@
 //! not exist. Such an answer is never accepted while another tier may be asked.
 
 use crate::facts::{Answer, Request};
+use crate::schema::faults;
 use crate::words::cut;
 use contracts::policy::cascade::Check;
-use jsonschema::PatternOptions;
 use serde_json::Value;
 
 /// Bytes of JSON that are checked; more is rejected, since nobody can say whether it is valid.
@@ -163,11 +163,8 @@ fn parse(text: &str) -> Result<Value, String> {
 
 /// What the schema says against the value. A schema that cannot be used says nothing: that is the request's fault.
 fn mismatch(schema: &Value, value: &Value) -> Option<String> {
-    // It is the client's: nothing is fetched for it, and its patterns take linear time.
-    let options = jsonschema::options().offline().with_pattern_options(PatternOptions::regex());
-    let validator = options.build(schema).ok()?;
-    let error = validator.iter_errors(value).next()?;
-    let text = format!("{}: {error}", error.instance_path());
+    let fault = faults(schema, value, 1).ok()?.into_iter().next()?;
+    let text = format!("{}: {}", fault.place, fault.problem);
     Some(cut(&text, 300).to_owned())
 }
 

@@ -145,7 +145,7 @@ impl Rules {
     /// Notes a breach, once for each rule and place.
     pub(crate) fn note(&self, rule: usize, place: Place, reason: impl Fn() -> String, verdict: &mut Verdict) {
         let Rule { name, decision, .. } = &self.list[rule];
-        if !verdict.has(name, place) {
+        if verdict.has_room(*decision) && !verdict.has(name, place) {
             verdict.add(Breach { rule: name.clone(), action: *decision, place, reason: reason() });
         }
     }

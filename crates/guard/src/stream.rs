@@ -171,7 +171,8 @@ impl StreamGuard {
         let n = self.calls;
         self.calls += 1;
         self.guard.tool(n, call, &mut self.verdict);
-        let masked = self.verdict.masked_tools.iter().find(|(at, _)| *at == n).map(|(_, text)| text.clone());
+        let masked =
+            self.verdict.masked_tools.last().filter(|(at, _)| *at == n).map(|(_, text)| text.clone());
         (!self.verdict.decision.stops()).then(|| masked.unwrap_or_else(|| call.arguments.to_owned()))
     }
 

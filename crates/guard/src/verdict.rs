@@ -72,6 +72,9 @@ pub struct Breach {
     pub reason: String,
 }
 
+/// Breaches that are told of one request or answer: whoever has more reads none of them.
+const MOST_BREACHES: usize = 1_000;
+
 /// What guarding found.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Verdict {
@@ -97,8 +100,15 @@ impl Verdict {
     }
 
     pub(crate) fn add(&mut self, breach: Breach) {
-        self.decision = self.decision.max(breach.action);
-        self.breaches.push(breach);
+        if self.has_room(breach.action) {
+            self.decision = self.decision.max(breach.action);
+            self.breaches.push(breach);
+        }
+    }
+
+    /// Whether a breach with this action is told: the severest always is, for a refusal names it.
+    pub(crate) fn has_room(&self, action: Decision) -> bool {
+        self.breaches.len() < MOST_BREACHES || action > self.decision
     }
 
     pub(crate) fn has(&self, rule: &str, place: Place) -> bool {

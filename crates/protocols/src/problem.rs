@@ -52,9 +52,14 @@ impl fmt::Display for Warning {
 #[derive(Debug, Default)]
 pub(crate) struct Notes(pub Vec<Warning>);
 
+/// Most warnings of one document: whoever has more reads none of them.
+const MOST_NOTES: usize = 64;
+
 impl Notes {
     pub fn add(&mut self, field: impl fmt::Display, why: impl Into<String>) {
-        self.0.push(Warning { field: field.to_string(), why: why.into() });
+        if self.0.len() < MOST_NOTES {
+            self.0.push(Warning { field: field.to_string(), why: why.into() });
+        }
     }
 
     /// The same once, however often it occurs.

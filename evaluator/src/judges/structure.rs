@@ -4,6 +4,7 @@
 //! says that it does not apply. References to other documents are not followed.
 
 use super::{Judge, Judging, Subject, ToolCall};
+use cascade::Fault;
 use contracts::Verdict;
 use serde_json::{Value, json};
 
@@ -129,15 +130,11 @@ fn faults(schema: &Value, value: &Value) -> Result<Vec<String>, String> {
     if schema.is_null() {
         return Ok(Vec::new());
     }
-    let validator = jsonschema::validator_for(schema).map_err(|error| short(&error.to_string()))?;
-    Ok(validator
-        .iter_errors(value)
-        .take(MOST_FAULTS)
-        .map(|error| {
-            let place = error.instance_path().to_string();
-            short(&if place.is_empty() { error.to_string() } else { format!("{place}: {error}") })
-        })
-        .collect())
+    let found = cascade::faults(schema, value, MOST_FAULTS).map_err(|reason| short(&reason))?;
+    let text = |Fault { place, problem }| {
+        short(&if place.is_empty() { problem } else { format!("{place}: {problem}") })
+    };
+    Ok(found.into_iter().map(text).collect())
 }
 
 fn short(text: &str) -> String {

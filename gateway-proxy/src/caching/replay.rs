@@ -7,10 +7,22 @@ use std::fmt::Write;
 
 /// Most characters of text in one event: clients that draw what comes should have something to draw.
 const PIECE: usize = 48;
+/// Most bytes of what every event repeats.
+const MOST_REPEATED: usize = 1 << 10;
 
 /// The events of `whole`; `None` when it cannot be told as a stream.
 pub(crate) fn events(protocol: Protocol, whole: &[u8], usage: bool) -> Option<Bytes> {
+    let bytes = whole.len();
     let whole: Value = serde_json::from_slice(whole).ok()?;
+    // What a server says of itself stands in every event.
+    let repeated = ["id", "model", "system_fingerprint", "created"].map(|name| match &whole[name] {
+        Value::String(text) => text.len(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+        Value::Array(_) | Value::Object(_) => bytes,
+    });
+    if repeated.iter().sum::<usize>() > MOST_REPEATED {
+        return None;
+    }
     let mut out = String::new();
     match protocol {
         Protocol::Chat => chat(&whole, usage, &mut out)?,
@@ -51,7 +63,7 @@ fn chat(whole: &Value, usage: bool, out: &mut String) -> Option<()> {
         })
     };
     for choice in whole["choices"].as_array()? {
-        let (index, message) = (&choice["index"], &choice["message"]);
+        let (index, message) = (choice["index"].as_u64(), &choice["message"]);
         let one = |delta: Value| {
             chunk(json!([{"index": index, "delta": delta, "logprobs": null, "finish_reason": null}]))
         };
@@ -67,8 +79,8 @@ fn chat(whole: &Value, usage: bool, out: &mut String) -> Option<()> {
             }
         }
         for (at, call) in message["tool_calls"].as_array().into_iter().flatten().enumerate() {
-            let mut call = call.clone();
-            call["index"] = at.into();
+            let mut call = call.as_object()?.clone();
+            call.insert("index".into(), at.into());
             data(out, &one(json!({"tool_calls": [call]})));
         }
         // What else a server says of its answer, at once.
@@ -93,7 +105,9 @@ fn message(whole: &Value, out: &mut String) -> Option<()> {
     let mut start = whole.clone();
     start["content"] = json!([]);
     start["stop_reason"] = Value::Null;
-    start["usage"]["output_tokens"] = 1.into();
+    if let Some(usage) = start["usage"].as_object_mut() {
+        usage.insert("output_tokens".into(), 1.into());
+    }
     named(out, &json!({"type": "message_start", "message": start}));
     for (index, block) in whole["content"].as_array()?.iter().enumerate() {
         let mut empty = block.clone();
@@ -143,6 +157,9 @@ fn response(whole: &Value, out: &mut String) -> Option<()> {
     tell(json!({"type": "response.created", "response": begun}));
     tell(json!({"type": "response.in_progress", "response": begun}));
     for (at, item) in whole["output"].as_array()?.iter().enumerate() {
+        if !item["id"].is_null() && item["id"].as_str()?.len() > MOST_REPEATED {
+            return None;
+        }
         let mut empty = item.clone();
         empty["status"] = "in_progress".into();
         let id = &item["id"];
@@ -203,6 +220,23 @@ fn response(whole: &Value, out: &mut String) -> Option<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_no_answer_or_would_repeat_itself_without_end_is_not_told_as_a_stream() {
+        let told = |protocol, whole: Value| events(protocol, whole.to_string().as_bytes(), true);
+        let message = json!({"role": "assistant", "content": "Hi", "tool_calls": ["x"]});
+        assert_eq!(told(Protocol::Chat, json!({"choices": [{"index": 0, "message": message}]})), None);
+        assert!(told(Protocol::Messages, json!({"usage": [], "content": []})).is_some());
+        let fingerprint = "f".repeat(2_000);
+        assert_eq!(told(Protocol::Chat, json!({"system_fingerprint": fingerprint, "choices": []})), None);
+        assert_eq!(
+            told(
+                Protocol::Responses,
+                json!({"output": [{"type": "message", "id": fingerprint, "content": []}]})
+            ),
+            None
+        );
+    }
     use crate::endpoints::{CHAT_COMPLETIONS, Endpoint, MESSAGES, RESPONSES};
     use crate::meter::Answer;
     use crate::sse::{Relay, Verdict};

@@ -75,13 +75,15 @@ pub(super) fn of(protocol: Protocol, facts: &Facts) -> Option<Bytes> {
                 };
                 content.push(json!({"type": "tool_use", "id": id, "name": function["name"], "input": input}));
             }
+            let written = usage.cache_write.saturating_add(usage.cache_write_1h);
+            let cached = usage.cache_read.saturating_add(written);
             json!({
                 "id": id, "type": "message", "role": "assistant", "model": model, "content": content,
                 "stop_reason": answer.finish_reasons.first()?, "stop_sequence": null,
                 "usage": {
-                    "input_tokens": usage.input.saturating_sub(usage.cache_read + usage.cache_write + usage.cache_write_1h),
+                    "input_tokens": usage.input.saturating_sub(cached),
                     "cache_read_input_tokens": usage.cache_read,
-                    "cache_creation_input_tokens": usage.cache_write + usage.cache_write_1h, "output_tokens": usage.output,
+                    "cache_creation_input_tokens": written, "output_tokens": usage.output,
                 },
             })
         }

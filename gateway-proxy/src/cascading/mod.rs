@@ -16,7 +16,7 @@ use crate::call::{Call, Ending, Facts};
 use crate::errors::Failure;
 use crate::guarding;
 use crate::relay::Opening;
-use crate::tries::{ask, ending_of, fails, leave};
+use crate::tries::{ask_in_turn, ending_of, fails, leave};
 use bytes::Bytes;
 use cascade::{
     Decision, Hold, Purse, Reason, Rejection, RequestView, Signals, Verdict, hold, is_examined, longest,
@@ -256,7 +256,7 @@ async fn ask_tier(
     let by = (Instant::now() + Duration::from_millis(u64::from(tier.timeout_ms))).min(times.deadline);
     let times =
         if is_last { times } else { Times { first_byte_by: times.first_byte_by.min(by), deadline: by } };
-    let answered = ask(app, call, &model, headers, times, is_last).await;
+    let answered = ask_in_turn(app, call, &model, headers, times, is_last).await;
     match answered {
         Ok(Answered::Whole { head, bytes }) if head.status.is_success() => {
             let said = call.facts().map(|facts| Said::of(&facts.answer)).unwrap_or_default();
@@ -351,7 +351,7 @@ async fn checked<T: Send + 'static>(app: &App, work: impl FnOnce() -> T + Send +
     tokio::task::spawn_blocking(work).await.ok()
 }
 
-/// Answers up to so many bytes are held to their schemas at once, which takes less time than to hand them to another thread.
+/// Answers and schemas up to so many bytes are looked at at once, which takes less time than to hand them to another thread.
 const SMALL: usize = 16 << 10;
 
 /// What is wrong with the answer outright. It waits for no turn: whatever else is late, this was looked at.
@@ -362,7 +362,7 @@ async fn rejected(
     said: &Said,
 ) -> Option<Rejection> {
     let tier = cascade.tiers.get(at)?;
-    if said.len() <= SMALL {
+    if said.len() + asked.form() <= SMALL {
         return asked.with(|request| said.with(|answer| reject(&tier.checks, request, answer)));
     }
     let (policy, view, answer) = (cascade.clone(), asked.clone(), said.clone());

@@ -6,6 +6,9 @@ use cascade::{Answer, Request, Tool, ToolCall, inline_context};
 use serde_json::Value;
 use std::ops::Range;
 
+/// Choices of an answer that are compared with each other, each with each.
+const MOST_CHOICES: usize = 64;
+
 /// What was asked, held for as long as tiers are asked.
 #[derive(Debug, Default)]
 pub(super) struct Asked {
@@ -14,6 +17,8 @@ pub(super) struct Asked {
     schema: Option<Value>,
     json: bool,
     tools: Vec<(String, Option<Value>)>,
+    /// Bytes of what an answer must be like.
+    form: usize,
 }
 
 /// What a tier answered.
@@ -57,8 +62,14 @@ impl Asked {
             schema: schema.filter(|_| kind == "json_schema").cloned(),
             json: matches!(kind, "json_schema" | "json_object"),
             tools: tools.as_array().into_iter().flatten().filter_map(tool).collect(),
+            form: [&ask.format_at, &ask.tools_at].into_iter().flatten().map(Range::len).sum(),
             ..Self::default()
         }
+    }
+
+    /// Bytes of what an answer must be like.
+    pub(super) const fn form(&self) -> usize {
+        self.form
     }
 
     /// As the checks take it.
@@ -161,7 +172,7 @@ impl Said {
             said.take(item);
             said.sample()
         };
-        items(answer).iter().map(text).collect()
+        items(answer).iter().take(MOST_CHOICES).map(text).collect()
     }
 
     fn take(&mut self, item: &Value) {

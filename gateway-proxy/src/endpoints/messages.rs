@@ -192,7 +192,7 @@ fn read_event(answer: &mut Answer, event: &Event<'_>) -> EventKind {
 /// Counts are cumulative, and an event may leave out those that it does not change.
 fn learn_usage(answer: &mut Answer, raw: Option<&RawValue>, is_final: bool) {
     let Some(more) = raw.and_then(usage) else { return };
-    if !is_final && more.input + more.cache_read + more.cache_write == 0 {
+    if !is_final && [more.input, more.cache_read, more.cache_write] == [0; 3] {
         // A server that does not count until the end says zeros before, and of a stream that is cut they are no count.
         return;
     }

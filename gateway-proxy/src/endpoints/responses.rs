@@ -204,7 +204,7 @@ fn error_event(error: &ApiError, request_id: &str, answer: &Answer) -> String {
         "code": error.code.unwrap_or(error.kind),
         "message": error.message,
         "param": error.param,
-        "sequence_number": answer.sequence + 1,
+        "sequence_number": answer.sequence.saturating_add(1),
         "request_id": request_id,
     });
     format!("event: error\ndata: {data}\n\n")

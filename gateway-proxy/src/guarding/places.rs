@@ -39,7 +39,10 @@ pub(super) fn items(json: &str) -> Result<Vec<&RawValue>, serde_json::Error> {
 }
 
 /// The object that a member is; `None` where there is nothing. An error when it is another thing.
-pub(super) fn object<'a>(all: &[Member<'a>], name: &str) -> Result<Option<Vec<Member<'a>>>, serde_json::Error> {
+pub(super) fn object<'a>(
+    all: &[Member<'a>],
+    name: &str,
+) -> Result<Option<Vec<Member<'a>>>, serde_json::Error> {
     member(all, name).filter(|json| *json != "null").map(members).transpose()
 }
 

@@ -168,9 +168,9 @@ impl Guarded {
         let event = match data {
             b"[DONE]" => None,
             data => match serde_json::from_slice::<Value>(data) {
-                Ok(event) => Some(event),
+                Ok(event) if event.is_object() => Some(event),
                 // What nobody can read nobody can judge.
-                Err(_) => return,
+                Ok(_) | Err(_) => return,
             },
         };
         let is_draining = self.state == State::Draining;

@@ -23,7 +23,13 @@ pub(crate) struct Reading {
     pub(super) translator: Option<Box<StreamTranslator>>,
     /// Judges what comes of it, in the client's protocol.
     guarded: Option<Box<Guarded>>,
+    /// Bytes that came.
+    came: usize,
 }
+
+/// Of a stream that is written anew so many bytes may come for each that an answer's text may have: events are longer than what they say,
+/// and some of each is known until its end.
+const BYTES_EACH: usize = 8;
 
 /// What came of a piece of a stream.
 #[derive(Debug, Default)]
@@ -66,7 +72,7 @@ impl Reading {
         translator: Option<StreamTranslator>,
         guarded: Option<Box<Guarded>>,
     ) -> Self {
-        Self { relay: Relay::default(), hide_usage, translator: translator.map(Box::new), guarded }
+        Self { relay: Relay::default(), hide_usage, translator: translator.map(Box::new), guarded, came: 0 }
     }
 
     /// Whether what comes is not what the upstream sends, so that none of that may pass unread.
@@ -106,6 +112,7 @@ impl Reading {
     }
 
     pub(super) fn read(&mut self, app: &App, heard: &mut Heard<'_>, mut data: Bytes) -> Taken {
+        self.came = self.came.saturating_add(data.len());
         if let Some(translator) = &mut self.translator {
             data = translator.push(&data);
         }
@@ -124,7 +131,9 @@ impl Reading {
         if self.guarded.is_some() {
             taken.bytes = told.into();
         }
-        taken.endless = heard.answer.kept.came() > app.limits.answer_bytes;
+        let most = app.limits.answer_bytes;
+        taken.endless =
+            heard.answer.kept.came() > most || self.rewrites() && self.came > most.saturating_mul(BYTES_EACH);
         self.learn(heard);
         taken
     }

@@ -7,6 +7,8 @@ use crate::upstream::{AnswerBody, Late};
 use bytes::Bytes;
 use contracts::{ApiError, Fault};
 use http_body::Body as _;
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use tokio::time::Instant;
 
 /// Text of a foreign error that is passed on within ours, characters.
@@ -63,16 +65,24 @@ pub(crate) enum Whole {
 impl Whole {
     /// Judges an error answer (status 400 and up).
     pub(crate) fn of_error(status: u16, body: &[u8]) -> Self {
-        let json: Option<serde_json::Value> = serde_json::from_slice(body).ok();
-        match json {
-            Some(serde_json::Value::Object(fields)) if fields.get("error").is_some_and(|e| !e.is_null()) => {
-                Self::AsIs
-            }
+        match serde_json::from_slice::<&RawValue>(body).ok() {
+            Some(_) if has_error(body) => Self::AsIs,
             Some(_) => Self::Wrapped(wrapped(status, status, body)),
             None if status < 500 => Self::Wrapped(wrapped(status, status, body)),
             None => Self::Wrapped(wrapped(502, status, body)),
         }
     }
+}
+
+/// Whether JSON is an object with an `error`.
+fn has_error(body: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Fields<'a> {
+        #[serde(borrow, default)]
+        error: Option<&'a RawValue>,
+    }
+    let is_object = body.trim_ascii_start().starts_with(b"{");
+    is_object && serde_json::from_slice::<Fields<'_>>(body).is_ok_and(|fields| fields.error.is_some())
 }
 
 fn wrapped(status: u16, theirs: u16, body: &[u8]) -> ApiError {

@@ -200,7 +200,7 @@ impl Kept {
             return Some(response);
         }
         let mut json: serde_json::Value = serde_json::from_slice(&response).ok()?;
-        json["status"] = "cancelled".into();
+        json.as_object_mut()?.insert("status".into(), "cancelled".into());
         serde_json::to_vec(&json).ok().map(Bytes::from)
     }
 

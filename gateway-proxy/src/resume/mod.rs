@@ -212,7 +212,10 @@ fn push(kept: &Kept, shelf: &Shelf, event: Bytes) -> Bytes {
 }
 
 /// Reads a stream to its end, or until it is stopped: dropped then, its call is recorded as one whose client left.
-async fn read(mut stream: Stream, kept: Arc<Kept>, shelf: Arc<Shelf>, stop: CancellationToken) {
+async fn read(stream: Stream, kept: Arc<Kept>, shelf: Arc<Shelf>, stop: CancellationToken) {
+    // Whatever becomes of the task: nobody waits for a stream that nobody reads.
+    let ended = Ended(kept.clone());
+    let mut stream = stream;
     let reading = async {
         while let Some(frame) = poll_fn(|cx| stream.poll_frame(cx)).await {
             let Ok(data) = frame.into_data() else { continue };
@@ -227,7 +230,16 @@ async fn read(mut stream: Stream, kept: Arc<Kept>, shelf: Arc<Shelf>, stop: Canc
         () = stop.cancelled() => {}
     }
     drop(stream);
-    kept.end();
+    drop(ended);
+}
+
+/// Ends a kept stream when it is dropped.
+struct Ended(Arc<Kept>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.end();
+    }
 }
 
 impl Follower {

@@ -146,6 +146,31 @@ async fn a_tier_that_fails_is_passed_over() {
 }
 
 #[tokio::test]
+async fn a_tier_whose_pool_has_nobody_falls_back_as_the_pool_says() {
+    let collector = Collector::start().await;
+    let small = Upstream::always(json(200, &answer("gpt-4o-mini", "I think it is Rome."))).await;
+    let dead = Upstream::always(json(503, r#"{"error":{"message":"down"}}"#)).await;
+    let other = Upstream::always(json(200, &answer("third", r#"{"city":"Rome"}"#))).await;
+    let mut policy = routed(&small, &dead, Some(two_tiers()), None);
+    let provider = policy.models[&"pro".parse().unwrap()].provider.clone();
+    policy.providers.insert(
+        provider.id.clone(),
+        Arc::new(Provider { price_as: "sim".into(), ..Provider::clone(&provider) }),
+    );
+    let pool = serde_json::json!({"deployments": [{"id": "d", "provider": provider.id.as_str(), "upstream_model": "pro-2025"}], "fallbacks": ["third"]});
+    policy.pools.insert("pro".parse().unwrap(), Ok(named("pro", serde_json::from_value(pool).unwrap())));
+    let mut third = policy.models[&"pro".parse().unwrap()].as_ref().clone();
+    third.name = "third".parse().unwrap();
+    third.provider = Arc::new(Provider::new("sim".parse().unwrap(), format!("http://{}/v1", other.addr)));
+    policy.models.insert(third.name.clone(), Arc::new(third));
+    let gateway = Gateway::start(config(Some(&collector)), policy);
+    let answer = gateway.post("/v1/chat/completions", ask(false)).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+    assert_eq!(answer.json()["choices"][0]["message"]["content"], r#"{"city":"Rome"}"#);
+    assert_eq!(collector.call().await.get("control_tower.cascade.decision"), "accept:last_tier");
+}
+
+#[tokio::test]
 async fn a_verifier_is_asked_and_its_score_counts() {
     let small = Upstream::always(json(200, &answer("gpt-4o-mini", "Rome"))).await;
     let large = Upstream::always(json(200, &answer("pro-2025", "Paris"))).await;
@@ -207,7 +232,10 @@ async fn a_stream_that_is_held_back_and_over_before_its_end_is_no_answer() {
         let answer = gateway.post("/v1/chat/completions", ask(true)).await;
         assert_eq!(answer.status, StatusCode::OK);
         let text = answer.text();
-        assert!(text.contains("Pisa") && !text.contains("Rome") && text.ends_with("data: [DONE]\n\n"), "{text}");
+        assert!(
+            text.contains("Pisa") && !text.contains("Rome") && text.ends_with("data: [DONE]\n\n"),
+            "{text}"
+        );
         let call = collector.call().await;
         assert_eq!((call.get("gen_ai.response.model"), call.get("error.type")), ("pro-2025", ""));
         let spans = collector.spans();

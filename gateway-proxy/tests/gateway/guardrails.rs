@@ -1,7 +1,7 @@
 //! Guardrails in force: what may go in, what may come out, what may be called.
 
 mod cascades;
-mod policy;
+pub mod policy;
 mod refusals;
 mod streams;
 mod whole;

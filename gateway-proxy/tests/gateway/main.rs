@@ -29,6 +29,8 @@ mod live;
 #[cfg(test)]
 mod models;
 #[cfg(test)]
+mod odd_answers;
+#[cfg(test)]
 mod outcomes;
 #[cfg(test)]
 mod pools;

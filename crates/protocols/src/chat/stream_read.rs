@@ -13,6 +13,9 @@ use crate::read::{Fields, document};
 use crate::signature::Signature;
 use serde_json::value::RawValue;
 
+/// Calls of an answer: more than any has.
+const MOST_CALLS: usize = 1_024;
+
 #[derive(Debug, Default)]
 pub(crate) struct StreamReader {
     is_started: bool,
@@ -164,6 +167,9 @@ impl StreamReader {
         } else {
             let name =
                 name.ok_or_else(|| Invalid::missing(path.field("function.name"), "the tool's name"))?;
+            if self.calls.len() >= MOST_CALLS {
+                return Err(Invalid::new(path, index, format!("at most {MOST_CALLS} calls in an answer")));
+            }
             let signature = thought_signature(&mut piece, path)?;
             self.open_call(index, id, name, signature, events)
         };

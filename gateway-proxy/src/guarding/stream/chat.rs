@@ -80,7 +80,7 @@ impl Rewrite for Chat {
         let mut result = Ok(());
         for mut choice in choices {
             let index = choice["index"].as_u64().unwrap_or(0);
-            let Some(of) = self.choice(index) else {
+            let Some(of) = self.choice(index).filter(|_| choice.is_object()) else {
                 is_same = false;
                 continue;
             };
@@ -306,9 +306,10 @@ fn is_end(choice: &Value) -> bool {
 /// Adds a piece of a call to what is held of it.
 fn hold(held: &mut Value, piece: &Value) {
     for name in ["name", "arguments", "input"] {
-        if let Some(text) = piece[name].as_str() {
-            let so_far = held[name].as_str().unwrap_or_default();
-            held[name] = format!("{so_far}{text}").into();
+        match (piece[name].as_str(), &mut held[name]) {
+            (Some(text), Value::String(so_far)) => so_far.push_str(text),
+            (Some(text), nothing) => *nothing = text.into(),
+            (None, _) => {}
         }
     }
 }

@@ -24,6 +24,9 @@ pub(super) struct Messages {
     usage: Option<Value>,
 }
 
+/// Blocks of an answer: more than any has.
+const MOST: u64 = 1_024;
+
 /// A block of content that has begun.
 #[derive(Debug)]
 enum Block {
@@ -50,6 +53,9 @@ impl Messages {
     }
 
     fn begin(&mut self, index: u64, event: &mut Value, raw: &[u8], out: &mut Out<'_>) -> Result<(), Stop> {
+        if index >= MOST {
+            return Ok(());
+        }
         let block = &mut event["content_block"];
         let kind = block["type"].as_str().unwrap_or_default().to_owned();
         if kind.ends_with("tool_use") {

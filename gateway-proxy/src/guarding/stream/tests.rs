@@ -45,7 +45,8 @@ fn events(endpoint: &Endpoint, pieces: &[String]) -> Vec<Value> {
             let chunk = |delta: Value, reason: Value| json!({"choices": [{"index": 0, "delta": delta, "finish_reason": reason}]});
             // Some servers have an empty reason where others have none.
             let none = [Value::Null, "".into()].into_iter().cycle();
-            events.extend(pieces.iter().zip(none).map(|(piece, none)| chunk(json!({"content": piece}), none)));
+            events
+                .extend(pieces.iter().zip(none).map(|(piece, none)| chunk(json!({"content": piece}), none)));
             events.push(chunk(json!({}), "stop".into()));
         }
     }
