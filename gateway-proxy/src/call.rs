@@ -18,7 +18,7 @@ use crate::meter::{Answer, Prompt};
 use crate::pools::Known;
 use crate::prompting::Prompted;
 use crate::request::Ask;
-use crate::resume::Place;
+use crate::resume::{OnDisconnect, Place};
 use crate::tries::end_of_answer;
 use crate::trying::Beside;
 pub(crate) use crate::used::{Count, ToCount, Used, used_by};
@@ -93,6 +93,8 @@ pub(crate) struct Facts {
     pub(crate) lead: Option<Box<cache::Lead>>,
     /// Room for its stream, where the client may come back to it.
     pub(crate) place: Option<Place>,
+    /// What becomes of that stream when nobody reads it.
+    pub(crate) on_disconnect: OnDisconnect,
     /// The whole answer as the client gets it, where the cache may want it.
     pub(crate) whole: Option<bytes::Bytes>,
     /// Whether the probabilities of the answer's tokens are asked for, which the client may not have asked for.

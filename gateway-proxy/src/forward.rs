@@ -93,7 +93,7 @@ async fn pass_stream(
         facts.status = Some(head.status.as_u16());
         for_client(&head.headers, response.headers_mut());
         say(response.headers_mut(), facts);
-        keep = Keep::of(facts, headers);
+        keep = Keep::of(facts);
     }
     if let Some(keep) = keep {
         return keep_stream(app, keep, response, opening.into_stream(call, false, deadline)).await;
@@ -118,13 +118,13 @@ struct Keep {
 
 impl Keep {
     /// As the request asks; `None` when it does not.
-    fn of(facts: &mut Facts, headers: &HeaderMap) -> Option<Self> {
+    fn of(facts: &mut Facts) -> Option<Self> {
         let ask = facts.ask.as_ref()?;
         let place = facts.place.take()?;
         Some(Self {
             named: resume::Name::of(facts),
             place,
-            on_disconnect: OnDisconnect::of(headers),
+            on_disconnect: facts.on_disconnect,
             in_background: ask.is_background() && !ask.stream,
             identity: facts.identity.clone(),
         })

@@ -17,7 +17,7 @@ use crate::outcomes::{self, Outcome};
 use crate::pools::Known;
 use crate::request::{Ask, parse};
 use crate::respond::{self, Body};
-use crate::resume::{self, socket};
+use crate::resume::{self, OnDisconnect, socket};
 use bytes::Bytes;
 use contracts::policy::{KeyPolicy, Model, Resolved, Route, Snapshot};
 use http::request::Parts as Head;
@@ -303,7 +303,8 @@ async fn understood(
     let ask = read(endpoint, body, limits.json_depth).await?;
     let facts = call.facts().ok_or(Failure::BrokenBody)?;
     let ask = facts.ask.insert(ask);
-    if ask.is_background() || (ask.stream && resume::opts_in(headers)) {
+    facts.on_disconnect = OnDisconnect::of(headers)?;
+    if (resume::opts_in(headers)? && ask.stream) || ask.is_background() {
         let place = app.streams.enter(&facts.key.tenant.id);
         facts.place = Some(place.ok_or(Failure::TooManyStreams)?);
     }

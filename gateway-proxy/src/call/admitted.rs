@@ -36,6 +36,7 @@ impl Facts {
             found: None,
             lead: None,
             place: None,
+            on_disconnect: OnDisconnect::default(),
             whole: None,
             wants_logprobs: false,
             warnings: Vec::new(),

@@ -38,9 +38,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// What becomes of a stream that nobody reads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum OnDisconnect {
     /// It goes on, and waits to be read.
+    #[default]
     Continue,
     /// It ends, and its upstream is left.
     Stop,
@@ -48,17 +49,31 @@ pub(crate) enum OnDisconnect {
 
 impl OnDisconnect {
     /// As the request says.
-    pub(crate) fn of(headers: &HeaderMap) -> Self {
-        let says = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"stop");
-        let stop = headers.get("x-control-tower-on-disconnect").is_some_and(says);
-        if stop { Self::Stop } else { Self::Continue }
+    pub(crate) fn of(headers: &HeaderMap) -> Result<Self, Failure> {
+        let (name, expected) = ("x-control-tower-on-disconnect", "continue or stop");
+        let said = one_of(headers, name, expected, &[("continue", Self::Continue), ("stop", Self::Stop)])?;
+        Ok(said.unwrap_or_default())
     }
 }
 
 /// Whether a request opts in by its header.
-pub(crate) fn opts_in(headers: &HeaderMap) -> bool {
-    let says = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"on");
-    headers.get("x-control-tower-resume").is_some_and(says)
+pub(crate) fn opts_in(headers: &HeaderMap) -> Result<bool, Failure> {
+    let said = one_of(headers, "x-control-tower-resume", "on or off", &[("on", true), ("off", false)])?;
+    Ok(said.unwrap_or_default())
+}
+
+/// What a header says, if it is there.
+fn one_of<T: Copy>(
+    headers: &HeaderMap,
+    name: &'static str,
+    expected: &'static str,
+    values: &[(&str, T)],
+) -> Result<Option<T>, Failure> {
+    let Some(value) = headers.get(name) else { return Ok(None) };
+    let text = value.to_str().unwrap_or_default().trim();
+    let known = values.iter().find(|(value, _)| value.eq_ignore_ascii_case(text));
+    let bad = || Failure::BadHeader { name, value: text.chars().take(80).collect(), expected };
+    known.map(|(_, meaning)| Some(*meaning)).ok_or_else(bad)
 }
 
 /// What a stream is known by, to whom.

@@ -1,10 +1,12 @@
 //! Rate plans, and addresses that keep failing.
 
-use crate::support::{Collector, Gateway, KEY, Upstream, chat, config, json, snapshot};
+use crate::support::{Collector, Gateway, KEY, Step, Upstream, chat, config, json, snapshot};
 use contracts::policy::plan::Plan;
 use contracts::policy::{KeyPolicy, Named, Snapshot, TenantPolicy};
 use http::StatusCode;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Semaphore;
 
 /// Costs 3 x $1 + 2 x $2 a million: 0.000007.
 pub const ANSWER: &str = r#"{"id":"c","object":"chat.completion","model":"gpt-4o-mini","choices":[{"index":0,"message":{"role":"assistant","content":"Hi"},"finish_reason":"stop"}],"usage":{"prompt_tokens":3,"completion_tokens":2}}"#;
@@ -76,6 +78,67 @@ async fn plans_of_tenant_and_key_both_hold_and_are_told_as_openai_tells_them() {
 }
 
 #[tokio::test]
+async fn each_hard_limit_refuses_in_its_own_name() {
+    let upstream = Upstream::always(json(200, ANSWER)).await;
+    for (limit, kind) in [
+        (serde_json::json!({"requests_per_second": 2}), "requests"),
+        // Five tokens a call, once it is settled.
+        (serde_json::json!({"tokens_per_minute": 100}), "tokens"),
+        (serde_json::json!({"dollars_per_minute": "0.001"}), "dollars"),
+        (serde_json::json!({"dollars_per_day": "0.001"}), "dollars"),
+    ] {
+        let plan = planned(&upstream, limit.clone(), serde_json::json!({}));
+        let gateway = Gateway::start(config(None), plan);
+        let mut asked = 0;
+        let refused = loop {
+            let answer = gateway.post("/v1/chat/completions", chat(false)).await;
+            asked += 1;
+            if answer.status != StatusCode::OK {
+                break answer;
+            }
+            assert!(asked < 1_000, "{limit}");
+        };
+        assert!(asked > 1, "{limit} {}", refused.text());
+        assert_eq!(refused.status, StatusCode::TOO_MANY_REQUESTS, "{limit} {}", refused.text());
+        let error = &refused.json()["error"];
+        assert_eq!(
+            (&error["code"], &error["type"]),
+            (&"rate_limit_exceeded".into(), &kind.into()),
+            "{limit}"
+        );
+        let name = limit.as_object().unwrap().keys().next().unwrap();
+        assert!(refused.text().contains(name.split('_').next().unwrap()), "{name} {}", refused.text());
+        assert!(refused.header("retry-after").parse::<u64>().unwrap() >= 1, "{limit}");
+    }
+}
+
+#[tokio::test]
+async fn so_many_calls_are_on_their_way_at_once_and_no_more() {
+    let gate = Arc::new(Semaphore::new(0));
+    let held = gate.clone();
+    let upstream = Upstream::start(move |_| {
+        let mut steps = vec![Step::Until(held.clone())];
+        steps.extend(json(200, ANSWER));
+        steps
+    })
+    .await;
+    let plan = planned(&upstream, serde_json::json!({"concurrent_requests": 1}), serde_json::json!({}));
+    let gateway = Arc::new(Gateway::start(config(None), plan));
+    let first = tokio::spawn({
+        let gateway = gateway.clone();
+        async move { gateway.post("/v1/chat/completions", chat(false)).await.status }
+    });
+    while upstream.received().is_empty() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let refused = gateway.post("/v1/chat/completions", chat(false)).await;
+    assert_eq!(refused.status, StatusCode::TOO_MANY_REQUESTS, "{}", refused.text());
+    gate.add_permits(9);
+    assert_eq!(first.await.unwrap(), StatusCode::OK);
+    assert_eq!(gateway.post("/v1/chat/completions", chat(false)).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
 async fn counting_tokens_is_a_request_of_no_tokens() {
     let upstream = Upstream::always(json(200, ANSWER)).await;
     let plan = planned(
@@ -123,6 +186,8 @@ async fn headers_that_make_no_sense_are_refused_by_name() {
     for (name, value, says) in [
         ("x-control-tower-priority", "urgent", "interactive, standard or batch"),
         ("x-control-tower-tags", "two words", "visible ASCII"),
+        ("x-control-tower-on-disconnect", "abort", "continue or stop"),
+        ("x-control-tower-resume", "true", "on or off"),
     ] {
         let mut request = gateway.request("/v1/chat/completions", chat(false));
         request.headers_mut().insert(name, value.parse().unwrap());
