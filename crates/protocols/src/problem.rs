@@ -95,6 +95,11 @@ impl<'p> Path<'p> {
         Self { parent: Some(self), step: Step::Index(index) }
     }
 
+    /// Steps from the root.
+    pub fn depth(&self) -> usize {
+        std::iter::successors(self.parent, |path| path.parent).count()
+    }
+
     pub fn invalid(&self, raw: &RawValue, expected: impl Into<String>) -> Invalid {
         Invalid::new(self, raw.get(), expected)
     }

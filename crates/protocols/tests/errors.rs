@@ -186,3 +186,33 @@ fn an_endless_answer_is_cut() {
     let pieces = (0..40).take_while(|_| stream.push(&endless).is_empty()).count();
     assert!(pieces <= 32 && stream.facts().error.is_some());
 }
+
+/// Whatever a client fills its request with, nobody reads it more often than once or is told of all of it.
+#[test]
+fn warnings_calls_and_nested_blocks_have_an_end() {
+    let ask = |content: Value| {
+        let body = json!({"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": content}]});
+        request(Dialect::Anthropic, Dialect::OpenAiChat, body.to_string().as_bytes(), &options("m"))
+    };
+    let mut wide = json!({"type": "text", "text": "Hi"});
+    for n in 0..1_000 {
+        wide[format!("a{n}")] = 1.into();
+    }
+    assert_eq!(ask(json!([wide])).unwrap().warnings.len(), 64);
+    let text = json!([{"type": "text", "text": "Hi"}]);
+    let document = json!([{"type": "document", "source": {"type": "content", "content": text}}]);
+    // As deep as there is anything.
+    let result =
+        format!("{:?}", ask(json!([{"type": "tool_result", "tool_use_id": "t", "content": document}])));
+    assert!(!result.contains("nested"), "{result}");
+    let nested = (0..40)
+        .fold(text, |content, _| json!([{"type": "tool_result", "tool_use_id": "t", "content": content}]));
+    let refused = ask(nested).unwrap_err();
+    assert!(refused.expected.contains("nested less deeply"), "{refused}");
+
+    let context = Context::new("req_1", 1, "m");
+    let mut stream = StreamTranslator::new(Dialect::OpenAiChat, Dialect::Anthropic, context).unwrap();
+    let calls: Vec<Value> = (0..2_000).map(|n| json!({"index": n, "function": {"name": "f"}})).collect();
+    stream.push(format!("data: {}\n\n", json!({"choices": [{"delta": {"tool_calls": calls}}]})).as_bytes());
+    assert!(stream.facts().error.is_some());
+}

@@ -7,8 +7,15 @@ use crate::read::{Fields, is_string, value};
 use crate::signature::{Handed, Signature, unmark};
 use serde_json::value::RawValue;
 
+/// Steps to the deepest content that there is: `messages[0].content[0].content[0].source.content`. What is nested more deeply would be
+/// read anew at each level only to be refused.
+const MOST_DEEP: usize = 12;
+
 /// A text, or blocks.
 pub(super) fn read_content(raw: &RawValue, path: Path<'_>, notes: &mut Notes) -> Result<Vec<Part>, Invalid> {
+    if path.depth() > MOST_DEEP {
+        return Err(Invalid::new(path, "content", "blocks that are nested less deeply"));
+    }
     if is_string(raw) {
         return Ok(vec![Part::text(value(raw, path, "a string")?)]);
     }
