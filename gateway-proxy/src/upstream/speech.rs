@@ -8,7 +8,7 @@ use aws_sigv4::sign::v4::SigningParams;
 use contracts::Timestamp;
 use contracts::policy::{Protocol, Provider, ProviderSettings, Speaks};
 use http::uri::{Authority, Scheme, Uri};
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use protocols::Dialect;
 use std::time::{Duration, SystemTime};
@@ -150,9 +150,10 @@ impl Speech {
         }
     }
 
-    /// Adds the headers that the provider wants, a signature of `body` among them where it wants one.
+    /// Adds the headers that the provider wants, a signature of the request among them where it wants one.
     pub(super) fn sign(
         &self,
+        method: &Method,
         headers: &mut HeaderMap,
         origin: (&Scheme, &Authority),
         uri: &Uri,
@@ -180,8 +181,9 @@ impl Speech {
         let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let signed = content_type.map(|value| ("content-type", value));
         let url = format!("{scheme}://{authority}{uri}");
-        let request = SignableRequest::new("POST", url, signed.into_iter(), SignableBody::Bytes(body))
-            .map_err(|error| failed(error.to_string()))?;
+        let request =
+            SignableRequest::new(method.as_str(), url, signed.into_iter(), SignableBody::Bytes(body))
+                .map_err(|error| failed(error.to_string()))?;
         let output = sign(request, &params).map_err(|error| failed(error.to_string()))?;
         for (name, value) in output.output().headers() {
             let name = HeaderName::try_from(name).map_err(|error| failed(error.to_string()))?;
@@ -219,7 +221,9 @@ mod tests {
         let mut headers = HeaderMap::new();
         let (scheme, authority) = (Scheme::HTTPS, Authority::from_static("host"));
         let uri = Uri::from_static("/base/x");
-        speech.sign(&mut headers, (&scheme, &authority), &uri, b"{}", Timestamp::default()).unwrap();
+        speech
+            .sign(&Method::POST, &mut headers, (&scheme, &authority), &uri, b"{}", Timestamp::default())
+            .unwrap();
         headers.get(name).map(|value| value.to_str().unwrap().to_owned())
     }
 

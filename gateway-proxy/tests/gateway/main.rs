@@ -33,6 +33,8 @@ mod outcomes;
 #[cfg(test)]
 mod pools;
 #[cfg(test)]
+mod probes;
+#[cfg(test)]
 mod prompts;
 #[cfg(test)]
 mod records;
