@@ -1,6 +1,6 @@
 //! Rate plans, and addresses that keep failing.
 
-use crate::support::{Collector, Gateway, KEY, Upstream, chat, config, json, snapshot};
+use crate::support::{Collector, Gateway, KEY, Step, Upstream, chat, config, json, snapshot};
 use contracts::policy::plan::Plan;
 use contracts::policy::{KeyPolicy, Named, Snapshot, TenantPolicy};
 use http::StatusCode;
@@ -73,6 +73,28 @@ async fn plans_of_tenant_and_key_both_hold_and_are_told_as_openai_tells_them() {
         (event.get("control_tower.limit.name"), event.get("control_tower.limit.soft")),
         ("tokens_per_minute", "10")
     );
+}
+
+#[tokio::test]
+async fn a_client_is_told_of_its_own_limits_and_not_of_the_providers() {
+    let reply = format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\nx-ratelimit-limit-requests: 10000\r\nx-ratelimit-remaining-requests: 8123\r\nx-ratelimit-remaining-tokens: 71\r\n\r\n{ANSWER}",
+        ANSWER.len()
+    );
+    let upstream = Upstream::always(vec![Step::Send(reply.into_bytes())]).await;
+    let plan = planned(&upstream, serde_json::json!({}), serde_json::json!({"requests_per_minute": 3}));
+    let gateway = Gateway::start(config(None), plan);
+    let answer = gateway.post("/v1/chat/completions", chat(false)).await;
+    assert_eq!(answer.status, StatusCode::OK);
+    for (name, values) in [
+        ("x-ratelimit-limit-requests", &["3"] as &[&str]),
+        ("x-ratelimit-remaining-requests", &["2"]),
+        // The plan says nothing of tokens, so that there is nothing to be told.
+        ("x-ratelimit-remaining-tokens", &[]),
+    ] {
+        let told: Vec<_> = answer.headers.get_all(name).iter().collect();
+        assert_eq!(told, values, "{name}");
+    }
 }
 
 #[tokio::test]
