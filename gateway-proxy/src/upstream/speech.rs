@@ -66,11 +66,19 @@ impl Speech {
 
     /// The credential.
     fn let_in(&mut self, provider: &Provider) -> Result<(), BadProvider> {
-        let Some(secret) = &provider.secret else { return Ok(()) };
+        let Some(secret) = &provider.secret else {
+            return match self.protocol {
+                // No request of it is ever answered without.
+                Protocol::Bedrock => Err(BadProvider::NoSecret(provider.id.to_string())),
+                _ => Ok(()),
+            };
+        };
         let secret = secret.expose();
-        if let (Protocol::Bedrock, Some(id)) = (self.protocol, &self.settings.access_key_id) {
-            self.signer = Some(Credentials::new(id, secret, None, None, "control-tower"));
-            return Ok(());
+        if self.protocol == Protocol::Bedrock {
+            self.signer = key_pair(self.settings.access_key_id.as_deref(), secret);
+            if self.signer.is_some() {
+                return Ok(());
+            }
         }
         let (name, text) = match self.protocol {
             Protocol::OpenAi | Protocol::Bedrock => (header::AUTHORIZATION, format!("Bearer {secret}")),
@@ -193,6 +201,15 @@ impl Speech {
     }
 }
 
+/// What to sign with: `SECRET` or `SECRET:SESSION_TOKEN` of the access key `id`, or the same after the id of the key. `None` for a bearer
+/// token, which has no colon (RFC 6750, section 2.1).
+fn key_pair(id: Option<&str>, secret: &str) -> Option<Credentials> {
+    let (id, secret) = id.map(|id| (id, secret)).or_else(|| secret.split_once(':'))?;
+    let (secret, token) =
+        secret.split_once(':').map_or((secret, None), |(secret, token)| (secret, Some(token)));
+    Some(Credentials::new(id, secret, token.map(ToOwned::to_owned), None, "control-tower"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -276,6 +293,38 @@ mod tests {
         assert!(!signature.contains("s3cret"));
         let bearer = speech(Protocol::Bedrock, ProviderSettings { region, ..ProviderSettings::default() });
         assert_eq!(header(&bearer, "authorization").unwrap(), "Bearer s3cret");
+    }
+
+    #[test]
+    fn bedrock_is_signed_with_a_session_token_where_there_is_one() {
+        let said = |id: Option<&str>, secret: &str| {
+            let settings = ProviderSettings {
+                region: Some("eu-central-1".into()),
+                access_key_id: id.map(ToOwned::to_owned),
+                ..ProviderSettings::default()
+            };
+            let provider =
+                Provider { secret: Some(Secret::new(secret)), ..provider(Protocol::Bedrock, settings) };
+            let speech = Speech::new(&provider, "/base".into()).unwrap();
+            (header(&speech, "authorization").unwrap(), header(&speech, "x-amz-security-token"))
+        };
+        let (plain, token) = said(Some("ASIA"), "s3cret");
+        assert_eq!(token, None);
+        assert_eq!(said(None, "ASIA:s3cret"), (plain, None));
+        let (signature, token) = said(None, "ASIA:s3cret:t0ken/+==");
+        assert_eq!(token.as_deref(), Some("t0ken/+=="));
+        assert!(signature.contains("Credential=ASIA/"), "{signature}");
+        assert!(signature.contains("x-amz-security-token"), "the token is signed: {signature}");
+        assert_eq!(said(Some("ASIA"), "s3cret:t0ken/+=="), (signature, token));
+    }
+
+    #[test]
+    fn bedrock_without_a_secret_is_not_called() {
+        let settings =
+            ProviderSettings { region: Some("eu-central-1".into()), ..ProviderSettings::default() };
+        let provider = Provider { secret: None, ..provider(Protocol::Bedrock, settings) };
+        let error = Speech::new(&provider, String::new()).unwrap_err();
+        assert_eq!(error, BadProvider::NoSecret("p".into()));
     }
 
     #[test]

@@ -39,6 +39,11 @@ pub(crate) enum BadProvider {
     BaseUrl(String),
     #[error("provider {0}: its secret holds characters that a header cannot carry")]
     Secret(String),
+    #[error(
+        "provider {0}: it has no secret: expected for bedrock an API key, ACCESS_KEY_ID:SECRET_ACCESS_KEY, or \
+         ACCESS_KEY_ID:SECRET_ACCESS_KEY:SESSION_TOKEN"
+    )]
+    NoSecret(String),
     #[error("{0}")]
     Settings(String),
 }

@@ -64,8 +64,9 @@ pub struct ProviderSettings {
     /// Bedrock: the region that requests are signed for, such as `eu-central-1`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub region: Option<String>,
-    /// Bedrock: the id of the access key whose secret is the provider's credential. Absent: the credential is a bearer token, and
-    /// without one the machine's own AWS credentials are used.
+    /// Bedrock: the id of the access key whose secret is the provider's credential, followed by `:` and the session token where there is
+    /// one. Absent: the credential begins with that id and `:`, or it is an API key, which is sent as a bearer token. Without a
+    /// credential nothing is sent; the machine's own are not looked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub access_key_id: Option<String>,
     /// `OpenAI`: `OpenAI-Organization`.
