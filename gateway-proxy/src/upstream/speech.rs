@@ -6,7 +6,7 @@ use aws_credential_types::Credentials;
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
 use aws_sigv4::sign::v4::SigningParams;
 use contracts::Timestamp;
-use contracts::policy::{Protocol, Provider, ProviderSettings, Speaks};
+use contracts::policy::{Protocol, Provider, ProviderSettings, Speaks, StreamUsage};
 use http::uri::{Authority, Scheme, Uri};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -62,6 +62,11 @@ impl Speech {
             speech.fixed = endpoints::ALL.into_iter().map(at).collect();
         }
         Ok(speech)
+    }
+
+    /// Whether what a streamed chat used is stated only to who asks.
+    pub(crate) fn asks_stream_usage(&self) -> bool {
+        self.settings.stream_usage.unwrap_or_default() == StreamUsage::OnRequest
     }
 
     /// The credential.

@@ -47,6 +47,8 @@ mod sockets;
 #[cfg(test)]
 mod start;
 #[cfg(test)]
+mod stream_usage;
+#[cfg(test)]
 mod streams;
 #[cfg(test)]
 mod support;
