@@ -27,6 +27,8 @@ mod limits;
 #[cfg(test)]
 mod live;
 #[cfg(test)]
+mod load;
+#[cfg(test)]
 mod models;
 #[cfg(test)]
 mod outcomes;
