@@ -10,9 +10,9 @@ use crate::relay::{Opening, Reading, collect};
 use crate::request::{Ask, More, Sample, outgoing_body};
 use crate::translation::{self, Translation, cleaned, leave_behind, may_translate};
 use crate::trying::{Asking, Notes, Parts};
-use crate::upstream::{Addressed, AnswerBody, Outgoing, Progress, SendError, Target, for_upstream};
+use crate::upstream::{Addressed, AnswerBody, Outgoing, Progress, SendError, Speech, Target, for_upstream};
 use bytes::Bytes;
-use contracts::policy::{Model, Protocol};
+use contracts::policy::Model;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header, response};
 use protocols::Dialect;
 use std::sync::Arc;
@@ -136,7 +136,7 @@ fn is_stream(headers: &HeaderMap, translation: Option<&Translation>) -> bool {
 pub(crate) struct Sending<'m> {
     target: Arc<Target>,
     outgoing: Outgoing<'m>,
-    /// We asked for usage and the client did not.
+    /// The client did not ask for the usage that comes.
     hide_usage: bool,
     /// The way back to the client's protocol, where the provider speaks another.
     translation: Option<Translation>,
@@ -157,14 +157,13 @@ pub(crate) fn prepare<'m>(
     let cap = asking.cap.and_then(|tokens| Some((cap_field(ask, endpoint, model)?, tokens)));
     let to =
         Addressed { endpoint, model: &model.upstream_model, stream: ask.asks_stream(), now: app.clock.now() };
-    let protocol = target.speech.protocol;
     let (body, translation) =
-        if let Some((body, translation)) = translated(app, asking, protocol, model, sample)? {
+        if let Some((body, translation)) = translated(app, asking, &target.speech, model, sample)? {
             (body, Some(translation))
         } else {
             let is_chat = endpoint.dialect == Some(Dialect::OpenAiChat);
             let logprobs = asking.wants_logprobs && is_chat && !ask.asks_logprobs;
-            let more = More { usage: asks_usage, cap, logprobs, sample };
+            let more = More { usage: asks_usage && target.speech.asks_stream_usage(), cap, logprobs, sample };
             let body = outgoing_body(ask, &model.upstream_model, more);
             (cleaned(endpoint, body), None)
         };
@@ -207,7 +206,7 @@ async fn send(
 fn translated(
     app: &App,
     asking: Asking<'_>,
-    protocol: Protocol,
+    speech: &Speech,
     model: &Model,
     sample: Option<Sample>,
 ) -> Result<Option<(Bytes, Translation)>, Failure> {
@@ -215,11 +214,11 @@ fn translated(
     // What is for us alone is not translated, and what the client left open is bounded where it must be.
     let cap = asking.cap.filter(|_| ask.max_output.is_none());
     let cap = cap.and_then(|tokens| Some((*endpoint.max_output.last()?, tokens)));
-    if endpoint.dialect.is_none() || !may_translate(protocol, endpoint, &ask.body) {
-        return translation::request(asking, protocol, model, &Bytes::new(), 0);
+    if endpoint.dialect.is_none() || !may_translate(speech.protocol, endpoint, &ask.body) {
+        return translation::request(asking, speech, model, &Bytes::new(), 0);
     }
     let body = outgoing_body(ask, &ask.model, More { cap, sample, ..More::default() });
-    translation::request(asking, protocol, model, &body, app.governor.default_max_tokens())
+    translation::request(asking, speech, model, &body, app.governor.default_max_tokens())
 }
 
 /// The field that must still be said for the answer to be bounded. `OpenAI`'s own models of today know only the newer name, refuse the

@@ -109,6 +109,7 @@ async fn counting(to: Dialect, model: &Arc<Model>, ask: &Ask) -> Result<Counting
             default_max_tokens: 1,
             keep_reasoning: false,
             max_completion_tokens: false,
+            asks_stream_usage: true,
             response_id: "",
             created: 0,
         };

@@ -4,6 +4,7 @@ use crate::endpoints::Endpoint;
 use crate::errors::Failure;
 use crate::meter::Answer;
 use crate::trying::Asking;
+use crate::upstream::Speech;
 use bytes::Bytes;
 use contracts::policy::{Model, Protocol};
 use http::{HeaderMap, HeaderValue, header, response};
@@ -68,18 +69,19 @@ pub(crate) fn may_translate(protocol: Protocol, endpoint: &Endpoint, body: &[u8]
 /// The body for the provider, and how its answer comes back; `None` when bytes pass as they are.
 pub(crate) fn request(
     asking: Asking<'_>,
-    protocol: Protocol,
+    speech: &Speech,
     model: &Model,
     body: &Bytes,
     default_max_tokens: u64,
 ) -> Result<Option<(Bytes, Translation)>, Failure> {
-    let Some((client, provider)) = pair(protocol, asking.endpoint, body)? else { return Ok(None) };
+    let Some((client, provider)) = pair(speech.protocol, asking.endpoint, body)? else { return Ok(None) };
     let created = u64::try_from(asking.identity.started.unix_seconds()).unwrap_or_default();
     let options = Options {
         upstream_model: &model.upstream_model,
         default_max_tokens,
         keep_reasoning: false,
         max_completion_tokens: model.provider.price_as == "openai",
+        asks_stream_usage: speech.asks_stream_usage(),
         response_id: &asking.identity.request_id,
         created,
     };

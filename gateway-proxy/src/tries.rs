@@ -198,10 +198,13 @@ pub(crate) fn outcome(endpoint: &Endpoint, answered: &Result<Answered, Failure>)
     }
 }
 
-/// `retry-after` in seconds; dates, which no provider sends, are not read.
+/// `retry-after-ms`, which is the more exact one and of which `retry-after` is the next whole second, or `retry-after` in seconds; dates,
+/// which no provider sends, are not read.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds: f64 = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-    Duration::try_from_secs_f64(seconds).ok()
+    let number = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<f64>().ok();
+    let duration = |seconds| Duration::try_from_secs_f64(seconds).ok();
+    let exact = number("retry-after-ms").and_then(|millis| duration(millis / 1_000.0));
+    exact.or_else(|| duration(number(header::RETRY_AFTER.as_str())?))
 }
 
 /// Another try follows: what this one used is written down.
@@ -238,5 +241,29 @@ pub(crate) fn end_of_answer(error: Option<&'static str>) -> Outcome {
         Some(CLOSED | CUT | "upstream_error") => Outcome::Fault(Fault::Cut),
         Some("client_disconnected" | CANCELLED) => Outcome::Cancelled,
         Some(_) => Outcome::ClientFault,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_more_exact_of_two_waits_is_read() {
+        let read = |pairs: &[(&'static str, &'static str)]| {
+            let mut headers = HeaderMap::new();
+            for (name, value) in pairs {
+                headers.insert(*name, value.parse().unwrap());
+            }
+            retry_after(&headers)
+        };
+        let millis = |millis| Some(Duration::from_millis(millis));
+        assert_eq!(read(&[("retry-after", "2"), ("retry-after-ms", "1200")]), millis(1_200));
+        assert_eq!(read(&[("retry-after-ms", "250.5")]), Some(Duration::from_micros(250_500)));
+        assert_eq!(read(&[("retry-after", "2")]), millis(2_000));
+        assert_eq!(read(&[("retry-after", "2"), ("retry-after-ms", "soon")]), millis(2_000));
+        assert_eq!(read(&[("retry-after", "2"), ("retry-after-ms", "-1")]), millis(2_000));
+        assert_eq!(read(&[("retry-after", "Wed, 21 Oct 2026 07:28:00 GMT")]), None);
+        assert_eq!(read(&[]), None);
     }
 }

@@ -23,7 +23,7 @@ mod route;
 pub use document::{Document, Kind, Reference, read, shape};
 pub use invalid::InvalidPolicy;
 pub use library::{Held, Library, Named, Prompt, Prompts, Unreadable};
-pub use provider::{Protocol, ProviderSettings};
+pub use provider::{Protocol, ProviderSettings, StreamUsage};
 pub use reach::{ByReach, Reach, Reaching};
 pub use route::{DEFAULT_LABEL, PromptRef, RouteSpec, Selector, label_is_valid, tag_is_valid};
 

@@ -20,6 +20,8 @@ pub struct Options<'a> {
     pub keep_reasoning: bool,
     /// A chat provider wants `max_completion_tokens`, as OpenAI's reasoning models do, in place of `max_tokens`.
     pub max_completion_tokens: bool,
+    /// A chat provider is asked for what a stream used; some state it unasked, and refuse to be asked.
+    pub asks_stream_usage: bool,
     /// Id of the answer where the provider gives none, and of errors.
     pub response_id: &'a str,
     /// When the answer is made, in seconds since 1970.

@@ -57,6 +57,7 @@ fn next_request(provider: Dialect, client: Dialect, case: &str, model: &str) -> 
         default_max_tokens: 4_096,
         keep_reasoning: false,
         max_completion_tokens: false,
+        asks_stream_usage: true,
         response_id: "req_2",
         created: 1,
     };

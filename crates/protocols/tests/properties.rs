@@ -18,6 +18,7 @@ fn options(model: &str) -> Options<'_> {
         default_max_tokens: 4_096,
         keep_reasoning: false,
         max_completion_tokens: true,
+        asks_stream_usage: true,
         response_id: "req_1",
         created: 1,
     }

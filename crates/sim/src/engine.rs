@@ -11,7 +11,7 @@ pub enum Engine {
     /// The protocol's own.
     #[default]
     OpenAi,
-    /// Mistral's API: short ids of calls, usage in every stream, errors without an envelope.
+    /// Mistral's API: short ids of calls, usage in the last piece of every stream, `stream_options` refused, errors without an envelope.
     Mistral,
     /// vLLM: thoughts in `reasoning`, error codes as numbers.
     Vllm,
@@ -44,7 +44,7 @@ impl Engine {
         }
     }
 
-    /// Whether streams carry usage without being asked to.
+    /// Whether the last choice of each stream carries usage, and requests that ask for it are refused.
     pub(crate) const fn always_reports(self) -> bool {
         matches!(self, Self::Mistral)
     }

@@ -4,7 +4,7 @@ use super::ModelPool;
 use crate::app::App;
 use bytes::Bytes;
 use contracts::policy::pool::{Deployment, Probe};
-use http::uri::{PathAndQuery, Uri};
+use http::Request;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
@@ -52,7 +52,13 @@ pub(crate) async fn watch(app: Arc<App>, tls: rustls::ClientConfig) {
                         continue;
                     }
                     live.insert(key, now);
-                    tokio::spawn(put(client.clone(), pool.clone(), deployment.clone(), question));
+                    tokio::spawn(put(
+                        app.clone(),
+                        client.clone(),
+                        pool.clone(),
+                        deployment.clone(),
+                        question,
+                    ));
                 }
             }
         }
@@ -72,44 +78,47 @@ fn questions(pool: &ModelPool, deployment: &Deployment) -> impl Iterator<Item = 
     .flatten()
 }
 
-async fn put(client: Http, pool: Arc<ModelPool>, deployment: Deployment, question: Question) {
+async fn put(app: Arc<App>, client: Http, pool: Arc<ModelPool>, deployment: Deployment, question: Question) {
     let told = |source, sample| pool.pool.told(&deployment.id, source, sample, Instant::now().into_std());
     match question {
         Question::Probe => {
             let Some(probe) = &pool.complete.probe else { return };
-            let well = is_well(&client, &pool, &deployment, probe).await;
+            let well = is_well(&app, &client, &pool, &deployment, probe).await;
             pool.pool.probed(&deployment.id, well, Instant::now().into_std());
         }
         Question::Load => {
             let Some(load) = &deployment.load else { return };
-            if let Some(text) = get(&client, load.url.parse().ok(), PATIENCE).await {
+            if let Some(text) = get(&client, &load.url, PATIENCE).await {
                 told(Source::Server, Sample::of_server(&text, load.kind, &deployment.upstream_model));
             }
         }
         Question::Gpus => {
             let Some(gpu) = &deployment.gpu else { return };
-            if let Some(text) = get(&client, gpu.url.parse().ok(), PATIENCE).await {
+            if let Some(text) = get(&client, &gpu.url, PATIENCE).await {
                 told(Source::Gpus, Sample::of_gpus(&text, gpu.kind, &gpu.devices));
             }
         }
     }
 }
 
-/// Whether the probe's path, at the root of the deployment's origin, is answered with success in time.
-async fn is_well(client: &Http, pool: &ModelPool, deployment: &Deployment, probe: &Probe) -> bool {
-    let base = pool.model(deployment).and_then(|model| model.provider.base_url.parse::<Uri>().ok());
-    let uri = base.and_then(|base| {
-        let mut parts = base.into_parts();
-        parts.path_and_query = Some(PathAndQuery::try_from(probe.path.as_str()).ok()?);
-        Uri::from_parts(parts).ok()
-    });
-    get(client, uri, Duration::from_millis(probe.timeout_ms)).await.is_some()
+/// Whether the probe's path, at the root of the deployment's origin, is answered with success in time. It is asked for as calls are:
+/// with the provider's credential.
+async fn is_well(app: &App, client: &Http, pool: &ModelPool, deployment: &Deployment, probe: &Probe) -> bool {
+    let target = pool.model(deployment).and_then(|model| app.upstreams.target(&model.provider).ok());
+    let request = target.and_then(|target| target.probe(&probe.path, app.clock.now()).ok());
+    let Some(request) = request else { return false };
+    answer(client, request, Duration::from_millis(probe.timeout_ms)).await.is_some()
 }
 
-/// The text at `uri`, if it is answered with success in time.
-async fn get(client: &Http, uri: Option<Uri>, patience: Duration) -> Option<String> {
+/// The text at `url`, if it is answered with success in time.
+async fn get(client: &Http, url: &str, patience: Duration) -> Option<String> {
+    answer(client, Request::get(url).body(Full::default()).ok()?, patience).await
+}
+
+/// The text that `request` is answered with, if that is success and comes in time.
+async fn answer(client: &Http, request: Request<Full<Bytes>>, patience: Duration) -> Option<String> {
     let answered = timeout(patience, async {
-        let answer = client.get(uri?).await.ok()?;
+        let answer = client.request(request).await.ok()?;
         let is_good = answer.status().is_success();
         let body = Limited::new(answer.into_body(), MOST_BYTES).collect().await.ok()?.to_bytes();
         is_good.then(|| String::from_utf8_lossy(&body).into_owned())

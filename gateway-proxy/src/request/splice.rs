@@ -7,7 +7,7 @@ use std::ops::Range;
 /// What is asked for that the client did not ask for.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct More<'a> {
-    /// `stream_options.include_usage`.
+    /// `stream_options.include_usage`, where the provider is asked for it.
     pub(crate) usage: bool,
     /// A field that does not say it yet, and the most tokens of the answer.
     pub(crate) cap: Option<(&'a str, u64)>,

@@ -21,7 +21,8 @@ fn passes_to_upstream(name: &HeaderName) -> bool {
 }
 
 /// Headers of upstreams that clients do not see: those of one hop, those that we set, those of another site, and those that
-/// name the operator's account.
+/// name the operator's account or say what is left of its limits, of which all tenants use. Limits that clients are told of are
+/// those of their own plans.
 fn passes_to_client(name: &HeaderName) -> bool {
     const NOT: [HeaderName; 14] = [
         header::CONNECTION,
@@ -43,6 +44,8 @@ fn passes_to_client(name: &HeaderName) -> bool {
     !NOT.contains(name)
         && !matches!(text, "keep-alive" | "proxy-connection" | "x-request-id" | "traceparent" | "tracestate")
         && !matches!(text, "openai-organization" | "openai-project" | "anthropic-organization-id")
+        && !text.contains("ratelimit")
+        && !text.starts_with("anthropic-priority-")
         && !text.starts_with("x-control-tower-")
         && !text.starts_with("access-control-")
 }
@@ -124,6 +127,10 @@ mod tests {
             ("set-cookie", "a=b"),
             ("x-request-id", "theirs"),
             ("x-ratelimit-remaining-requests", "9"),
+            ("x-ratelimitbysize-remaining-minute", "9"),
+            ("ratelimit-policy", "60;w=60"),
+            ("anthropic-ratelimit-tokens-remaining", "9"),
+            ("anthropic-priority-input-tokens-remaining", "9"),
             ("openai-processing-ms", "12"),
             ("openai-organization", "org-of-the-operator"),
             ("openai-project", "proj-of-the-operator"),
@@ -133,9 +140,6 @@ mod tests {
         for_client(&from, &mut kept);
         let mut names: Vec<&str> = kept.keys().map(HeaderName::as_str).collect();
         names.sort_unstable();
-        assert_eq!(
-            names,
-            ["content-type", "openai-processing-ms", "retry-after", "x-ratelimit-remaining-requests"]
-        );
+        assert_eq!(names, ["content-type", "openai-processing-ms", "retry-after"]);
     }
 }

@@ -10,5 +10,5 @@ mod target;
 pub(crate) use connection::{AnswerBody, Late};
 pub(crate) use headers::{for_client, for_upstream};
 pub(crate) use pool::{Outgoing, Progress, SendError, Upstreams};
-pub(crate) use speech::Addressed;
+pub(crate) use speech::{Addressed, Speech};
 pub(crate) use target::Target;

@@ -278,7 +278,7 @@ fn request(target: &Target, outgoing: Outgoing<'_>) -> Result<Request<Full<Bytes
     headers.insert(header::CONTENT_LENGTH, number(body.len()));
     headers.insert(header::HOST, target.host.clone());
     let origin = (&target.pool.origin.scheme, &target.pool.origin.authority);
-    target.speech.sign(&mut headers, origin, &uri, &body, to.now)?;
+    target.speech.sign(&Method::POST, &mut headers, origin, &uri, &body, to.now)?;
     let mut request = Request::new(Full::new(body));
     *request.method_mut() = Method::POST;
     *request.headers_mut() = headers;

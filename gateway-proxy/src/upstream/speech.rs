@@ -6,9 +6,9 @@ use aws_credential_types::Credentials;
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
 use aws_sigv4::sign::v4::SigningParams;
 use contracts::Timestamp;
-use contracts::policy::{Protocol, Provider, ProviderSettings, Speaks};
+use contracts::policy::{Protocol, Provider, ProviderSettings, Speaks, StreamUsage};
 use http::uri::{Authority, Scheme, Uri};
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use protocols::Dialect;
 use std::time::{Duration, SystemTime};
@@ -64,13 +64,26 @@ impl Speech {
         Ok(speech)
     }
 
+    /// Whether what a streamed chat used is stated only to who asks.
+    pub(crate) fn asks_stream_usage(&self) -> bool {
+        self.settings.stream_usage.unwrap_or_default() == StreamUsage::OnRequest
+    }
+
     /// The credential.
     fn let_in(&mut self, provider: &Provider) -> Result<(), BadProvider> {
-        let Some(secret) = &provider.secret else { return Ok(()) };
+        let Some(secret) = &provider.secret else {
+            return match self.protocol {
+                // No request of it is ever answered without.
+                Protocol::Bedrock => Err(BadProvider::NoSecret(provider.id.to_string())),
+                _ => Ok(()),
+            };
+        };
         let secret = secret.expose();
-        if let (Protocol::Bedrock, Some(id)) = (self.protocol, &self.settings.access_key_id) {
-            self.signer = Some(Credentials::new(id, secret, None, None, "control-tower"));
-            return Ok(());
+        if self.protocol == Protocol::Bedrock {
+            self.signer = key_pair(self.settings.access_key_id.as_deref(), secret);
+            if self.signer.is_some() {
+                return Ok(());
+            }
         }
         let (name, text) = match self.protocol {
             Protocol::OpenAi | Protocol::Bedrock => (header::AUTHORIZATION, format!("Bearer {secret}")),
@@ -150,9 +163,10 @@ impl Speech {
         }
     }
 
-    /// Adds the headers that the provider wants, a signature of `body` among them where it wants one.
+    /// Adds the headers that the provider wants, a signature of the request among them where it wants one.
     pub(super) fn sign(
         &self,
+        method: &Method,
         headers: &mut HeaderMap,
         origin: (&Scheme, &Authority),
         uri: &Uri,
@@ -180,8 +194,9 @@ impl Speech {
         let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let signed = content_type.map(|value| ("content-type", value));
         let url = format!("{scheme}://{authority}{uri}");
-        let request = SignableRequest::new("POST", url, signed.into_iter(), SignableBody::Bytes(body))
-            .map_err(|error| failed(error.to_string()))?;
+        let request =
+            SignableRequest::new(method.as_str(), url, signed.into_iter(), SignableBody::Bytes(body))
+                .map_err(|error| failed(error.to_string()))?;
         let output = sign(request, &params).map_err(|error| failed(error.to_string()))?;
         for (name, value) in output.output().headers() {
             let name = HeaderName::try_from(name).map_err(|error| failed(error.to_string()))?;
@@ -189,6 +204,15 @@ impl Speech {
         }
         Ok(())
     }
+}
+
+/// What to sign with: `SECRET` or `SECRET:SESSION_TOKEN` of the access key `id`, or the same after the id of the key. `None` for a bearer
+/// token, which has no colon (RFC 6750, section 2.1).
+fn key_pair(id: Option<&str>, secret: &str) -> Option<Credentials> {
+    let (id, secret) = id.map(|id| (id, secret)).or_else(|| secret.split_once(':'))?;
+    let (secret, token) =
+        secret.split_once(':').map_or((secret, None), |(secret, token)| (secret, Some(token)));
+    Some(Credentials::new(id, secret, token.map(ToOwned::to_owned), None, "control-tower"))
 }
 
 #[cfg(test)]
@@ -219,7 +243,9 @@ mod tests {
         let mut headers = HeaderMap::new();
         let (scheme, authority) = (Scheme::HTTPS, Authority::from_static("host"));
         let uri = Uri::from_static("/base/x");
-        speech.sign(&mut headers, (&scheme, &authority), &uri, b"{}", Timestamp::default()).unwrap();
+        speech
+            .sign(&Method::POST, &mut headers, (&scheme, &authority), &uri, b"{}", Timestamp::default())
+            .unwrap();
         headers.get(name).map(|value| value.to_str().unwrap().to_owned())
     }
 
@@ -272,6 +298,38 @@ mod tests {
         assert!(!signature.contains("s3cret"));
         let bearer = speech(Protocol::Bedrock, ProviderSettings { region, ..ProviderSettings::default() });
         assert_eq!(header(&bearer, "authorization").unwrap(), "Bearer s3cret");
+    }
+
+    #[test]
+    fn bedrock_is_signed_with_a_session_token_where_there_is_one() {
+        let said = |id: Option<&str>, secret: &str| {
+            let settings = ProviderSettings {
+                region: Some("eu-central-1".into()),
+                access_key_id: id.map(ToOwned::to_owned),
+                ..ProviderSettings::default()
+            };
+            let provider =
+                Provider { secret: Some(Secret::new(secret)), ..provider(Protocol::Bedrock, settings) };
+            let speech = Speech::new(&provider, "/base".into()).unwrap();
+            (header(&speech, "authorization").unwrap(), header(&speech, "x-amz-security-token"))
+        };
+        let (plain, token) = said(Some("ASIA"), "s3cret");
+        assert_eq!(token, None);
+        assert_eq!(said(None, "ASIA:s3cret"), (plain, None));
+        let (signature, token) = said(None, "ASIA:s3cret:t0ken/+==");
+        assert_eq!(token.as_deref(), Some("t0ken/+=="));
+        assert!(signature.contains("Credential=ASIA/"), "{signature}");
+        assert!(signature.contains("x-amz-security-token"), "the token is signed: {signature}");
+        assert_eq!(said(Some("ASIA"), "s3cret:t0ken/+=="), (signature, token));
+    }
+
+    #[test]
+    fn bedrock_without_a_secret_is_not_called() {
+        let settings =
+            ProviderSettings { region: Some("eu-central-1".into()), ..ProviderSettings::default() };
+        let provider = Provider { secret: None, ..provider(Protocol::Bedrock, settings) };
+        let error = Speech::new(&provider, String::new()).unwrap_err();
+        assert_eq!(error, BadProvider::NoSecret("p".into()));
     }
 
     #[test]

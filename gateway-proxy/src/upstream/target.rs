@@ -2,9 +2,12 @@
 
 use super::pool::Pool;
 use super::speech::Speech;
+use bytes::Bytes;
+use contracts::Timestamp;
 use contracts::policy::Provider;
-use http::HeaderValue;
-use http::uri::{Authority, Scheme, Uri};
+use http::uri::{Authority, PathAndQuery, Scheme, Uri};
+use http::{HeaderValue, Method, Request, header};
+use http_body_util::Full;
 use std::sync::Arc;
 
 /// Where a provider is and how to be let in.
@@ -36,6 +39,11 @@ pub(crate) enum BadProvider {
     BaseUrl(String),
     #[error("provider {0}: its secret holds characters that a header cannot carry")]
     Secret(String),
+    #[error(
+        "provider {0}: it has no secret: expected for bedrock an API key, ACCESS_KEY_ID:SECRET_ACCESS_KEY, or \
+         ACCESS_KEY_ID:SECRET_ACCESS_KEY:SESSION_TOKEN"
+    )]
+    NoSecret(String),
     #[error("{0}")]
     Settings(String),
 }
@@ -56,6 +64,22 @@ impl Target {
     /// `server.address`.
     pub(crate) fn address(&self) -> &str {
         self.pool.origin.authority.host()
+    }
+
+    /// A request for `path`, at the root of the origin, that carries what calls carry to be let in.
+    pub(crate) fn probe(&self, path: &str, now: Timestamp) -> Result<Request<Full<Bytes>>, BadProvider> {
+        let bad = |_| BadProvider::Settings(format!("provider {}: {path:?} is not a path", self.provider.id));
+        let at = Uri::from(PathAndQuery::try_from(path).map_err(bad)?);
+        let mut request = Request::<Full<Bytes>>::default();
+        let headers = request.headers_mut();
+        headers.insert(header::HOST, self.host.clone());
+        let Origin { scheme, authority } = &self.pool.origin;
+        self.speech.sign(&Method::GET, headers, (scheme, authority), &at, &[], now)?;
+        let mut parts = at.into_parts();
+        (parts.scheme, parts.authority) = (Some(scheme.clone()), Some(authority.clone()));
+        // A whole URL cannot be made of whole parts and fail; the fallback keeps this function total.
+        *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
+        Ok(request)
     }
 
     /// `server.port`.

@@ -1,6 +1,8 @@
 //! What reaches the upstream, and what comes back.
 
 use crate::support::{Gateway, Step, Upstream, chat, config, json, snapshot, snapshot_at};
+use contracts::policy::{Protocol, Provider, ProviderSettings, Speaks};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
 
@@ -51,7 +53,7 @@ async fn upstreams_are_offered_http_1_alone() {
 #[tokio::test]
 async fn headers_pass_by_rule_in_both_directions() {
     let reply = format!(
-        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\nx-request-id: theirs\r\nopenai-processing-ms: 7\r\nset-cookie: a=b\r\nx-ratelimit-remaining-tokens: 3\r\nkeep-alive: timeout=9\r\n\r\n{ANSWER}",
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\nx-request-id: theirs\r\nopenai-processing-ms: 7\r\nset-cookie: a=b\r\nx-ratelimit-remaining-tokens: 3\r\nanthropic-ratelimit-tokens-remaining: 4\r\nkeep-alive: timeout=9\r\n\r\n{ANSWER}",
         ANSWER.len()
     );
     let upstream = Upstream::always(vec![Step::Send(reply.into_bytes())]).await;
@@ -85,8 +87,8 @@ async fn headers_pass_by_rule_in_both_directions() {
     );
 
     assert_eq!(answer.header("openai-processing-ms"), "7");
-    assert_eq!(answer.header("x-ratelimit-remaining-tokens"), "3");
-    for name in ["set-cookie", "keep-alive"] {
+    let of_the_operators_account = ["x-ratelimit-remaining-tokens", "anthropic-ratelimit-tokens-remaining"];
+    for name in ["set-cookie", "keep-alive"].into_iter().chain(of_the_operators_account) {
         assert_eq!(answer.header(name), "", "{name} must not pass");
     }
     assert!(answer.header("x-request-id").starts_with("req_"));
@@ -135,7 +137,7 @@ async fn answers_in_pieces_arrive_on_every_thread() {
     })
     .await;
     let (gateway, _collector) = Gateway::simple(&upstream).await;
-    let gateway = std::sync::Arc::new(gateway);
+    let gateway = Arc::new(gateway);
     let callers = (0..32).map(|caller: usize| {
         let gateway = gateway.clone();
         tokio::spawn(async move {
@@ -236,4 +238,27 @@ async fn an_upstream_that_is_not_there_is_tried_twice() {
     assert_eq!(attempts.len(), 2);
     assert!(attempts.iter().all(|a| a.get("error.type") == "upstream_unreachable"), "{attempts:?}");
     assert_ne!(attempts[0].span_id, attempts[1].span_id);
+}
+
+#[tokio::test]
+async fn a_bedrock_provider_without_a_secret_is_not_asked_and_says_what_is_missing() {
+    let upstream = Upstream::always(json(200, ANSWER)).await;
+    let mut policy = snapshot(upstream.addr, false);
+    let name = "gpt-4o-mini".parse().unwrap();
+    let mut model = policy.models[&name].as_ref().clone();
+    let settings = ProviderSettings { region: Some("eu-central-1".into()), ..ProviderSettings::default() };
+    model.provider = Arc::new(Provider {
+        secret: None,
+        speaks: Ok(Speaks { protocol: Protocol::Bedrock, settings }),
+        ..Provider::clone(&model.provider)
+    });
+    policy.models.insert(name, Arc::new(model));
+    let gateway = Gateway::start(config(None), policy);
+    let answer = gateway.post("/v1/chat/completions", chat(false)).await;
+    assert_eq!(answer.status, 500, "{}", answer.text());
+    let error = &answer.json()["error"];
+    assert_eq!(error["code"], "provider_misconfigured");
+    let message = error["message"].as_str().unwrap();
+    assert!(message.starts_with("provider sim: it has no secret: expected"), "{message}");
+    assert!(upstream.received().is_empty(), "nothing is sent unsigned");
 }

@@ -78,6 +78,28 @@ async fn plans_of_tenant_and_key_both_hold_and_are_told_as_openai_tells_them() {
 }
 
 #[tokio::test]
+async fn a_client_is_told_of_its_own_limits_and_not_of_the_providers() {
+    let reply = format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\nx-ratelimit-limit-requests: 10000\r\nx-ratelimit-remaining-requests: 8123\r\nx-ratelimit-remaining-tokens: 71\r\n\r\n{ANSWER}",
+        ANSWER.len()
+    );
+    let upstream = Upstream::always(vec![Step::Send(reply.into_bytes())]).await;
+    let plan = planned(&upstream, serde_json::json!({}), serde_json::json!({"requests_per_minute": 3}));
+    let gateway = Gateway::start(config(None), plan);
+    let answer = gateway.post("/v1/chat/completions", chat(false)).await;
+    assert_eq!(answer.status, StatusCode::OK);
+    for (name, values) in [
+        ("x-ratelimit-limit-requests", &["3"] as &[&str]),
+        ("x-ratelimit-remaining-requests", &["2"]),
+        // The plan says nothing of tokens, so that there is nothing to be told.
+        ("x-ratelimit-remaining-tokens", &[]),
+    ] {
+        let told: Vec<_> = answer.headers.get_all(name).iter().collect();
+        assert_eq!(told, values, "{name}");
+    }
+}
+
+#[tokio::test]
 async fn each_hard_limit_refuses_in_its_own_name() {
     let upstream = Upstream::always(json(200, ANSWER)).await;
     for (limit, kind) in [

@@ -27,6 +27,8 @@ mod limits;
 #[cfg(test)]
 mod live;
 #[cfg(test)]
+mod load;
+#[cfg(test)]
 mod models;
 #[cfg(test)]
 mod odd_answers;
@@ -34,6 +36,8 @@ mod odd_answers;
 mod outcomes;
 #[cfg(test)]
 mod pools;
+#[cfg(test)]
+mod probes;
 #[cfg(test)]
 mod prompts;
 #[cfg(test)]
@@ -46,6 +50,8 @@ mod samples;
 mod sockets;
 #[cfg(test)]
 mod start;
+#[cfg(test)]
+mod stream_usage;
 #[cfg(test)]
 mod streams;
 #[cfg(test)]

@@ -253,6 +253,19 @@ async fn a_deployment_that_knows_no_such_model_is_no_black_hole() {
 }
 
 #[tokio::test]
+async fn a_deployment_that_says_in_milliseconds_when_to_come_back_is_left_alone_until_then() {
+    let head = "HTTP/1.1 429 X\r\ncontent-type: application/json\r\nretry-after-ms: 60000\r\ncontent-length: 2\r\n\r\n{}";
+    let limited = Upstream::always(vec![Step::Send(head.into())]).await;
+    let healthy = Upstream::always(json(200, ANSWER)).await;
+    let by_chance = serde_json::json!({"balance": {"kind": "weighted"}});
+    let gateway = Gateway::start(config(None), pooled(&[&limited, &healthy], &by_chance));
+    for _ in 0..60 {
+        assert_eq!(gateway.post("/v1/chat/completions", chat(false)).await.status, StatusCode::OK);
+    }
+    assert_eq!(limited.received().len(), 1);
+}
+
+#[tokio::test]
 async fn a_request_larger_than_an_accounts_limit_keeps_nobody_else_away() {
     let limited = |received: &Received| {
         let is_large = received.body.len() > 1_000;

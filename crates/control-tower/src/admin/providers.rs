@@ -6,7 +6,7 @@ use super::output::{deleted, list, one, show};
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use contracts::ProviderId;
-use contracts::policy::{Protocol, ProviderSettings};
+use contracts::policy::{Protocol, ProviderSettings, StreamUsage};
 use control::records::{NewProvider, ProviderChange, ProviderView, SecretState};
 use control::secrets::SecretRef;
 
@@ -70,6 +70,9 @@ pub(crate) struct Settings {
     /// openai: the project.
     #[arg(long)]
     project: Option<String>,
+    /// openai: when it states what a streamed chat used, `on_request` or `always`: always for Mistral, which is then not asked.
+    #[arg(long, value_name = "WHEN")]
+    stream_usage: Option<StreamUsage>,
     /// anthropic: a beta feature to ask for; may be repeated.
     #[arg(long = "beta", value_name = "NAME")]
     betas: Vec<String>,
@@ -83,6 +86,7 @@ impl From<Settings> for ProviderSettings {
             access_key_id: args.access_key_id,
             organization: args.organization,
             project: args.project,
+            stream_usage: args.stream_usage,
             betas: args.betas,
         }
     }

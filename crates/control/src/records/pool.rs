@@ -188,8 +188,8 @@ pub struct NewProvider {
     #[serde(default)]
     #[schema(value_type = Option<String>, example = "openai")]
     pub protocol: Protocol,
-    /// What the protocol needs to know: `api_version` (azure, anthropic), `region` and `access_key_id` (bedrock), `organization` and
-    /// `project` (openai), `betas` (anthropic).
+    /// What the protocol needs to know: `api_version` (azure, anthropic), `region` and `access_key_id` (bedrock), `organization`,
+    /// `project` and `stream_usage` (openai), `betas` (anthropic).
     #[serde(default)]
     #[schema(value_type = Option<Object>)]
     pub settings: ProviderSettings,

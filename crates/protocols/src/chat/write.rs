@@ -44,10 +44,13 @@ pub(crate) fn write_request(request: &Request, options: &Options<'_>, notes: &mu
             );
         }
         if request.stream {
-            // What was used is always asked for: somebody has to pay for it.
-            o.put("stream", &true).object("stream_options", |o| {
-                o.put("include_usage", &true);
-            });
+            o.put("stream", &true);
+            // Whatever the client wants to know: somebody has to pay for it.
+            if options.asks_stream_usage {
+                o.object("stream_options", |o| {
+                    o.put("include_usage", &true);
+                });
+            }
         }
     })
 }

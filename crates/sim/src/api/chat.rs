@@ -136,8 +136,12 @@ fn answer(turn: &mut Turn, request: Request) -> Result<Reply, SimError> {
         _ => None,
     };
     let stream = request.stream.unwrap_or(false);
-    let include_usage = request.stream_options.unwrap_or_default().include_usage.unwrap_or(false);
     let engine = turn.engine();
+    if engine.always_reports() && request.stream_options.is_some() {
+        let message = "stream_options: Extra inputs are not permitted";
+        return Err(SimError { status: 422, ..SimError::invalid("stream_options", message) });
+    }
+    let include_usage = request.stream_options.unwrap_or_default().include_usage.unwrap_or(false);
     let include_usage = include_usage || engine.always_reports();
     let mut ask = question(request)?;
     if engine.thoughts().is_some() && turn.behaviour.reasoning_tokens > 0 {
@@ -425,13 +429,17 @@ impl Writer<'_> {
                 }
             }
         }
+        let usage = || completion_usage(self.plan.usage);
+        let in_last_choice = self.turn.engine().always_reports();
         for (index, choice) in self.plan.choices.iter().enumerate() {
             let end =
                 ChunkChoice { finish_reason: Some(choice.finish.as_str()), ..plain(index, Delta::default()) };
-            push(end, tokens);
+            let is_told = in_last_choice && index + 1 == self.plan.choices.len();
+            let told = include_usage.then(|| if is_told { usage() } else { Value::Null });
+            frames.push(self.chunk(&[end], told, tokens));
         }
-        if include_usage {
-            frames.push(self.chunk(&[], Some(completion_usage(self.plan.usage)), tokens));
+        if include_usage && !in_last_choice {
+            frames.push(self.chunk(&[], Some(usage()), tokens));
         }
         frames.push(done(tokens));
         frames

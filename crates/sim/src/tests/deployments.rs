@@ -193,6 +193,9 @@ async fn engines_differ_where_real_ones_do() {
         let joined: String = deltas.collect();
         assert_eq!(joined.is_empty(), thoughts.is_none(), "{engine}");
         assert_eq!(events.iter().any(|e| e["usage"].is_object()), engine == "mistral");
+        let asking = json!({"stream": true, "stream_options": {"include_usage": true}});
+        let (status, _) = pool.post(&path, &with(asked.clone(), &asking)).await;
+        assert_eq!(status.as_u16(), if engine == "mistral" { 422 } else { 200 }, "{engine}");
         let (status, bytes) = pool.post(&path, &broken).await;
         let error: Value = serde_json::from_slice(&bytes).unwrap();
         assert!(
