@@ -2,6 +2,7 @@
 
 mod access;
 mod errors;
+mod experiments;
 mod live;
 mod policy;
 mod resources;

@@ -220,6 +220,38 @@ fn policy_of_every_kind_from_files() {
     assert!(shown.contains("route bot") && shown.contains("more: --cursor"), "{shown}");
 }
 
+#[test]
+fn an_experiment_is_paused_and_resumed() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path();
+    let file = data.join("tone.toml");
+    std::fs::write(&file, "[[arms]]\nname = \"a\"\nweight = 3\n[[arms]]\nname = \"b\"\n").unwrap();
+    text(data, &["tenant", "create", "acme"]);
+    let own = |what: &[&str]| json(data, &[&["experiment"], what, &["--tenant", "acme"]].concat());
+    let written = own(&["set", "tone", "--file", file.to_str().unwrap()]);
+    let paused = own(&["pause", "tone"]);
+    let mut spec = written["spec"].clone();
+    spec["status"] = "paused".into();
+    assert_eq!(paused["spec"], spec);
+    assert_eq!(own(&["pause", "tone"]), paused, "it is paused already");
+    assert_eq!(own(&["get", "tone"]), paused);
+    let said = text(data, &["experiment", "resume", "tone", "--tenant", "acme"]);
+    assert!(said.starts_with("experiment tone is running, at revision "), "{said}");
+    spec["status"] = "running".into();
+    assert_eq!(own(&["get", "tone"])["spec"], spec);
+
+    let log = json(data, &["audit", "list", "--kind", "experiment", "--action", "update"]);
+    let change = &log["data"][0];
+    assert_eq!((&change["actor"], &change["tenant"]), (&"cli".into(), &"acme".into()));
+    assert_eq!((&change["before"]["spec"], &change["after"]["spec"]), (&paused["spec"], &spec));
+    assert_eq!(log["data"].as_array().unwrap().len(), 2);
+
+    for what in ["pause", "resume"] {
+        let error = refusal(data, &["experiment", what, "tone"]);
+        assert!(error.contains("experiment \"tone\" does not exist"), "{error}");
+    }
+}
+
 /// A process that ends with the test, whatever comes of it.
 struct Stopped(Child);
 

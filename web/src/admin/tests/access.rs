@@ -64,6 +64,8 @@ const OPERATIONS: &[&str] = &[
     "PATCH /admin/v1/routes/{name}",
     "PATCH /admin/v1/tenants/{id}",
     "PATCH /admin/v1/users/{id}",
+    "POST /admin/v1/experiments/{name}/pause",
+    "POST /admin/v1/experiments/{name}/resume",
     "POST /admin/v1/keys",
     "POST /admin/v1/keys/{id}/revoke",
     "POST /admin/v1/models",
