@@ -69,6 +69,7 @@ pub fn router(state: AdminState) -> Router {
     });
     Router::new()
         .merge(documents)
+        .route("/experiments/{name}/shares", get(experiments::shares))
         .route("/experiments/{name}/pause", post(experiments::pause))
         .route("/experiments/{name}/resume", post(experiments::resume))
         .route("/prompts", get(prompts::list))

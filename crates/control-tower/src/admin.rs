@@ -115,7 +115,7 @@ pub(crate) enum PoolCommand {
     Health(live::LiveArgs),
 }
 
-/// What to do with experiments: what can be done with any document, and to stop them and let them go on.
+/// What to do with experiments: what can be done with any document, and to stop them, let them go on, and see what they deal.
 #[derive(Debug, Subcommand)]
 pub(crate) enum ExperimentCommand {
     #[command(flatten)]
@@ -124,6 +124,8 @@ pub(crate) enum ExperimentCommand {
     Pause(documents::Which),
     /// Let a paused one run again: everybody comes back to their arms.
     Resume(documents::Which),
+    /// Show what each arm gets of new users, conversations or requests, and what was measured of it.
+    Shares(documents::Which),
 }
 
 /// A command on the control database.

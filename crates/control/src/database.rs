@@ -106,7 +106,8 @@ impl Control {
         Self { db: Db { actor, ..self.db.clone() } }
     }
 
-    /// The same database, in which only policy is written that these compile. Without them policy is taken uncompiled.
+    /// The same database, in which only policy is written that these compile. Without them policy is taken uncompiled, and the weights of
+    /// experiments are those that were written.
     #[must_use]
     pub fn compiling(&self, compilers: Compilers) -> Self {
         Self { db: Db { compilers, ..self.db.clone() } }
@@ -147,7 +148,7 @@ impl Control {
         Documents::new(self.db.clone())
     }
 
-    /// Experiments: whether they run.
+    /// Experiments: whether they run, and what they deal.
     pub fn experiments(&self) -> Experiments {
         Experiments::new(self.db.clone())
     }

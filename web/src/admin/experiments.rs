@@ -1,15 +1,16 @@
-//! `/admin/v1/experiments/{name}/pause` and `/resume`: what an experiment has beside what every policy document has.
+//! `/admin/v1/experiments/{name}/pause`, `/resume` and `/shares`: what an experiment has beside what every policy document has.
 
 use super::auth::Admin;
 use super::body::{Id, Parameters};
 use super::documents::tagged;
 use super::routes::Owner;
 use super::{AdminState, Failure};
+use axum::Json;
 use axum::http::StatusCode;
 use axum::response::Response;
 use contracts::PolicyName;
 use contracts::policy::experiment::Status;
-use control::records::Document;
+use control::records::{Document, ExperimentShares};
 
 /// Pauses an experiment: everybody gets the control. Nothing changes when it is paused.
 #[utoipa::path(post, path = "/admin/v1/experiments/{name}/pause", tag = "experiments", params(("name" = String, Path), Owner), responses(
@@ -33,6 +34,17 @@ pub(super) async fn resume(
     Parameters(owner): Parameters<Owner>,
 ) -> Result<Response, Failure> {
     set(&state, &owner, &name, Status::Running).await
+}
+
+/// What each arm gets of new units at this moment, and what was measured of it where shares follow that.
+#[utoipa::path(get, path = "/admin/v1/experiments/{name}/shares", tag = "experiments", params(("name" = String, Path), Owner), responses(
+    (status = 200, body = ExperimentShares), (status = 404, description = "There is none.")))]
+pub(super) async fn shares(
+    Admin(state): Admin,
+    Id(name): Id<PolicyName>,
+    Parameters(owner): Parameters<Owner>,
+) -> Result<Json<ExperimentShares>, Failure> {
+    Ok(Json(state.control.experiments().shares(owner.tenant.as_ref(), &name).await?))
 }
 
 async fn set(

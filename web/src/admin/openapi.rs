@@ -26,7 +26,7 @@ use utoipa::{Modify, OpenApi};
         prices::list, prices::put, prices::delete, prices::import,
         users::list, users::create, users::read, users::update, users::delete,
         documents::list, documents::read, documents::put, documents::delete,
-        experiments::pause, experiments::resume,
+        experiments::pause, experiments::resume, experiments::shares,
         prompts::list, prompts::read, prompts::create, prompts::version, prompts::delete_version,
         prompts::set_label, prompts::delete_label,
         audit::list,

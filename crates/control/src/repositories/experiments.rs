@@ -1,10 +1,10 @@
-//! Experiments beyond what every document has: whether they run.
+//! Experiments beyond what every document has: whether they run, and what they deal.
 
-use super::{Documents, repository};
+use super::{Documents, documents, measurements, repository};
 use crate::ControlError;
-use crate::records::Document;
+use crate::records::{Document, ExperimentShares};
 use contracts::policy::experiment::{Experiment, Status};
-use contracts::policy::{Kind, read};
+use contracts::policy::{Kind, Named, read};
 use contracts::{PolicyName, TenantId, Timestamp};
 use serde_json::json;
 
@@ -42,5 +42,26 @@ impl Experiments {
                 written => return written,
             }
         }
+    }
+
+    /// What an experiment, of `tenant` or shared, deals at this moment. Gateways deal so once they have polled.
+    pub async fn shares(
+        &self,
+        tenant: Option<&TenantId>,
+        name: &PolicyName,
+    ) -> Result<ExperimentShares, ControlError> {
+        let kind = Kind::Experiment;
+        let mut tx = self.db.read().await?;
+        let found = documents::find(&mut tx, kind, tenant, name).await?;
+        let Document { tenant, name, revision, spec, .. } =
+            found.ok_or_else(|| ControlError::not_found(kind.as_str(), name))?;
+        let spec: Experiment =
+            read(&spec).map_err(|invalid| ControlError::policy(kind.as_str(), &name, invalid))?;
+        let measured = measurements::find(&mut tx, tenant.as_ref(), &name).await?;
+        let named = Named { tenant, name, revision, spec };
+        let weights = measured
+            .as_ref()
+            .and_then(|(measured, _)| (self.db.compilers().weights)(&named.full_name(), &named, measured));
+        Ok(ExperimentShares::new(named.tenant, named.name, named.spec, measured, weights))
     }
 }

@@ -34,6 +34,7 @@ const OPERATIONS: &[&str] = &[
     "GET /admin/v1/cascades/{name}",
     "GET /admin/v1/experiments",
     "GET /admin/v1/experiments/{name}",
+    "GET /admin/v1/experiments/{name}/shares",
     "GET /admin/v1/guardrails",
     "GET /admin/v1/guardrails/{name}",
     "GET /admin/v1/keys",
