@@ -8,6 +8,7 @@ mod audit;
 mod auth;
 mod body;
 mod documents;
+mod experiments;
 mod failure;
 mod gateways;
 mod keys;
@@ -68,6 +69,9 @@ pub fn router(state: AdminState) -> Router {
     });
     Router::new()
         .merge(documents)
+        .route("/experiments/{name}/shares", get(experiments::shares))
+        .route("/experiments/{name}/pause", post(experiments::pause))
+        .route("/experiments/{name}/resume", post(experiments::resume))
         .route("/prompts", get(prompts::list))
         .route("/prompts/{name}", get(prompts::read).post(prompts::create))
         .route("/prompts/{name}/versions/{version}", get(prompts::version).delete(prompts::delete_version))

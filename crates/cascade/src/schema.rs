@@ -81,7 +81,7 @@ impl Counted {
                         "$ref" | "$dynamicRef" | "$recursiveRef" => self.references += 1,
                         "pattern" => self.patterns += 1,
                         "patternProperties" => {
-                            self.patterns += value.as_object().map_or(0, serde_json::Map::len)
+                            self.patterns += value.as_object().map_or(0, serde_json::Map::len);
                         }
                         _ => {}
                     }

@@ -6,6 +6,7 @@
 
 mod audit;
 mod documents;
+mod experiments;
 mod keys;
 mod live;
 mod models;
@@ -70,7 +71,7 @@ pub(crate) enum AdminCommand {
     Guardrail(On<documents::DocumentCommand>),
     /// Experiments: what a route compares.
     #[command(visible_alias = "experiments")]
-    Experiment(On<documents::DocumentCommand>),
+    Experiment(On<ExperimentCommand>),
     /// Prompts: versions that never change, labels that move.
     #[command(visible_alias = "prompts")]
     Prompt(On<prompts::PromptCommand>),
@@ -112,6 +113,19 @@ pub(crate) enum PoolCommand {
     Kept(documents::DocumentCommand),
     /// Show how deployments do and what waits before them, as the running gateways know it.
     Health(live::LiveArgs),
+}
+
+/// What to do with experiments: what can be done with any document, and to stop them, let them go on, and see what they deal.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ExperimentCommand {
+    #[command(flatten)]
+    Kept(documents::DocumentCommand),
+    /// Pause one: everybody gets the control.
+    Pause(documents::Which),
+    /// Let a paused one run again: everybody comes back to their arms.
+    Resume(documents::Which),
+    /// Show what each arm gets of new users, conversations or requests, and what was measured of it.
+    Shares(documents::Which),
 }
 
 /// A command on the control database.
@@ -217,7 +231,9 @@ pub(crate) fn run(command: AdminCommand, config: Option<&Path>) -> anyhow::Resul
             AdminCommand::Cascade(On { command: CascadeCommand::Fit(args), .. }) => cascade::run(&args),
             AdminCommand::Cache(on) => document(Kind::Cache, on, config).await,
             AdminCommand::Guardrail(on) => document(Kind::Guardrail, on, config).await,
-            AdminCommand::Experiment(on) => document(Kind::Experiment, on, config).await,
+            AdminCommand::Experiment(on) => {
+                experiments::run(on.command, open(&on.place, config).await?).await
+            }
             AdminCommand::Prompt(on) => prompts::run(on.command, open(&on.place, config).await?).await,
             AdminCommand::Audit(on) => audit::run(on.command, open(&on.place, config).await?).await,
             AdminCommand::Prices(on) => {

@@ -3,8 +3,8 @@
 //! One SQL text serves both backends through `sqlx::AnyPool`; what differs between them stands in this file.
 
 use crate::repositories::{
-    AdminKeys, Annotations, ApiKeys, Audit, Change, Documents, Judging, Models, Prices, Prompts, Providers,
-    Routes, Sessions, Settings, Tenants, Users,
+    AdminKeys, Annotations, ApiKeys, Audit, Change, Documents, Experiments, Judging, Models, Prices, Prompts,
+    Providers, Routes, Sessions, Settings, Tenants, Users,
 };
 use crate::snapshot::Kept;
 use crate::{Actor, Compilers, ControlError, migrations};
@@ -106,7 +106,8 @@ impl Control {
         Self { db: Db { actor, ..self.db.clone() } }
     }
 
-    /// The same database, in which only policy is written that these compile. Without them policy is taken uncompiled.
+    /// The same database, in which only policy is written that these compile. Without them policy is taken uncompiled, and the weights of
+    /// experiments are those that were written.
     #[must_use]
     pub fn compiling(&self, compilers: Compilers) -> Self {
         Self { db: Db { compilers, ..self.db.clone() } }
@@ -145,6 +146,11 @@ impl Control {
     /// Policy documents: plans, budgets, pools, cascades, caches, guardrails and experiments.
     pub fn documents(&self) -> Documents {
         Documents::new(self.db.clone())
+    }
+
+    /// Experiments: whether they run, and what they deal.
+    pub fn experiments(&self) -> Experiments {
+        Experiments::new(self.db.clone())
     }
 
     /// Prompts.

@@ -2,6 +2,7 @@
 //! them in JSON. Times are RFC 3339 texts in JSON.
 
 mod access;
+mod experiment;
 mod judging;
 mod patch;
 mod policy;
@@ -12,6 +13,7 @@ pub use access::{
     AdminKey, ApiKey, ApiKeyChange, CreatedAdminKey, CreatedKey, CreatedSession, NewApiKey, NewUser, Role,
     Session, User, UserChange,
 };
+pub use experiment::{ArmShare, ExperimentShares};
 pub use judging::{
     Annotation, Chunk, ChunkCall, HumanLabel, JudgingStream, LabelledQueue, Lease, NewAnnotation, NewChunk,
     OpenChunk, Said, StreamProgress,

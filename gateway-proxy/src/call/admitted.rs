@@ -5,6 +5,7 @@ use crate::endpoints::Endpoint;
 use crate::govern::Governed;
 use crate::identity::Identity;
 use crate::meter::Answer;
+use crate::resume::OnDisconnect;
 use contracts::policy::{KeyPolicy, Snapshot};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;

@@ -249,10 +249,7 @@ async fn ask_tier(
     times: Times,
     is_last: bool,
 ) -> Result<Held, Box<Result<Answered, Failure>>> {
-    let model = match lead_to(call, tier) {
-        Ok(model) => model,
-        Err(failure) => return Err(Box::new(Err(failure))),
-    };
+    let model = lead_to(call, tier).map_err(|failure| Box::new(Err(failure)))?;
     let by = (Instant::now() + Duration::from_millis(u64::from(tier.timeout_ms))).min(times.deadline);
     let times =
         if is_last { times } else { Times { first_byte_by: times.first_byte_by.min(by), deadline: by } };

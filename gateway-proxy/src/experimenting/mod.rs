@@ -264,7 +264,7 @@ impl Running {
         weights: Weights,
     ) -> Self {
         let arms = experiment.arms.iter().map(|arm| lead(snapshot, route, policy, experiment, arm)).collect();
-        let name = full_name(experiment);
+        let name = experiment.full_name();
         let adapted = adapted(snapshot, &name, experiment, before, weights);
         let dealer = Dealer::new(&name, experiment);
         let dealer = match &adapted {
@@ -300,14 +300,6 @@ fn adapted(
         (Weights::Kept, before) => before.cloned(),
         (Weights::Drawn, Some(same)) if same.0.spec == measured.spec => Some(same.clone()),
         (Weights::Drawn, _) => Some((measured.clone(), shares(name, experiment, measured)?)),
-    }
-}
-
-/// The name under which arms are dealt: two tenants' experiments of one name are two.
-fn full_name(experiment: &Named<Experiment>) -> String {
-    match &experiment.tenant {
-        Some(tenant) => format!("{tenant}/{}", experiment.name),
-        None => experiment.name.to_string(),
     }
 }
 

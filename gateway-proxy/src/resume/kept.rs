@@ -109,11 +109,11 @@ impl Kept {
     }
 
     /// Adds an event. Returns it as it is told.
-    pub(super) fn push(&self, event: Bytes) -> Bytes {
+    pub(super) fn push(&self, event: &[u8]) -> Bytes {
         let mut state = self.state();
         let (number, event) = if self.name.response_id.is_some() {
             // A copy: it is a piece of the buffer that a connection reads into, all of which it would hold.
-            let event = Bytes::copy_from_slice(&event);
+            let event = Bytes::copy_from_slice(event);
             let of = of_response(&event);
             // Numbers come from outside, and readers must find their places by them: they grow.
             let number = of.sequence_number.filter(|number| (state.next..MOST_NUMBER).contains(number));
@@ -124,7 +124,7 @@ impl Kept {
             }
             (number, event)
         } else {
-            (state.next, with_id(&self.name.request_id, state.next, &event))
+            (state.next, with_id(&self.name.request_id, state.next, event))
         };
         state.next = number + 1;
         state.bytes += event.len();
@@ -320,7 +320,7 @@ mod tests {
     async fn events_are_numbered_and_read_from_any_of_them() {
         let kept = kept(1 << 10, false, OnDisconnect::Continue);
         for text in ["data: a\n\n", "data: b\n\n", "data: c\n\n"] {
-            kept.push(Bytes::from_static(text.as_bytes()));
+            kept.push(text.as_bytes());
         }
         let mut all = kept.follow(0).unwrap();
         let first = read(&mut all).await;
@@ -337,7 +337,7 @@ mod tests {
         let event = Bytes::from(format!("data: {}\n\n", "x".repeat(1_000)));
         let mut all = BytesMut::new();
         for _ in 0..200 {
-            all.extend_from_slice(&kept.push(event.clone()));
+            all.extend_from_slice(&kept.push(&event));
         }
         kept.end();
         let (mut follower, mut read) = (kept.reader(0), BytesMut::new());
@@ -353,7 +353,7 @@ mod tests {
     async fn what_does_not_fit_is_let_go_of_and_says_so() {
         let kept = kept(60, false, OnDisconnect::Continue);
         for _ in 0..5 {
-            kept.push(Bytes::from_static(b"data: 0123456789\n\n"));
+            kept.push(b"data: 0123456789\n\n");
         }
         assert_eq!(kept.follow(0).unwrap_err(), Gone { first: 3 });
         assert!(kept.follow(4).unwrap().next().await.is_some());
@@ -368,7 +368,7 @@ mod tests {
             let kept = kept(100, is_response, OnDisconnect::Continue);
             let mut slow = kept.reader(0);
             for number in 0..9 {
-                kept.push(Bytes::from(event.replace('N', &number.to_string())));
+                kept.push(event.replace('N', &number.to_string()).as_bytes());
             }
             kept.end();
             let gone = slow.next().await.unwrap().unwrap_err();
@@ -384,10 +384,8 @@ mod tests {
     #[tokio::test]
     async fn a_response_carries_its_own_numbers() {
         let kept = kept(1 << 10, true, OnDisconnect::Continue);
-        kept.push(Bytes::from_static(
-            b"data: {\"sequence_number\":0,\"response\":{\"status\":\"in_progress\"}}\n\n",
-        ));
-        kept.push(Bytes::from_static(b"data: {\"sequence_number\":1}\n\n"));
+        kept.push(b"data: {\"sequence_number\":0,\"response\":{\"status\":\"in_progress\"}}\n\n");
+        kept.push(b"data: {\"sequence_number\":1}\n\n");
         assert_eq!(kept.response().unwrap(), "{\"status\":\"in_progress\"}");
         assert_eq!(read(&mut kept.follow(1).unwrap()).await, "data: {\"sequence_number\":1}\n\n");
         kept.cancel();
@@ -398,9 +396,9 @@ mod tests {
     async fn what_is_kept_holds_no_more_than_itself() {
         let event = b"data: {\"sequence_number\":0,\"response\":{}}\n\n";
         for is_response in [true, false] {
-            let buffer = Bytes::from([&event[..], &[0; 64 << 10]].concat());
+            let buffer = Bytes::from([&event[..], vec![0; 64 << 10].as_slice()].concat());
             let kept = kept(1 << 10, is_response, OnDisconnect::Continue);
-            kept.push(buffer.slice(..event.len()));
+            kept.push(&buffer.slice(..event.len()));
             assert!(read(&mut kept.follow(0).unwrap()).await.ends_with(event) && buffer.is_unique());
         }
     }
@@ -420,7 +418,7 @@ mod tests {
             let mut follower = kept.reader(0);
             for number in numbers {
                 let event = with(number);
-                kept.push(Bytes::from(event.clone()));
+                kept.push(event.as_ref());
                 let came = follower.next().now_or_never().flatten();
                 assert_eq!(came, Some(Ok(Bytes::from(event))), "{numbers:?}");
             }

@@ -23,6 +23,7 @@ pub(crate) use shelf::Place;
 use crate::call::Facts;
 use crate::config::ResumeConfig;
 use crate::endpoints::Endpoint;
+use crate::errors::Failure;
 use crate::relay::Stream;
 use crate::respond::{self, Body};
 use bytes::{Bytes, BytesMut};
@@ -161,7 +162,7 @@ impl Streams {
         let kept = self.take_on(name, place, OnDisconnect::Continue, usize::MAX);
         let mut told = BytesMut::with_capacity(events.len());
         for event in events::split(events) {
-            told.extend_from_slice(&push(&kept, &self.shelf, event));
+            told.extend_from_slice(&push(&kept, &self.shelf, &event));
         }
         kept.end();
         told.freeze()
@@ -219,7 +220,7 @@ impl Streams {
 }
 
 /// Adds an event, for which what is over makes room where it must. Returns it as it is told.
-fn push(kept: &Kept, shelf: &Shelf, event: Bytes) -> Bytes {
+fn push(kept: &Kept, shelf: &Shelf, event: &[u8]) -> Bytes {
     if kept.needs_room() {
         shelf.make_room(&kept.name().tenant);
     }
@@ -235,7 +236,7 @@ async fn read(stream: Stream, kept: Arc<Kept>, shelf: Arc<Shelf>, stop: Cancella
         while let Some(frame) = poll_fn(|cx| stream.poll_frame(cx)).await {
             let Ok(data) = frame.into_data() else { continue };
             for event in events::split(data) {
-                push(&kept, &shelf, event);
+                push(&kept, &shelf, &event);
             }
         }
     };

@@ -83,7 +83,8 @@ pub(super) async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
-fn tagged(status: StatusCode, document: Document) -> Response {
+/// An answer with a document, and its revision as `ETag`.
+pub(super) fn tagged(status: StatusCode, document: Document) -> Response {
     let tag = HeaderValue::from_str(&format!("\"{}\"", document.revision));
     let mut response = (status, Json(document)).into_response();
     if let Ok(tag) = tag {

@@ -2,6 +2,7 @@
 
 mod access;
 mod errors;
+mod experiments;
 mod live;
 mod policy;
 mod resources;
@@ -14,6 +15,7 @@ use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
 use axum::http::{HeaderMap, Request, StatusCode};
 use contracts::Timestamp;
 use contracts::policy::InvalidPolicy;
+use contracts::policy::experiment::Arm;
 use control::{Compilers, Control};
 use runtime::Clock;
 use serde_json::Value;
@@ -22,7 +24,8 @@ use tower::ServiceExt;
 /// When every test happens: 2026-01-01T00:00:00Z.
 const NOW: Timestamp = Timestamp::from_unix_seconds(1_767_225_600);
 
-/// As far as the API is concerned, what opens a brace compiles no prompt, and a rule by the name of `unclosed` no guardrail.
+/// As far as the API is concerned, what opens a brace compiles no prompt, and a rule by the name of `unclosed` no guardrail; and arms are dealt
+/// by how often they were measured, those of an experiment by the full name of `acme/tone` alone.
 const COMPILERS: Compilers = Compilers {
     prompt: |prompt| {
         let compiles = !prompt.messages.iter().any(|message| message.content.contains("{{"));
@@ -31,6 +34,10 @@ const COMPILERS: Compilers = Compilers {
     guardrail: |guardrail| {
         let compiles = !guardrail.input.iter().any(|rule| rule.name == "unclosed");
         compiles.then_some(()).ok_or_else(|| InvalidPolicy::new("input[0].check", "(", "a pattern"))
+    },
+    weights: |name, experiment, measured| {
+        let weight = |arm: &Arm| f64::from(u32::try_from(measured.arms[&arm.name].observations()).unwrap());
+        (name == "acme/tone").then(|| experiment.arms.iter().map(weight).collect())
     },
 };
 

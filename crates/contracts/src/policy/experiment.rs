@@ -3,7 +3,7 @@
 //! Who gets which arm is a hash of the experiment, its salt and the unit (a user, a conversation …), so no table of assignments is
 //! kept anywhere and every gateway decides alike. A new salt deals anew.
 
-use super::{InvalidPolicy, Kind, PromptRef, Reference};
+use super::{InvalidPolicy, Kind, Named, PromptRef, Reference};
 use crate::{ModelName, PolicyName};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -192,6 +192,19 @@ impl ArmStats {
             Self::Continuous { .. } => 0,
         }
     }
+
+    /// The mean of what was observed; of a metric that is yes or no the part that is yes. Absent without observations.
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "counts, of which the leading 53 bits are more than enough"
+    )]
+    pub fn mean(&self) -> Option<f64> {
+        let observations = self.observations();
+        (observations > 0).then_some(match *self {
+            Self::Binary { successes, .. } => successes as f64 / observations as f64,
+            Self::Continuous { mean, .. } => mean,
+        })
+    }
 }
 
 /// What was measured of an adaptive experiment. State, which evaluators write; no policy.
@@ -202,6 +215,16 @@ pub struct Measured {
     pub metric: String,
     /// The arms that were seen, by name.
     pub arms: BTreeMap<String, ArmStats>,
+}
+
+impl Named<Experiment> {
+    /// The name under which arms are dealt: two tenants' experiments of one name are two.
+    pub fn full_name(&self) -> String {
+        match &self.tenant {
+            Some(tenant) => format!("{tenant}/{}", self.name),
+            None => self.name.to_string(),
+        }
+    }
 }
 
 impl Experiment {

@@ -46,10 +46,10 @@ pub(crate) enum DocumentCommand {
 #[derive(Debug, Args)]
 pub(crate) struct Which {
     /// Its name; of a pool the model's.
-    name: PolicyName,
+    pub(super) name: PolicyName,
     /// Whose it is; shared by all tenants when absent.
     #[arg(long)]
-    tenant: Option<TenantId>,
+    pub(super) tenant: Option<TenantId>,
 }
 
 pub(super) async fn run(kind: Kind, command: DocumentCommand, work: Work) -> anyhow::Result<()> {

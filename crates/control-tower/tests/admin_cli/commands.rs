@@ -1,5 +1,6 @@
 //! The administrative commands as a script uses them: one process a command, JSON out, status by exit code.
 
+use contracts::policy::experiment::{ArmStats, Measured};
 use serde_json::Value;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
@@ -218,6 +219,113 @@ fn policy_of_every_kind_from_files() {
     assert_eq!((&log["data"][0]["actor"], &log["data"][0]["action"]), (&"cli".into(), &"update".into()));
     let shown = text(data, &["audit", "list", "--limit", "2"]);
     assert!(shown.contains("route bot") && shown.contains("more: --cursor"), "{shown}");
+}
+
+#[test]
+fn an_experiment_is_paused_and_resumed() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path();
+    let file = data.join("tone.toml");
+    std::fs::write(&file, "[[arms]]\nname = \"a\"\nweight = 3\n[[arms]]\nname = \"b\"\n").unwrap();
+    text(data, &["tenant", "create", "acme"]);
+    let own = |what: &[&str]| json(data, &[&["experiment"], what, &["--tenant", "acme"]].concat());
+    let written = own(&["set", "tone", "--file", file.to_str().unwrap()]);
+    let paused = own(&["pause", "tone"]);
+    let mut spec = written["spec"].clone();
+    spec["status"] = "paused".into();
+    assert_eq!(paused["spec"], spec);
+    assert_eq!(own(&["pause", "tone"]), paused, "it is paused already");
+    assert_eq!(own(&["get", "tone"]), paused);
+    let said = text(data, &["experiment", "resume", "tone", "--tenant", "acme"]);
+    assert!(said.starts_with("experiment tone is running, at revision "), "{said}");
+    spec["status"] = "running".into();
+    assert_eq!(own(&["get", "tone"])["spec"], spec);
+
+    let log = json(data, &["audit", "list", "--kind", "experiment", "--action", "update"]);
+    let change = &log["data"][0];
+    assert_eq!((&change["actor"], &change["tenant"]), (&"cli".into(), &"acme".into()));
+    assert_eq!((&change["before"]["spec"], &change["after"]["spec"]), (&paused["spec"], &spec));
+    assert_eq!(log["data"].as_array().unwrap().len(), 2);
+
+    for what in ["pause", "resume"] {
+        let error = refusal(data, &["experiment", what, "tone"]);
+        assert!(error.contains("experiment \"tone\" does not exist"), "{error}");
+    }
+}
+
+/// Writes what an evaluator would.
+fn measure(data: &Path, tenant: Option<&str>, name: &str, measured: &Measured) {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let url = format!("sqlite://{}", data.join("control.db").display());
+    let tenant = tenant.map(|tenant| tenant.parse().unwrap());
+    let written = runtime.block_on(async {
+        let control = control::Control::open(&url).await.unwrap();
+        let at = control::records::parse_time("2026-01-31T12:00:00Z").unwrap();
+        control.judging().measurements().put(tenant.as_ref(), &name.parse().unwrap(), measured, at).await
+    });
+    assert!(written.unwrap());
+}
+
+#[test]
+fn shares_of_an_experiment_are_those_that_gateways_deal() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path();
+    let file = data.join("tone.json");
+    let mut spec = serde_json::json!({
+        "arms": [{"name": "a", "weight": 9}, {"name": "off", "weight": 0}, {"name": "b", "weight": 1}],
+    });
+    let set = |spec: &Value, of: &[&str]| {
+        std::fs::write(&file, spec.to_string()).unwrap();
+        json(data, &[&["experiment", "set", "tone", "--file", file.to_str().unwrap()], of].concat());
+    };
+    text(data, &["tenant", "create", "acme"]);
+    set(&spec, &[]);
+    let shares = |dealt: &Value| -> Vec<f64> {
+        dealt["arms"].as_array().unwrap().iter().map(|arm| arm["share"].as_f64().unwrap()).collect()
+    };
+    let fixed = json(data, &["experiment", "shares", "tone"]);
+    assert_eq!((shares(&fixed), &fixed["metric"]), (vec![0.9, 0.0, 0.1], &Value::Null));
+    let shown = text(data, &["experiment", "shares", "tone"]);
+    assert!(shown.starts_with("ARM  WEIGHT  OBSERVATIONS  MEAN  SHARE\n"), "{shown}");
+    assert!(shown.contains("a    9       0             -     90.0%\n"), "{shown}");
+    assert!(shown.ends_with("shares are fixed by the weights\n"), "{shown}");
+
+    spec["adaptive"] = serde_json::json!({"metric": "useful", "outcome": "binary", "min_share": 0.1});
+    let own = ["--tenant", "acme"];
+    set(&spec, &own);
+    let of_acme = ["experiment", "shares", "tone", "--tenant", "acme"];
+    let arm = |name: &str, successes, failures| (name.to_owned(), ArmStats::Binary { successes, failures });
+    let seen = |arms: [(String, ArmStats); 2]| Measured { metric: "useful".into(), arms: arms.into() };
+    measure(data, Some("acme"), "tone", &seen([arm("a", 10, 80), arm("b", 60, 40)]));
+    let early = json(data, &of_acme);
+    assert_eq!((shares(&early), &early["arms"][0]["observations"]), (vec![0.9, 0.0, 0.1], &90.into()));
+    assert!(text(data, &of_acme).contains("the weights hold as written until useful was measured"));
+
+    let measured = seen([arm("a", 100, 900), arm("b", 130, 870)]);
+    measure(data, Some("acme"), "tone", &measured);
+    let dealt = json(data, &of_acme);
+    let experiment = serde_json::from_value(spec).unwrap();
+    let gateways = prompts::shares("acme/tone", &experiment, &measured).unwrap();
+    for (share, of_gateways) in shares(&dealt).iter().zip(&gateways) {
+        assert!((share - of_gateways).abs() < 1e-12, "{dealt} {gateways:?}");
+    }
+    assert!(shares(&dealt)[2] > 0.8, "{dealt}");
+    assert_eq!((&dealt["arms"][2]["observations"], &dealt["arms"][2]["mean"]), (&1000.into(), &0.13.into()));
+    assert_eq!((&dealt["is_adapted"], &dealt["measured_at"]), (&true.into(), &"2026-01-31T12:00:00Z".into()));
+    let shown = text(data, &of_acme);
+    assert!(shown.contains("1000          0.130000"), "{shown}");
+    assert!(
+        shown.ends_with(
+            "shares follow what was measured of useful, which last changed 2026-01-31T12:00:00Z\n"
+        ),
+        "{shown}"
+    );
+
+    text(data, &["experiment", "pause", "tone", "--tenant", "acme"]);
+    assert_eq!(shares(&json(data, &of_acme)), [1.0, 0.0, 0.0]);
+    assert!(text(data, &of_acme).contains("paused: everybody gets the control"));
+    let error = refusal(data, &["experiment", "shares", "none"]);
+    assert!(error.contains("experiment \"none\" does not exist"), "{error}");
 }
 
 /// A process that ends with the test, whatever comes of it.

@@ -181,7 +181,7 @@ fn must_be(thing: Thing<'_>, found: Option<&Document>, expected: Option<u64>) ->
     }
 }
 
-async fn find(
+pub(super) async fn find(
     tx: &mut Tx,
     kind: Kind,
     tenant: Option<&TenantId>,

@@ -57,6 +57,26 @@ impl Measurements {
     }
 }
 
+/// What was measured of an experiment, of `tenant` or shared, and when that last changed. What this version cannot read is as if it were not
+/// there, as it is to gateways.
+pub(super) async fn find(
+    tx: &mut Tx,
+    tenant: Option<&TenantId>,
+    name: &PolicyName,
+) -> Result<Option<(Measured, Timestamp)>, ControlError> {
+    let row = sqlx::query(
+        "SELECT measured, measured_at FROM experiment_measurements WHERE tenant_id = $1 AND name = $2",
+    )
+    .bind(tenant.map_or("", TenantId::as_str))
+    .bind(name.as_str())
+    .fetch_optional(&mut **tx)
+    .await
+    .map_err(failed("read a measurement"))?;
+    let Some(row) = row else { return Ok(None) };
+    let measured_at = row::time(&row, "measured_at")?;
+    Ok(serde_json::from_str(&row::text(&row, "measured")?).ok().map(|measured| (measured, measured_at)))
+}
+
 /// Grows with every change.
 pub(crate) async fn mark(db: &crate::database::Db) -> Result<i64, ControlError> {
     let row = sqlx::query("SELECT COALESCE(MAX(revision), 0) AS mark FROM experiment_measurements")

@@ -80,6 +80,9 @@ on_both_backends! {
         of_a_tenant_leave_it_what_is_shared_and_not_its_own,
         of_a_tenant_keep_their_numbers_out_of_force_too,
     }
+    experiments {
+        are_paused_while_others_write,
+    }
     measurements {
         are_live_without_a_new_version,
         are_new_only_when_they_differ,

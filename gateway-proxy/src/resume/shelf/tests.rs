@@ -3,7 +3,6 @@
 use super::*;
 use crate::endpoints::{CHAT_COMPLETIONS, RESPONSES};
 use crate::resume::{Name, OnDisconnect};
-use bytes::Bytes;
 use prometheus_client::metrics::counter::Counter;
 use proptest::prelude::*;
 
@@ -37,7 +36,7 @@ fn push(shelf: &Shelf, kept: &Kept) {
         shelf.make_room(&kept.name().tenant);
     }
     // With its id it is no longer than that.
-    kept.push(Bytes::from(vec![b'x'; EVENT - 20]));
+    kept.push(&[b'x'; EVENT - 20]);
 }
 
 fn bytes(shelf: &Shelf) -> usize {
@@ -88,7 +87,7 @@ fn no_other_is_taken_on_when_those_that_go_on_take_all_bytes() {
     assert!(bytes(&shelf) <= 51 * EVENT, "{}", bytes(&shelf));
     // A response that must be kept whole takes the rest of the share.
     let big = keep(&shelf, "acme", "big").unwrap();
-    big.push(Bytes::from(vec![b'x'; 50 * EVENT]));
+    big.push(&vec![b'x'; 50 * EVENT]);
     assert!(shelf.enter(&tenant("acme")).is_none());
     assert!(shelf.enter(&tenant("other")).is_some());
     big.end();
@@ -172,9 +171,9 @@ fn a_response_that_stands_apart_from_its_event_counts() {
     };
     let kept = Kept::new(name, place, OnDisconnect::Continue, 300, Counter::default());
     let response = format!("{{\"output\":\"{}\"}}", "x".repeat(200));
-    kept.push(Bytes::from(format!("data: {{\"sequence_number\":0,\"response\":{response}}}\n\n")));
+    kept.push(format!("data: {{\"sequence_number\":0,\"response\":{response}}}\n\n").as_bytes());
     for number in 1..9 {
-        kept.push(Bytes::from(format!("data: {{\"sequence_number\":{number}}}\n\n")));
+        kept.push(format!("data: {{\"sequence_number\":{number}}}\n\n").as_bytes());
     }
     assert_eq!(kept.response().unwrap(), response);
     assert!((response.len()..=300).contains(&bytes(&shelf)), "{}", bytes(&shelf));

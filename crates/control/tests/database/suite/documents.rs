@@ -286,6 +286,7 @@ pub async fn are_written_only_if_they_compile(store: Store) {
                 .ok_or_else(|| InvalidPolicy::new("messages[0].content", "{{", "a template"))
         },
         guardrail: |_| Err(InvalidPolicy::new("input[0].check", "(", "a pattern")),
+        ..Compilers::NONE
     };
     let strict = store.control.compiling(compilers);
     let before = store.control.version().await.unwrap();

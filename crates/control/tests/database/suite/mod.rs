@@ -3,6 +3,7 @@
 pub mod annotations;
 pub mod audit;
 pub mod documents;
+pub mod experiments;
 pub mod judging;
 pub mod keys;
 pub mod measurements;
