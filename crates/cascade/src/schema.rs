@@ -119,8 +119,8 @@ mod tests {
             let wrong = faults(&chain(links), &nested(100, json!(7)), 1).unwrap();
             assert!(wrong[0].place.len() == 200 && wrong[0].problem.contains("object"), "{wrong:?}");
         }
-        let endless = faults(&chain(100_000), &json!({}), 1).unwrap_err();
-        assert!(endless.contains("100002 references, expected at most 500"), "{endless}");
+        let endless = faults(&chain(5_000), &json!({}), 1).unwrap_err();
+        assert!(endless.contains("5002 references, expected at most 500"), "{endless}");
     }
 
     #[test]
