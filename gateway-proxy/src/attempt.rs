@@ -7,7 +7,7 @@ use crate::errors::Failure;
 use crate::identity::Identity;
 use crate::metrics::GatewayMetrics;
 use crate::relay::{Opening, Reading, collect};
-use crate::request::{Ask, More, Sample, outgoing_body};
+use crate::request::{Ask, More, Sample, outgoing_body, without_stream_options};
 use crate::translation::{self, Translation, cleaned, leave_behind, may_translate};
 use crate::trying::{Asking, Notes, Parts};
 use crate::upstream::{Addressed, AnswerBody, Outgoing, Progress, SendError, Speech, Target, for_upstream};
@@ -163,8 +163,12 @@ pub(crate) fn prepare<'m>(
         } else {
             let is_chat = endpoint.dialect == Some(Dialect::OpenAiChat);
             let logprobs = asking.wants_logprobs && is_chat && !ask.asks_logprobs;
-            let more = More { usage: asks_usage && target.speech.asks_stream_usage(), cap, logprobs, sample };
-            let body = outgoing_body(ask, &model.upstream_model, more);
+            let asks = target.speech.asks_stream_usage();
+            let more = More { usage: asks_usage && asks, cap, logprobs, sample };
+            let mut body = outgoing_body(ask, &model.upstream_model, more);
+            if !asks && ask.has_stream_options() {
+                body = without_stream_options(&body);
+            }
             (cleaned(endpoint, body), None)
         };
     let attempt = Attempt::new(&app.ids, app.clock.now(), model.clone(), target.address(), target.port());

@@ -1,4 +1,5 @@
--- How many materialized views does this database have?
+-- Which materialized views does this database have? Their names.
 -- Parameters: none.
-SELECT count() FROM system.tables
+SELECT name FROM system.tables
 WHERE database = currentDatabase() AND engine = 'MaterializedView'
+ORDER BY name

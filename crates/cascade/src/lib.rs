@@ -22,6 +22,6 @@ pub use decide::{
 pub use facts::{Answer, Request, Tool, ToolCall};
 pub use inline::{Inline, inline_context};
 pub use reject::{Rejection, reject};
-pub use schema::{Fault, faults};
+pub use schema::{Fault, Patterns, faults, is_plain};
 pub use signals::{Instruments, RequestView, Signals, meaning_agreement, meanings};
 pub use stream::{Held, Hold, hold, longest};

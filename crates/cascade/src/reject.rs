@@ -2,7 +2,7 @@
 //! not exist. Such an answer is never accepted while another tier may be asked.
 
 use crate::facts::{Answer, Request};
-use crate::schema::faults;
+use crate::schema::{Patterns, faults};
 use crate::words::cut;
 use contracts::policy::cascade::Check;
 use serde_json::Value;
@@ -163,7 +163,7 @@ fn parse(text: &str) -> Result<Value, String> {
 
 /// What the schema says against the value. A schema that cannot be used says nothing: that is the request's fault.
 fn mismatch(schema: &Value, value: &Value) -> Option<String> {
-    let fault = faults(schema, value, 1).ok()?.into_iter().next()?;
+    let fault = faults(schema, value, 1, Patterns::Linear).ok()?.into_iter().next()?;
     let text = format!("{}: {}", fault.place, fault.problem);
     Some(cut(&text, 300).to_owned())
 }

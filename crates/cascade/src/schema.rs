@@ -1,20 +1,27 @@
 //! JSON schemas that clients bring along: compiled for one answer, within bounds. Whoever writes them is nobody's friend: references can
-//! chain for longer than a stack is deep, and patterns can take more memory than there is.
+//! lead on for longer than a stack is deep, or to more steps than there is time for, and patterns can take more memory than there is.
 
-use jsonschema::PatternOptions;
+mod effort;
+
+use effort::{Effort, effort};
+use jsonschema::{PatternOptions, ValidationError, Validator};
 use serde_json::Value;
 use std::thread;
 
-/// Values, references and patterns of a schema.
+/// Values and patterns of a schema.
 const MOST_VALUES: usize = 50_000;
-const MOST_REFERENCES: usize = 500;
 const MOST_PATTERNS: usize = 64;
-/// Bytes of a compiled pattern.
-const MOST_COMPILED: usize = 512 << 10;
-/// So many references fit any stack, followed anew at each level of what is judged.
-const FEW_REFERENCES: usize = 4;
-/// Bytes of the stack on which more of them are followed: all of them at each of the 128 levels that are read. Only what is used of it
-/// is taken.
+/// Bytes of all compiled patterns, and of one.
+const MOST_COMPILED: usize = 32 << 20;
+const MOST_OF_ONE: usize = 10 << 20;
+/// Steps of a pattern that looks around at one text.
+const MOST_BACKTRACKS: usize = 100_000;
+/// Steps to hold a value to a schema, and as many as may each find a fault before the first is told.
+const MOST_STEPS: u64 = 1_000_000;
+const MANY_STEPS: u64 = 100_000;
+/// Places within each other that any stack has room for, and those that one of so many bytes has. Only what is used of it is taken.
+const FEW_PLACES: u64 = 1_000;
+const MOST_PLACES: u64 = 100_000;
 const STACK: usize = 256 << 20;
 
 /// What speaks against a value.
@@ -26,48 +33,83 @@ pub struct Fault {
     pub problem: String,
 }
 
-/// What a schema holds of what is dear.
-#[derive(Default)]
-struct Counted {
-    values: usize,
-    references: usize,
-    patterns: usize,
+/// How patterns are looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patterns {
+    /// In linear time. A schema whose patterns look around cannot be used.
+    Linear,
+    /// Also those that look around, within a bound.
+    LookAround,
 }
 
-/// The first faults of `value`, at most so many; why the schema cannot be used where it cannot. Nothing is fetched for it, and its patterns
-/// take linear time.
-pub fn faults(schema: &Value, value: &Value, most: usize) -> Result<Vec<Fault>, String> {
+/// Whether holding a small answer to it takes no time and no stack to speak of.
+pub fn is_plain(schema: &Value) -> bool {
+    effort::is_plain(schema)
+}
+
+/// The first faults of `value`, at most so many, and one where there may be very many; why the schema cannot be used where it cannot.
+/// Nothing is fetched for it.
+pub fn faults(schema: &Value, value: &Value, most: usize, patterns: Patterns) -> Result<Vec<Fault>, String> {
     let mut counted = Counted::default();
     counted.count(schema);
-    for (what, found, most) in [
-        ("values", counted.values, MOST_VALUES),
-        ("references", counted.references, MOST_REFERENCES),
-        ("patterns", counted.patterns, MOST_PATTERNS),
-    ] {
+    for (what, found, most) in
+        [("values", counted.values, MOST_VALUES), ("patterns", counted.patterns, MOST_PATTERNS)]
+    {
         if found > most {
             return Err(format!("it has {found} {what}, expected at most {most}"));
         }
     }
-    if counted.references <= FEW_REFERENCES {
-        return judge(schema, value, most);
+    let Effort { steps, depth } = effort(schema, value, MOST_STEPS)?;
+    if depth > MOST_PLACES {
+        return Err(format!(
+            "its places lie up to {depth} within each other, expected at most {MOST_PLACES}"
+        ));
+    }
+    let most = if steps > MANY_STEPS { most.min(1) } else { most };
+    let work = || Ok(judge(&compiled(schema, patterns, counted.patterns)?, value, most));
+    if depth <= FEW_PLACES {
+        return work();
     }
     thread::scope(|scope| {
-        let work = || judge(schema, value, most);
         let thread = thread::Builder::new().name("schema".into()).stack_size(STACK).spawn_scoped(scope, work);
         let judged = thread.map_err(|error| format!("there is no room to follow its references: {error}"))?;
         judged.join().unwrap_or_else(|_| Err("it cannot be followed".into()))
     })
 }
 
-fn judge(schema: &Value, value: &Value, most: usize) -> Result<Vec<Fault>, String> {
-    let patterns = PatternOptions::regex().size_limit(MOST_COMPILED).dfa_size_limit(MOST_COMPILED);
-    let options = jsonschema::options().offline().with_pattern_options(patterns);
-    let validator = options.build(schema).map_err(|error| error.to_string())?;
-    let fault = |error: jsonschema::ValidationError<'_>| Fault {
+fn compiled(schema: &Value, patterns: Patterns, many: usize) -> Result<Validator, String> {
+    let each = (MOST_COMPILED / many.max(1)).min(MOST_OF_ONE);
+    let options = jsonschema::options().offline();
+    let options = match patterns {
+        Patterns::Linear => {
+            options.with_pattern_options(PatternOptions::regex().size_limit(each).dfa_size_limit(each))
+        }
+        Patterns::LookAround => {
+            let patterns = PatternOptions::fancy_regex().backtrack_limit(MOST_BACKTRACKS);
+            options.with_pattern_options(patterns.size_limit(each).dfa_size_limit(each))
+        }
+    };
+    options.build(schema).map_err(|error| error.to_string())
+}
+
+fn judge(validator: &Validator, value: &Value, most: usize) -> Vec<Fault> {
+    let fault = |error: ValidationError<'_>| Fault {
         place: error.instance_path().to_string(),
         problem: error.to_string(),
     };
-    Ok(validator.iter_errors(value).take(most).map(fault).collect())
+    match most {
+        0 => Vec::new(),
+        // All faults are found before the first of many is told.
+        1 => validator.validate(value).err().into_iter().map(fault).collect(),
+        _ => validator.iter_errors(value).take(most).map(fault).collect(),
+    }
+}
+
+/// What a schema holds of what is dear.
+#[derive(Default)]
+struct Counted {
+    values: usize,
+    patterns: usize,
 }
 
 impl Counted {
@@ -77,12 +119,9 @@ impl Counted {
             Value::Array(items) => items.iter().for_each(|item| self.count(item)),
             Value::Object(members) => {
                 for (name, value) in members {
-                    match name.as_str() {
-                        "$ref" | "$dynamicRef" | "$recursiveRef" => self.references += 1,
-                        "pattern" => self.patterns += 1,
-                        "patternProperties" => {
-                            self.patterns += value.as_object().map_or(0, serde_json::Map::len);
-                        }
+                    match (name.as_str(), value) {
+                        ("pattern", Value::String(_)) => self.patterns += 1,
+                        ("patternProperties", Value::Object(named)) => self.patterns += named.len(),
                         _ => {}
                     }
                     self.count(value);
@@ -94,53 +133,4 @@ impl Counted {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    /// A schema that refers on and on, and at its end to its beginning, a level deeper.
-    fn chain(links: usize) -> Value {
-        let link = |n: usize| {
-            (format!("a{n}"), json!({"allOf": [{"$ref": format!("#/$defs/a{}", n + 1)}, {"type": "object"}]}))
-        };
-        let mut all: serde_json::Map<String, Value> = (0..links).map(link).collect();
-        all.insert(format!("a{links}"), json!({"properties": {"a": {"$ref": "#/$defs/a0"}}}));
-        json!({"$ref": "#/$defs/a0", "$defs": all})
-    }
-
-    fn nested(levels: usize, innermost: Value) -> Value {
-        (0..levels).fold(innermost, |value, _| json!({"a": value}))
-    }
-
-    #[test]
-    fn references_are_followed_as_far_as_there_may_be_any() {
-        for links in [1, FEW_REFERENCES, MOST_REFERENCES - 2] {
-            assert_eq!(faults(&chain(links), &nested(100, json!({})), 9), Ok(Vec::new()));
-            let wrong = faults(&chain(links), &nested(100, json!(7)), 1).unwrap();
-            assert!(wrong[0].place.len() == 200 && wrong[0].problem.contains("object"), "{wrong:?}");
-        }
-        let endless = faults(&chain(5_000), &json!({}), 1).unwrap_err();
-        assert!(endless.contains("5002 references, expected at most 500"), "{endless}");
-    }
-
-    #[test]
-    fn what_would_take_all_memory_is_not_compiled() {
-        let one = json!({"properties": {"a": {"pattern": "\\p{L}{2000}"}}});
-        assert!(faults(&one, &json!({"a": "b"}), 1).is_err());
-        let many: serde_json::Map<String, Value> =
-            (0..1_000).map(|n| (format!("p{n}"), json!({"pattern": format!("{n}")}))).collect();
-        let refused = faults(&json!({"properties": many}), &json!({}), 1).unwrap_err();
-        assert!(refused.contains("1000 patterns"), "{refused}");
-        let wide = json!({"enum": vec![0; MOST_VALUES]});
-        assert!(faults(&wide, &json!(0), 1).unwrap_err().contains("values"));
-    }
-
-    #[test]
-    fn faults_say_where_and_what() {
-        let schema =
-            json!({"properties": {"city": {"type": "string", "pattern": "^[A-Z]"}}, "required": ["city"]});
-        assert_eq!(faults(&schema, &json!({"city": "Rome"}), 5), Ok(Vec::new()));
-        let found = faults(&schema, &json!({"city": "rome"}), 5).unwrap();
-        assert_eq!((found.len(), found[0].place.as_str()), (1, "/city"));
-    }
-}
+mod tests;

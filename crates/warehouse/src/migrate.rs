@@ -4,7 +4,7 @@
 //! is written to be harmless when repeated (`IF NOT EXISTS`), and a migration counts as applied only once all of its
 //! statements ran: a crash half-way, or two processes migrating at the same time, end in the same schema. An empty database gets
 //! the sum of them, with each view as the last of them leaves it; one that has views already and says of no migration that it was
-//! applied was left half made, and gets one after the other.
+//! applied was left half made, and gets what is missing.
 
 use crate::client::{Warehouse, WarehouseConfig, within};
 use crate::error::{WarehouseError, failed};
@@ -44,11 +44,14 @@ impl Warehouse {
         self.config().validate()?;
         self.create_database().await?;
         let mut applied = self.applied().await?;
-        if applied.is_empty() && self.config().cluster.is_none() {
-            if !self.has_views().await? {
-                return self.create_schema().await.map(|()| true);
+        if applied.is_empty() {
+            let views = self.views().await?;
+            if !views.is_empty() {
+                applied = self.applied_soon(views.len()).await?;
             }
-            applied = self.applied_soon().await?;
+            if applied.is_empty() {
+                return self.create_schema(&views).await;
+            }
         }
         let known = MIGRATIONS.last().map_or(0, |migration| migration.version);
         if let Some(newest) = applied.iter().map(|row| row.version).max().filter(|found| *found > known) {
@@ -144,20 +147,25 @@ impl Warehouse {
         within(rows).await.map_err(failed("read the table of migrations"))
     }
 
-    async fn has_views(&self) -> Result<bool, WarehouseError> {
-        let views = self.database().query_raw(read::SCHEMA_VIEWS).fetch_one::<u64>();
-        Ok(within(views).await.map_err(failed("look for views"))? > 0)
+    /// The names of the database's views.
+    async fn views(&self) -> Result<Vec<String>, WarehouseError> {
+        let views = self.database().query_raw(read::SCHEMA_VIEWS).fetch_all::<String>();
+        within(views).await.map_err(failed("look for views"))
     }
 
-    /// As [`Warehouse::applied`], of a schema that somebody may be making just now.
-    async fn applied_soon(&self) -> Result<Vec<Applied>, WarehouseError> {
-        let until = Instant::now() + MAKING;
+    /// As [`Warehouse::applied`], of a schema that somebody may be making just now: for as long as it grows.
+    async fn applied_soon(&self, mut views: usize) -> Result<Vec<Applied>, WarehouseError> {
+        let mut until = Instant::now() + MAKING;
         loop {
             let applied = self.applied().await?;
             if !applied.is_empty() || Instant::now() >= until {
                 return Ok(applied);
             }
             sleep(MAKING / 20).await;
+            let there = self.views().await?.len();
+            if there > views {
+                (views, until) = (there, Instant::now() + MAKING);
+            }
         }
     }
 
@@ -179,22 +187,33 @@ impl Warehouse {
     }
 
     /// Makes the schema of an empty database. Its views come last, each at once with its newest query: nobody has to load an altered view
-    /// anew (see [`Warehouse::migrate_alone`]), and whoever inserts before they are all there is not one of ours.
-    async fn create_schema(&self) -> Result<(), WarehouseError> {
-        let mut views: Vec<(&str, &str, &str)> = Vec::new();
+    /// anew (see [`Warehouse::migrate_alone`]), and whoever inserts before they are all there is not one of ours. `left` are the views
+    /// of somebody who was ended before all was there; nobody knows with which queries. Whether no view was altered.
+    async fn create_schema(&self, left: &[String]) -> Result<bool, WarehouseError> {
+        // Of the other nodes of a cluster nobody knows which views they have.
+        let is_left = |name: &str| self.config().cluster.is_some() || left.iter().any(|left| left == name);
+        let mut views: Vec<View<'_>> = Vec::new();
         for migration in MIGRATIONS {
             for statement in statements(migration.sql) {
                 match ViewStatement::parse(statement) {
-                    Some(ViewStatement::Create { name, head, query }) => views.push((name, head, query)),
+                    Some(ViewStatement::Create { name, head, query }) => {
+                        views.push(View { name, head, query, altered: None });
+                    }
                     Some(ViewStatement::Alter { name, query }) => {
-                        views.iter_mut().filter(|view| view.0 == name).for_each(|view| view.2 = query);
+                        for view in views.iter_mut().filter(|view| view.name == name) {
+                            (view.query, view.altered) = (query, Some(statement));
+                        }
                     }
                     None => self.run(statement, migration.name).await?,
                 }
             }
         }
-        for (name, head, query) in views {
+        let is_new = !views.iter().any(|view| is_left(view.name));
+        for View { name, head, query, altered } in views {
             self.run(&format!("{head}{query}"), name).await?;
+            if let Some(alter) = altered.filter(|_| is_left(name)) {
+                self.run(alter, name).await?;
+            }
         }
         // In one block: a schema half noted would be altered where it need not be.
         self.note(MIGRATIONS.iter().map(Applied::from).collect()).await?;
@@ -203,7 +222,7 @@ impl Warehouse {
             database = self.config().database,
             "created the schema"
         );
-        Ok(())
+        Ok(is_new)
     }
 
     async fn apply(&self, migration: &Migration) -> Result<(), WarehouseError> {
@@ -255,6 +274,14 @@ fn on_cluster(config: &WarehouseConfig) -> String {
 /// The statements of a file: each ends with a semicolon at the end of a line.
 pub(crate) fn statements(sql: &str) -> impl Iterator<Item = &str> {
     sql.split(";\n").map(str::trim).filter(|statement| !statement.is_empty())
+}
+
+/// A view as it shall be: how it is made, and the last statement that changes one that was made before.
+struct View<'a> {
+    name: &'a str,
+    head: &'a str,
+    query: &'a str,
+    altered: Option<&'a str>,
 }
 
 /// What a statement does to a view. Its first line that is no comment says it, whole; the query is what follows.

@@ -4,7 +4,7 @@
 //! says that it does not apply. References to other documents are not followed.
 
 use super::{Judge, Judging, Subject, ToolCall};
-use cascade::Fault;
+use cascade::{Fault, Patterns};
 use contracts::Verdict;
 use serde_json::{Value, json};
 
@@ -130,7 +130,8 @@ fn faults(schema: &Value, value: &Value) -> Result<Vec<String>, String> {
     if schema.is_null() {
         return Ok(Vec::new());
     }
-    let found = cascade::faults(schema, value, MOST_FAULTS).map_err(|reason| short(&reason))?;
+    let found =
+        cascade::faults(schema, value, MOST_FAULTS, Patterns::LookAround).map_err(|reason| short(&reason))?;
     let text = |Fault { place, problem }| {
         short(&if place.is_empty() { problem } else { format!("{place}: {problem}") })
     };

@@ -14,6 +14,7 @@ use crate::experimenting::Assigned;
 use crate::meaning::Meaning;
 use crate::respond::{self, Body, CACHE, COST};
 use crate::trying::Heard;
+use bytes::Bytes;
 use cache::{
     Answer, AnswerCache, Asked, CacheOptions, Control, Hit, Lead, Place, Protocol, Question, SharedOptions,
     Worker, keepable,
@@ -87,7 +88,16 @@ pub(crate) async fn ask(
     };
     match app.answers.cache.ask(question, policy, &control, app.clock.now()).await {
         Asked::Absent => Err(Failure::NotCached),
-        Asked::Hit(hit) => answer(app, call, &hit).await.map(Known::Answered),
+        Asked::Hit(hit) => {
+            let facts = call.facts().ok_or(Failure::Closed)?;
+            let events = as_stream(facts, &hit);
+            if events.is_none() && facts.ask.as_ref().is_some_and(|ask| ask.stream) {
+                // It cannot be told as the client asked for it.
+                facts.found = Some(Found { status: "bypass", similarity: None, saved: None });
+                return if control.only_if_cached { Err(Failure::NotCached) } else { Ok(Known::Not) };
+            }
+            answer(app, call, &hit, events).await.map(Known::Answered)
+        }
         Asked::Call(lead) => {
             let facts = call.facts().ok_or(Failure::Closed)?;
             facts.found = Some(Found { status: "miss", similarity: None, saved: None });
@@ -134,8 +144,19 @@ fn protocol(facts: &Facts) -> Option<Protocol> {
     }
 }
 
+/// An answer as the stream that was asked for, where one was and it can be told as one.
+fn as_stream(facts: &Facts, hit: &Hit) -> Option<Bytes> {
+    let ask = facts.ask.as_ref().filter(|ask| ask.stream)?;
+    replay::events(protocol(facts)?, &hit.entry.answer.body, ask.wants_usage())
+}
+
 /// Gives an answer again, whole or as the stream that was asked for; that is kept where the client may come back to it.
-async fn answer(app: &App, call: &mut Call, hit: &Hit) -> Result<Response<Body>, Failure> {
+async fn answer(
+    app: &App,
+    call: &mut Call,
+    hit: &Hit,
+    events: Option<Bytes>,
+) -> Result<Response<Body>, Failure> {
     let body = hit.entry.answer.body.clone();
     let facts = call.facts().ok_or(Failure::Closed)?;
     facts.found =
@@ -147,13 +168,8 @@ async fn answer(app: &App, call: &mut Call, hit: &Hit) -> Result<Response<Body>,
     facts.first_content = Some(tokio::time::Instant::now());
     // It went through these guardrails when it was given first.
     facts.tell_as_said();
-    let ask = facts.ask.as_ref().ok_or(Failure::BrokenBody)?;
-    let replayed = match protocol(facts).filter(|_| ask.stream) {
-        Some(protocol) => replay::events(protocol, &body, ask.wants_usage()),
-        None => None,
-    };
     let identity = facts.identity.clone();
-    let mut response = match replayed {
+    let mut response = match events {
         Some(events) => app.streams.answer(facts, events),
         None => respond::json(StatusCode::OK, body, &identity),
     };

@@ -348,9 +348,6 @@ async fn checked<T: Send + 'static>(app: &App, work: impl FnOnce() -> T + Send +
     tokio::task::spawn_blocking(work).await.ok()
 }
 
-/// Answers and schemas up to so many bytes are looked at at once, which takes less time than to hand them to another thread.
-const SMALL: usize = 16 << 10;
-
 /// What is wrong with the answer outright. It waits for no turn: whatever else is late, this was looked at.
 async fn rejected(
     cascade: &Arc<Named<Cascade>>,
@@ -359,7 +356,7 @@ async fn rejected(
     said: &Said,
 ) -> Option<Rejection> {
     let tier = cascade.tiers.get(at)?;
-    if said.len() + asked.form() <= SMALL {
+    if asked.is_small(said.len()) {
         return asked.with(|request| said.with(|answer| reject(&tier.checks, request, answer)));
     }
     let (policy, view, answer) = (cascade.clone(), asked.clone(), said.clone());

@@ -2,10 +2,12 @@
 
 use crate::meter::Answer as Answered;
 use crate::request::Ask;
-use cascade::{Answer, Request, Tool, ToolCall, inline_context};
+use cascade::{Answer, Request, Tool, ToolCall, inline_context, is_plain};
 use serde_json::Value;
 use std::ops::Range;
 
+/// Answers and schemas of so many bytes together are looked at at once, which takes less time than to hand them to another thread.
+const SMALL: usize = 16 << 10;
 /// Choices of an answer that are compared with each other, each with each.
 const MOST_CHOICES: usize = 64;
 
@@ -19,6 +21,8 @@ pub(super) struct Asked {
     tools: Vec<(String, Option<Value>)>,
     /// Bytes of what an answer must be like.
     form: usize,
+    /// Whether its schemas are ones that a small answer is held to in no time.
+    is_plain: bool,
 }
 
 /// What a tier answered.
@@ -58,18 +62,22 @@ impl Asked {
             .into_iter()
             .find(|schema| schema.is_object());
         let tools = json(ask, ask.tools_at.as_ref()).unwrap_or_default();
+        let tools: Vec<(String, Option<Value>)> =
+            tools.as_array().into_iter().flatten().filter_map(tool).collect();
+        let schemas = tools.iter().filter_map(|(_, parameters)| parameters.as_ref()).chain(schema);
         Self {
+            is_plain: schemas.into_iter().all(is_plain),
             schema: schema.filter(|_| kind == "json_schema").cloned(),
             json: matches!(kind, "json_schema" | "json_object"),
-            tools: tools.as_array().into_iter().flatten().filter_map(tool).collect(),
+            tools,
             form: [&ask.format_at, &ask.tools_at].into_iter().flatten().map(Range::len).sum(),
             ..Self::default()
         }
     }
 
-    /// Bytes of what an answer must be like.
-    pub(super) const fn form(&self) -> usize {
-        self.form
+    /// Whether an answer of so many bytes is held to what it must be like in no time.
+    pub(super) const fn is_small(&self, answer: usize) -> bool {
+        self.is_plain && self.form + answer <= SMALL
     }
 
     /// As the checks take it.

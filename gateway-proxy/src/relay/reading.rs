@@ -30,6 +30,8 @@ pub(crate) struct Reading {
 /// Of a stream that is written anew so many bytes may come for each that an answer's text may have: events are longer than what they say,
 /// and some of each is known until its end.
 const BYTES_EACH: usize = 8;
+/// As if an answer's text might have at least so many.
+const LEAST_TEXT: usize = 64 << 20;
 
 /// What came of a piece of a stream.
 #[derive(Debug, Default)]
@@ -132,8 +134,8 @@ impl Reading {
             taken.bytes = told.into();
         }
         let most = app.limits.answer_bytes;
-        taken.endless =
-            heard.answer.kept.came() > most || self.rewrites() && self.came > most.saturating_mul(BYTES_EACH);
+        taken.endless = heard.answer.kept.came() > most
+            || self.rewrites() && self.came > most.max(LEAST_TEXT).saturating_mul(BYTES_EACH);
         self.learn(heard);
         taken
     }

@@ -69,7 +69,7 @@ pub(super) fn read(text: &str, all: &[Member<'_>]) -> Result<Context, BodyError>
 }
 
 /// The member at index `at` with the comma that goes with it. `model` is always there too, so it is never alone.
-fn place(text: &str, all: &[Member<'_>], at: usize) -> Range<usize> {
+pub(super) fn place(text: &str, all: &[Member<'_>], at: usize) -> Range<usize> {
     let end =
         |member: &Member<'_>| member.text().as_ptr() as usize - text.as_ptr() as usize + member.text().len();
     let to = end(&all[at]);

@@ -105,6 +105,11 @@ impl Ask {
         self.usage == AskedUsage::Yes
     }
 
+    /// Whether the client says anything of usage in its stream.
+    pub(crate) fn has_stream_options(&self) -> bool {
+        self.usage != AskedUsage::NoOptions
+    }
+
     /// Whether the answer is made whether or not anybody waits for it.
     pub(crate) const fn is_background(&self) -> bool {
         self.background_at.is_some()

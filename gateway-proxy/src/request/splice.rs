@@ -1,5 +1,7 @@
 //! The body that goes to the upstream: the client's bytes, but for the model's name, the request for usage, and what is for us alone.
 
+use super::context::place;
+use super::json::members;
 use super::parse::{Ask, AskedUsage};
 use bytes::Bytes;
 use std::ops::Range;
@@ -85,6 +87,18 @@ pub(crate) fn outgoing_body(ask: &Ask, upstream_model: &str, more: More<'_>) -> 
     out.into()
 }
 
+/// A body without its `stream_options`, for a provider that takes none.
+pub(crate) fn without_stream_options(body: &Bytes) -> Bytes {
+    let gone = || {
+        let text = std::str::from_utf8(body).ok()?;
+        let all = members(text).ok()?;
+        let at = all.iter().position(|member| member.name == "stream_options")?;
+        let at = place(text, &all, at);
+        Some([&body[..at.start], &body[at.end..]].concat())
+    };
+    gone().map_or_else(|| body.clone(), Bytes::from)
+}
+
 fn sample_edits(ask: &Ask, sample: Sample) -> impl Iterator<Item = (Range<usize>, String)> {
     let put = |name: &str, at: &Option<Range<usize>>, value: String| match at {
         Some(at) => (at.clone(), value),
@@ -131,6 +145,20 @@ mod tests {
         let ask = parse(&CHAT_COMPLETIONS, Bytes::copy_from_slice(body.as_bytes()), 64).unwrap();
         String::from_utf8(outgoing_body(&ask, model, More { usage: ask_usage, ..More::default() }).to_vec())
             .unwrap()
+    }
+
+    #[test]
+    fn stream_options_go_wherever_they_stand() {
+        for body in [
+            r#"{"stream_options":{"include_usage":true}, "model":"m","n":1}"#,
+            r#"{"model":"m" , "stream_options" : null,"n":1}"#,
+            r#"{"model":"m","n":1,"stream\u005foptions":{}}"#,
+            r#"{"model":"m","n":1}"#,
+        ] {
+            let left = without_stream_options(&Bytes::from_static(body.as_bytes()));
+            let left: Value = serde_json::from_slice(&left).unwrap();
+            assert_eq!(left, json!({"model": "m", "n": 1}), "{body}");
+        }
     }
 
     #[test]

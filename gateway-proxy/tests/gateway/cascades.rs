@@ -78,7 +78,7 @@ pub fn pieces(model: &str, content: &str) -> Vec<Vec<u8>> {
     ]
 }
 
-fn streamed(model: &str, content: &str) -> Vec<Step> {
+pub fn streamed(model: &str, content: &str) -> Vec<Step> {
     let pieces = pieces(model, content);
     sse(&pieces.iter().map(Vec::as_slice).collect::<Vec<_>>())
 }

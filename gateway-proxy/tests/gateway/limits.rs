@@ -125,6 +125,8 @@ async fn each_hard_limit_refuses_in_its_own_name() {
         assert_eq!(refused.status, StatusCode::TOO_MANY_REQUESTS, "{limit} {}", refused.text());
         let error = &refused.json()["error"];
         assert_eq!((&error["code"], &error["type"]), (&code.into(), &kind.into()), "{limit}");
+        let waits = refused.header("retry-after").parse::<u64>().is_ok_and(|seconds| seconds >= 1);
+        assert!(waits || code == "insufficient_quota", "{limit} {:?}", refused.headers);
         let unit = limit.as_object().unwrap().keys().next().unwrap().rsplit('_').next().unwrap().to_owned();
         assert!(refused.text().contains(&unit), "{unit} {}", refused.text());
     }

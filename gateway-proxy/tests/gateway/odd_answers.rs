@@ -77,3 +77,32 @@ async fn a_schema_without_end_judges_nothing_and_ends_nothing() {
     let answered = gateway.post(CHAT, body.to_string()).await;
     assert_eq!(answered.header("x-control-tower-model"), "gpt-4o-mini", "{}", answered.text());
 }
+
+#[tokio::test]
+async fn what_cannot_be_told_as_a_stream_is_asked_of_the_model() {
+    let odd = crate::cascades::answer("gpt-4o-mini", "Rome").replacen(
+        '{',
+        &format!(r#"{{"system_fingerprint":"{}","#, "f".repeat(2_000)),
+        1,
+    );
+    let small = Upstream::start(move |asked| {
+        if asked.json()["stream"] == true {
+            crate::cascades::streamed("gpt-4o-mini", "Rome")
+        } else {
+            json(200, &odd)
+        }
+    })
+    .await;
+    let cache = value!({"exact": true, "ttl_seconds": 60});
+    let gateway = Gateway::start(config(None), crate::cascades::routed(&small, &small, None, Some(cache)));
+    let body = |stream: bool| {
+        format!(
+            r#"{{"model":"route","messages":[{{"role":"user","content":"Capital?"}}],"stream":{stream}}}"#
+        )
+    };
+    for (stream, told) in [(false, "miss"), (false, "hit_exact"), (true, "bypass")] {
+        let answer = gateway.post("/v1/chat/completions", body(stream)).await;
+        assert_eq!(answer.header("x-control-tower-cache"), told);
+        assert_eq!(answer.text().ends_with("data: [DONE]\n\n"), stream, "{}", answer.text());
+    }
+}

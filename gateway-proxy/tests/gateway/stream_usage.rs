@@ -46,12 +46,16 @@ async fn is_metered(collector: &Collector) {
 
 #[tokio::test]
 async fn a_stream_whose_usage_comes_unasked_is_metered_by_it() {
-    let (gateway, collector, shutdown) = before_mistral(always()).await;
-    let answer = gateway.post("/v1/chat/completions", chat(true)).await;
-    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
-    assert!(answer.text().ends_with("data: [DONE]\n\n"), "{}", answer.text());
-    is_metered(&collector).await;
-    shutdown.trigger();
+    // Also where the client asks for it as it would ask anybody.
+    for options in ["", r#""stream_options":{"include_usage":true},"#] {
+        let (gateway, collector, shutdown) = before_mistral(always()).await;
+        let asked = chat(true).replacen('{', &format!("{{{options}"), 1);
+        let answer = gateway.post("/v1/chat/completions", asked).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+        assert!(answer.text().ends_with("data: [DONE]\n\n"), "{}", answer.text());
+        is_metered(&collector).await;
+        shutdown.trigger();
+    }
 }
 
 #[tokio::test]

@@ -109,7 +109,7 @@ pub struct ProviderSettings {
     pub region: Option<String>,
     /// Bedrock: the id of the access key whose secret is the provider's credential, followed by `:` and the session token where there is
     /// one. Absent: the credential begins with that id and `:`, or it is an API key, which is sent as a bearer token. Without a
-    /// credential nothing is sent; the machine's own are not looked for.
+    /// credential nothing is sent: the machine's own are not looked for, and a proxy that signs in our place takes any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub access_key_id: Option<String>,
     /// `OpenAI`: `OpenAI-Organization`.
