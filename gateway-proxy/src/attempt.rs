@@ -166,7 +166,7 @@ pub(crate) fn prepare<'m>(
             let asks = target.speech.asks_stream_usage();
             let more = More { usage: asks_usage && asks, cap, logprobs, sample };
             let mut body = outgoing_body(ask, &model.upstream_model, more);
-            if !asks && ask.has_stream_options() {
+            if !asks && endpoint.usage_on_request && ask.has_stream_options() {
                 body = without_stream_options(&body);
             }
             (cleaned(endpoint, body), None)

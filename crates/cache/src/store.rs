@@ -213,7 +213,8 @@ impl AnswerCache {
     }
 
     /// Looks for a request's answer. Waits for the same request's answer under way (`wait_ms`), for Redis and for the embedder, each
-    /// for a bounded time; nothing that fails on the way fails the request.
+    /// for a bounded time; nothing that fails on the way fails the request. A hit counts once somebody is answered with it
+    /// ([`AnswerCache::note_answered`]).
     pub async fn ask(&self, question: Question, policy: &Cache, control: &Control, now: Timestamp) -> Asked {
         let shelf = self.inner.shelf(&question);
         let mut lead = Lead::new(self.inner.clone(), question, shelf, policy, control);
@@ -232,11 +233,11 @@ impl AnswerCache {
         if policy.exact
             && let Some(hit) = lead.exact_here(control, now)
         {
-            return self.hit(hit);
+            return Asked::Hit(hit);
         }
         if policy.exact && policy.wait_ms > 0 && control.takes_any() && !control.only_if_cached {
             match lead.join(Duration::from_millis(policy.wait_ms)).await {
-                Some(Turn::Answer(hit)) => return self.hit(hit.waited_for()),
+                Some(Turn::Answer(hit)) => return Asked::Hit(hit.waited_for()),
                 Some(Turn::Lead(seat)) => lead.seat = Some(seat),
                 Some(Turn::Alone) | None => {}
             }
@@ -245,7 +246,7 @@ impl AnswerCache {
             if let Some(seat) = lead.seat.take() {
                 seat.land(&hit);
             }
-            return self.hit(hit);
+            return Asked::Hit(hit);
         }
         count(&self.inner.counters.misses);
         if control.only_if_cached { Asked::Absent } else { Asked::Call(Box::new(lead)) }
@@ -310,7 +311,8 @@ impl AnswerCache {
         shelves
     }
 
-    fn hit(&self, hit: Hit) -> Asked {
+    /// Notes that a caller was answered with a hit.
+    pub fn note_answered(&self, hit: &Hit) {
         let counters = &self.inner.counters;
         count(match hit.status {
             Status::HitSemantic => &counters.hits_semantic,
@@ -320,7 +322,6 @@ impl AnswerCache {
             count(&counters.waited);
         }
         *counters.saved.lock().unwrap_or_else(PoisonError::into_inner) += hit.saved;
-        Asked::Hit(hit)
     }
 }
 

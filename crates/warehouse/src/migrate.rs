@@ -45,9 +45,11 @@ impl Warehouse {
         self.create_database().await?;
         let mut applied = self.applied().await?;
         if applied.is_empty() {
-            let views = self.views().await?;
+            let mut views = self.views().await?;
             if !views.is_empty() {
                 applied = self.applied_soon(views.len()).await?;
+                // Whoever made them may have made more meanwhile.
+                views = self.views().await?;
             }
             if applied.is_empty() {
                 return self.create_schema(&views).await;
@@ -209,6 +211,10 @@ impl Warehouse {
             }
         }
         let is_new = !views.iter().any(|view| is_left(view.name));
+        if self.config().cluster.is_some() && !self.applied().await?.is_empty() {
+            // Another of ours was here first, and its views may be in use already.
+            return Ok(is_new);
+        }
         for View { name, head, query, altered } in views {
             self.run(&format!("{head}{query}"), name).await?;
             if let Some(alter) = altered.filter(|_| is_left(name)) {

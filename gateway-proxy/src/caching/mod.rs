@@ -166,6 +166,7 @@ async fn answer(
     // Nothing was used: the tokens are those of the call that was made then.
     facts.answer = crate::meter::Answer { usage: None, ..answer };
     facts.first_content = Some(tokio::time::Instant::now());
+    app.answers.cache.note_answered(hit);
     // It went through these guardrails when it was given first.
     facts.tell_as_said();
     let identity = facts.identity.clone();

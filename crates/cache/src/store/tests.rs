@@ -57,6 +57,8 @@ async fn the_same_again_is_a_hit_until_it_is_too_old() {
     let found = hit(again(at(60)).await);
     assert_eq!((found.status, found.age, found.waited), (Status::HitExact, Duration::from_mins(1), false));
     assert_eq!((found.saved, found.similarity), (found.entry.answer.cost, None));
+    assert_eq!(cache.usage().hits_exact, 0, "nobody was answered with it yet");
+    cache.note_answered(&found);
     lead(again(at(3600)).await);
     let usage = cache.usage();
     assert_eq!((usage.hits_exact, usage.misses, usage.saved), (1, 2, found.saved));
@@ -152,7 +154,9 @@ async fn a_hundred_who_ask_the_same_make_one_call() {
     tokio::task::yield_now().await;
     assert!(first.keep(answer("once"), Keepable::Exact, NOW));
     for waiter in waiting {
-        assert_eq!(hit(waiter.await.unwrap()).status, Status::HitExact);
+        let found = hit(waiter.await.unwrap());
+        assert_eq!(found.status, Status::HitExact);
+        cache.note_answered(&found);
     }
     let usage = cache.usage();
     assert_eq!((usage.misses, usage.hits_exact), (1, 99));

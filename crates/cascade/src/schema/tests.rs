@@ -143,7 +143,7 @@ fn values() -> impl Strategy<Value = Value> {
         Just(Value::Null),
         any::<bool>().prop_map(Value::from),
         (-2_i64..6).prop_map(Value::from),
-        (-4_i64..12).prop_map(|n| Value::from(n as f64 / 2.0)),
+        (-4_i32..12).prop_map(|n| Value::from(f64::from(n) / 2.0)),
         "[ab]{0,3}".prop_map(Value::from),
     ];
     leaf.prop_recursive(3, 16, 4, |inner| {
@@ -169,8 +169,8 @@ fn schemas() -> impl Strategy<Value = Value> {
         values().prop_map(|value| json!({"const": value})),
         prop::collection::vec(values(), 1..4).prop_map(|values| json!({"enum": values})),
         (0_u8..4, 0_u8..4).prop_map(|(a, b)| json!({"minLength": a, "maxItems": b, "minProperties": b})),
-        (-2_i64..4).prop_map(|n| json!({"exclusiveMinimum": n, "maximum": n as f64 + 2.5})),
-        (1_i64..4).prop_map(|n| json!({"multipleOf": n as f64 / 2.0})),
+        (-2_i32..4).prop_map(|n| json!({"exclusiveMinimum": n, "maximum": f64::from(n) + 2.5})),
+        (1_i32..4).prop_map(|n| json!({"multipleOf": f64::from(n) / 2.0})),
         "[ab]{1,2}".prop_map(|text| json!({"pattern": text})),
         Just(json!({"uniqueItems": true})),
         "[abc]".prop_map(|name| json!({"required": [name]})),
