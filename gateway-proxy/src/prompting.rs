@@ -113,10 +113,10 @@ impl Prompter {
     ) -> Result<Bytes, Failure> {
         let compiled = self.compiled(prompt)?;
         let messages = compiled.render(variables).map_err(|error| match error {
-            RenderError::Variable(error) => {
-                let field = format!("prompt.variables.{}", error.path);
-                Failure::BadPrompt { message: format!("{field}: {error}"), field }
-            }
+            RenderError::Variable(error) => Failure::BadPrompt {
+                message: format!("prompt.{error}"),
+                field: format!("prompt.{}", error.path),
+            },
             RenderError::TooLong => {
                 let field = String::from("prompt.variables");
                 Failure::BadPrompt { message: format!("{field}: the rendered prompt is too long"), field }

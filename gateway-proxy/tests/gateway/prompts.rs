@@ -65,7 +65,7 @@ async fn what_is_wrong_with_a_prompt_is_said_by_its_field() {
     let upstream = Upstream::always(json(200, ANSWER)).await;
     let gateway = Gateway::start(config(None), prompted(&upstream));
     for (prompt, field) in [
-        (r#"{"name":"greeting","variables":{"who":7}}"#, "prompt.variables"),
+        (r#"{"name":"greeting","variables":{"who":7}}"#, "prompt.variables.who"),
         (r#"{"name":"greeting","label":"staging"}"#, "prompt"),
         (r#"{"name":"nope"}"#, "prompt"),
         (r#"{"name":"greeting","version":0}"#, "prompt.version"),
@@ -75,8 +75,9 @@ async fn what_is_wrong_with_a_prompt_is_said_by_its_field() {
         );
         let answer = gateway.post("/v1/chat/completions", body).await;
         assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{prompt}: {}", answer.text());
-        let param = answer.json()["error"]["param"].as_str().unwrap().to_owned();
-        assert!(param.starts_with(field), "{prompt}: {param}");
+        let error = answer.json()["error"].clone();
+        assert_eq!(error["param"], field, "{prompt}: {error}");
+        assert!(error["message"].as_str().unwrap().starts_with(&format!("{field}: ")), "{error}");
     }
     assert!(upstream.received().is_empty());
 }
