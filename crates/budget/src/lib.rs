@@ -23,7 +23,7 @@ mod metrics;
 mod refused;
 mod shared;
 
-pub use account::{Account, Accounts, SoftPassed, Standing};
+pub use account::{Account, Accounts, Origin, SoftPassed, Standing};
 pub use books::Unaccounted;
 pub use hold::{Hold, Settled};
 pub use journal::{JournalOptions, OpenError, WhenGatewayDies};

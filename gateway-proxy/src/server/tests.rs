@@ -66,6 +66,8 @@ async fn what_was_sent_and_cannot_be_counted_is_charged_in_full() {
     let (app, _writer, _reader) = app_in(dir.path()).await;
     let account = budget::Account {
         id: "tenant".into(),
+        subject: "tenant acme".into(),
+        origin: budget::Origin::Budget,
         limit: "1".parse().unwrap(),
         soft: None,
         window: contracts::policy::budget::Window::Total,

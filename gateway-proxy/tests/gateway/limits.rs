@@ -129,7 +129,34 @@ async fn each_hard_limit_refuses_in_its_own_name() {
         assert!(waits || code == "insufficient_quota", "{limit} {:?}", refused.headers);
         let unit = limit.as_object().unwrap().keys().next().unwrap().rsplit('_').next().unwrap().to_owned();
         assert!(refused.text().contains(&unit), "{unit} {}", refused.text());
+        // Who is over what is told in the words of the policy.
+        let field = limit.as_object().unwrap().keys().next().unwrap().replace('_', " ");
+        let (text, said) = (refused.text(), refused.json()["error"]["message"].as_str().unwrap().to_owned());
+        assert!(said.contains(&field) && said.contains("tenant acme") && !said.contains('|'), "{text}");
     }
+}
+
+#[tokio::test]
+async fn soft_limits_in_dollars_are_told_by_the_name_of_the_field() {
+    let upstream = Upstream::always(json(200, ANSWER)).await;
+    let plan = planned(
+        &upstream,
+        serde_json::json!({"dollars_per_minute": {"soft": "0.000001"}}),
+        serde_json::json!({"dollars_per_month": {"soft": "0.000002"}}),
+    );
+    let collector = Collector::start().await;
+    let gateway = Gateway::start(config(Some(&collector)), plan);
+    gateway.post("/v1/chat/completions", chat(false)).await;
+    let told = gateway.post("/v1/chat/completions", chat(false)).await;
+    let told: Vec<_> = told.headers.get_all("x-control-tower-soft-limit").iter().collect();
+    assert_eq!(told, ["tenant acme dollars_per_minute 0.000001", "key key-1 dollars_per_month 0.000002"]);
+    let mut events: Vec<_> = collector.events(2).await;
+    events.sort_by_key(|event| event.get("control_tower.limit.subject").to_owned());
+    let told: Vec<_> = events
+        .iter()
+        .map(|event| (event.get("control_tower.limit.subject"), event.get("control_tower.limit.name")))
+        .collect();
+    assert_eq!(told, [("key key-1", "dollars_per_month"), ("tenant acme", "dollars_per_minute")]);
 }
 
 #[tokio::test]
