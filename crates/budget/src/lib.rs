@@ -30,7 +30,7 @@ pub use journal::{JournalOptions, OpenError, WhenGatewayDies};
 pub use ledger::Ledger;
 pub use metrics::{Count, Metrics};
 pub use refused::{Exhausted, Refused, Unavailable};
-pub use shared::{OpenSharedError, RedisOptions, WhenRedisIsAway};
+pub use shared::{OpenSharedError, RedisOptions, WhenRedisIsAway, redis_client};
 
 #[cfg(test)]
 mod tests;

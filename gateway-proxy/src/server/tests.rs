@@ -51,10 +51,10 @@ async fn app_in(dir: &std::path::Path) -> (Arc<App>, spool::Writer, spool::Reade
     let tls = runtime::tls::client_config("gateway.ca_file", None).unwrap();
     let mut config = Config::default();
     config.budgets.dir = dir.join("budgets");
-    let governor = governor(&config, &Clock::system()).await.unwrap();
+    let governor = governor(&config, None, &Clock::system()).await.unwrap();
     let meaning = Arc::new(Meaning::new(None));
     let checks = Arc::new(Checks::new(&config.cascade, meaning.clone(), tls.clone()));
-    let (answers, _keeper) = Answers::new(&config.cache, meaning).unwrap();
+    let (answers, _keeper) = Answers::new(&config.cache, None, meaning).unwrap();
     let deciders = Deciders { governor, checks, answers };
     let app = app(&config, tls, Policy::default(), writer.clone(), metrics, Clock::system(), deciders);
     (Arc::new(app), writer, reader)
