@@ -1,6 +1,7 @@
 //! The gateway's settings: section `[gateway]` of `control-tower.toml`. Durations are whole milliseconds unless the name says
 //! otherwise, sizes are bytes.
 
+use ipnet::IpNet;
 use runtime::config::{InvalidSetting, Section};
 use serde::Deserialize;
 use std::net::SocketAddr;
@@ -25,6 +26,8 @@ pub struct Config {
     /// PEM file of the authorities that Redis' certificate must come from where a URL of it begins with `rediss://`. Without it, a
     /// public one.
     pub redis_ca_file: Option<PathBuf>,
+    /// Networks of proxies in front of the gateway, whose `x-forwarded-for` says where a request comes from.
+    pub trusted_proxies: Vec<IpNet>,
     /// Directory of the sentence embedder (`inference.model_dir`, or where it is found), by which cascades and caches compare meanings.
     /// Without it cascades go by words alone, and caches by exact requests.
     #[serde(skip)]
@@ -303,6 +306,7 @@ impl Default for Config {
             collector_key: String::new(),
             ca_file: None,
             redis_ca_file: None,
+            trusted_proxies: Vec::new(),
             embedder: None,
             instance: "gateway-1".into(),
             control_poll_ms: 500,

@@ -1,5 +1,6 @@
 //! Putting the gateway together, running it, and ending it in order.
 
+use crate::address::TrustedProxies;
 use crate::app::App;
 use crate::caching::Answers;
 use crate::cascading::Checks;
@@ -196,6 +197,7 @@ fn app(
         unknown_outcomes: config.outcomes.unknown,
         clock,
         ids: Ids::default(),
+        trusted_proxies: TrustedProxies::new(&config.trusted_proxies),
         background: TaskTracker::new(),
         counters: Arc::new(Semaphore::new(processors)),
         hurry: AtomicBool::new(false),

@@ -226,6 +226,40 @@ async fn an_address_that_keeps_failing_has_to_wait_and_a_good_key_has_not() {
 }
 
 #[tokio::test]
+async fn clients_behind_a_trusted_proxy_are_held_up_apart_and_nobody_else_can_say_who_they_are() {
+    let upstream = Upstream::always(json(200, ANSWER)).await;
+    let gateway = |trusted: &[&str]| {
+        let mut config = config(None);
+        config.flood.failures_per_minute = 2.try_into().unwrap();
+        config.trusted_proxies = trusted.iter().map(|network| network.parse().unwrap()).collect();
+        Gateway::start(config, snapshot(upstream.addr, false))
+    };
+    let wrong = async |gateway: &Gateway, forwarded_for: &str| {
+        let mut request = gateway.request("/v1/chat/completions", chat(false));
+        request.headers_mut().insert("authorization", "Bearer ct-guess-0123456789".parse().unwrap());
+        request.headers_mut().insert("x-forwarded-for", forwarded_for.parse().unwrap());
+        gateway.call(request).await.status.as_u16()
+    };
+    let behind = gateway(&["127.0.0.0/8", "10.0.0.0/8"]);
+    for expected in [401, 401, 429] {
+        // What a client puts before what the proxies add changes nothing.
+        let said = format!("198.51.100.{expected}, 203.0.113.1, 10.0.0.7");
+        assert_eq!(wrong(&behind, &said).await, expected);
+    }
+    assert_eq!(wrong(&behind, "203.0.113.2").await, 401, "another client of the same proxy");
+    assert_eq!(wrong(&behind, "2001:db8::1").await, 401);
+    assert_eq!(wrong(&behind, "2001:db8::2").await, 401);
+    assert_eq!(wrong(&behind, "2001:db8::3").await, 429, "a /64 is one subscriber's");
+
+    for trusted in [&[] as &[&str], &["10.0.0.0/8"]] {
+        let direct = gateway(trusted);
+        for (client, expected) in [("203.0.113.1", 401), ("203.0.113.2", 401), ("203.0.113.3", 429)] {
+            assert_eq!(wrong(&direct, client).await, expected, "{trusted:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn headers_that_make_no_sense_are_refused_by_name() {
     let upstream = Upstream::always(json(200, ANSWER)).await;
     let plan = serde_json::json!({"priority": "standard", "highest_priority": "interactive"});
