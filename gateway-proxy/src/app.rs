@@ -1,5 +1,6 @@
 //! What all requests share.
 
+use crate::address::TrustedProxies;
 use crate::caching::Answers;
 use crate::cascading::Checks;
 use crate::config::{Limits, Timeouts, Unknown};
@@ -46,6 +47,7 @@ pub(crate) struct App {
     pub(crate) unknown_outcomes: Unknown,
     pub(crate) clock: Clock,
     pub(crate) ids: Ids,
+    pub(crate) trusted_proxies: TrustedProxies,
     /// Calls whose tokens are counted and that are recorded after their client has left.
     pub(crate) background: TaskTracker,
     /// So many of them are counted at a time.

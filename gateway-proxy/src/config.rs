@@ -1,6 +1,7 @@
 //! The gateway's settings: section `[gateway]` of `control-tower.toml`. Durations are whole milliseconds unless the name says
 //! otherwise, sizes are bytes.
 
+use ipnet::IpNet;
 use runtime::config::{InvalidSetting, Section};
 use serde::Deserialize;
 use std::net::SocketAddr;
@@ -22,6 +23,11 @@ pub struct Config {
     pub collector_key: String,
     /// PEM file of authorities that providers' and the collector's certificates may come from, besides the public ones.
     pub ca_file: Option<PathBuf>,
+    /// PEM file of the authorities that Redis' certificate must come from where a URL of it begins with `rediss://`. Without it, a
+    /// public one.
+    pub redis_ca_file: Option<PathBuf>,
+    /// Networks of proxies in front of the gateway, whose `x-forwarded-for` says where a request comes from.
+    pub trusted_proxies: Vec<IpNet>,
     /// Directory of the sentence embedder (`inference.model_dir`, or where it is found), by which cascades and caches compare meanings.
     /// Without it cascades go by words alone, and caches by exact requests.
     #[serde(skip)]
@@ -60,7 +66,7 @@ pub struct Config {
 pub struct CacheConfig {
     /// Bytes of all answers that this process keeps.
     pub max_bytes: usize,
-    /// `redis://HOST:PORT`, where several gateways share answers. Empty: this gateway keeps its own.
+    /// `redis://HOST:PORT` or `rediss://HOST:PORT` (TLS), where several gateways share answers. Empty: this gateway keeps its own.
     pub redis: String,
 }
 
@@ -100,7 +106,7 @@ pub struct BudgetsConfig {
     /// Most tokens that any model takes as a prompt: reserved for requests that refer to what they do not carry, such as files and
     /// earlier responses. Without it such requests are refused under a budget.
     pub context_tokens: Option<std::num::NonZeroU64>,
-    /// `redis://HOST:PORT`, where several gateways share budgets. Empty: this gateway is the only one.
+    /// `redis://HOST:PORT` or `rediss://HOST:PORT` (TLS), where several gateways share budgets. Empty: this gateway is the only one.
     pub redis: String,
     /// After so long a gateway that says nothing is taken for dead. The same for all gateways.
     pub lease_ms: u64,
@@ -299,6 +305,8 @@ impl Default for Config {
             collector_url: "http://127.0.0.1:4318".into(),
             collector_key: String::new(),
             ca_file: None,
+            redis_ca_file: None,
+            trusted_proxies: Vec::new(),
             embedder: None,
             instance: "gateway-1".into(),
             control_poll_ms: 500,

@@ -8,6 +8,7 @@
 //!
 //! Nothing on this way waits for a database or the collector.
 
+mod address;
 mod app;
 mod attempt;
 mod auth;

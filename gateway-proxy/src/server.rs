@@ -1,5 +1,6 @@
 //! Putting the gateway together, running it, and ending it in order.
 
+use crate::address::TrustedProxies;
 use crate::app::App;
 use crate::caching::Answers;
 use crate::cascading::Checks;
@@ -92,10 +93,11 @@ impl Server {
         let tls = runtime::tls::client_config("gateway.ca_file", config.ca_file.as_deref())?;
         let shipper =
             Shipper::new(&options, tls.clone(), reader, metrics.clone(), health.component("shipper"))?;
-        let governor = governor(&config, &clock).await?;
+        let redis_ca = runtime::tls::authorities("gateway.redis_ca_file", config.redis_ca_file.as_deref())?;
+        let governor = governor(&config, redis_ca.as_deref(), &clock).await?;
         let meaning = Arc::new(Meaning::new(config.embedder.clone()));
         let checks = Arc::new(Checks::new(&config.cascade, meaning.clone(), tls.clone()));
-        let (answers, keeper) = Answers::new(&config.cache, meaning)?;
+        let (answers, keeper) = Answers::new(&config.cache, redis_ca.as_deref(), meaning)?;
         registry.with_registry(|r| r.register_collector(Box::new(answers.metrics())));
         let deciders = Deciders { governor, checks, answers };
         let app = app(&config, tls.clone(), Policy::default(), writer.clone(), metrics, clock, deciders);
@@ -195,6 +197,7 @@ fn app(
         unknown_outcomes: config.outcomes.unknown,
         clock,
         ids: Ids::default(),
+        trusted_proxies: TrustedProxies::new(&config.trusted_proxies),
         background: TaskTracker::new(),
         counters: Arc::new(Semaphore::new(processors)),
         hurry: AtomicBool::new(false),
@@ -203,7 +206,7 @@ fn app(
 }
 
 /// Opens the books of budgets.
-async fn governor(config: &Config, clock: &Clock) -> anyhow::Result<Governor> {
+async fn governor(config: &Config, redis_ca: Option<&[u8]>, clock: &Clock) -> anyhow::Result<Governor> {
     let budgets = &config.budgets;
     let journal = JournalOptions { opens_damaged: budgets.open_damaged, ..JournalOptions::new(&budgets.dir) };
     let when_gateway_dies = match budgets.when_gateway_dies {
@@ -221,6 +224,7 @@ async fn governor(config: &Config, clock: &Clock) -> anyhow::Result<Governor> {
             lease: Duration::from_millis(budgets.lease_ms),
             timeout: Duration::from_millis(budgets.redis_timeout_ms),
             when_redis_is_away,
+            ca: redis_ca.map(Into::into),
             ..RedisOptions::new(&budgets.redis)
         };
         Ledger::shared(journal, when_gateway_dies, redis, clock.now()).await?

@@ -57,7 +57,8 @@ impl hyper::service::Service<Request<Incoming>> for Gateway {
                 Ok(response.map(Body::Other))
             });
         }
-        let (app, peer) = (self.app.clone(), self.peer);
+        let app = self.app.clone();
+        let peer = app.trusted_proxies.client(self.peer, request.headers());
         if request.uri().path() == socket::PATH {
             return Box::pin(async move { Ok(socket::open(&app, peer, request)) });
         }

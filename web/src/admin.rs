@@ -7,6 +7,7 @@
 mod audit;
 mod auth;
 mod body;
+mod caches;
 mod documents;
 mod experiments;
 mod failure;
@@ -69,6 +70,7 @@ pub fn router(state: AdminState) -> Router {
     });
     Router::new()
         .merge(documents)
+        .route("/caches/{name}/purge", post(caches::purge))
         .route("/experiments/{name}/shares", get(experiments::shares))
         .route("/experiments/{name}/pause", post(experiments::pause))
         .route("/experiments/{name}/resume", post(experiments::resume))

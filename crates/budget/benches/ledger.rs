@@ -3,7 +3,7 @@
 #![expect(missing_docs, reason = "the benchmark's macro makes public items")]
 #![expect(clippy::expect_used, reason = "a benchmark that cannot run should say so and stop")]
 
-use budget::{Account, Accounts, JournalOptions, Ledger, RedisOptions, WhenGatewayDies};
+use budget::{Account, Accounts, JournalOptions, Ledger, Origin, RedisOptions, WhenGatewayDies};
 use contracts::policy::budget::Window;
 use contracts::{Timestamp, Usd};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
@@ -19,7 +19,7 @@ const NOW: Timestamp = Timestamp::from_unix_seconds(1_790_000_000);
 fn accounts() -> Arc<Accounts> {
     let account = |id: &str, window| {
         let limit = Usd::from_picos(i64::MAX.into()).times(1_000);
-        Account { id: id.into(), limit, soft: None, window }
+        Account { id: id.into(), subject: id.into(), origin: Origin::Budget, limit, soft: None, window }
     };
     Arc::new(Accounts::new(
         "acme",

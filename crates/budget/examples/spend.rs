@@ -1,7 +1,7 @@
 //! Spends from the ledger in the directory given until it is killed, and says on standard output what it did: `sent TASK NUMBER
 //! HELD` once a call may be billed, `paid TASK NUMBER` once it is settled. The test `kill` kills it.
 
-use budget::{Account, Accounts, JournalOptions, Ledger, WhenGatewayDies};
+use budget::{Account, Accounts, JournalOptions, Ledger, Origin, WhenGatewayDies};
 use contracts::policy::budget::Window;
 use contracts::{Timestamp, Usd};
 use std::io::Write;
@@ -33,8 +33,14 @@ async fn main() -> Outcome {
 
 async fn spend(ledger: Ledger, task: i128) -> Outcome {
     let now = Timestamp::from_unix_seconds(1_790_000_000);
-    let account =
-        |id: &str, window| Account { id: id.into(), limit: Usd::from_picos(i128::MAX), soft: None, window };
+    let account = |id: &str, window| Account {
+        id: id.into(),
+        subject: id.into(),
+        origin: Origin::Budget,
+        limit: Usd::from_picos(i128::MAX),
+        soft: None,
+        window,
+    };
     let accounts =
         Arc::new(Accounts::new("acme", [account("all", Window::Total), account("day", Window::Day)]));
     for number in 0_i128.. {

@@ -13,6 +13,10 @@ const FEW: usize = 16;
 pub struct Account {
     /// Its name, unique in its group; no two windows share one.
     pub id: Arc<str>,
+    /// Whose money it is, as people are told: `tenant acme`.
+    pub subject: Arc<str>,
+    /// What sets its limits.
+    pub origin: Origin,
     /// Most that may be spent in a window.
     pub limit: Usd,
     /// From here on callers are told.
@@ -21,9 +25,48 @@ pub struct Account {
     pub window: Window,
 }
 
+/// What sets the limits of an account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// A budget.
+    Budget,
+    /// The dollars of a rate plan.
+    Plan,
+}
+
+impl Account {
+    /// What its limits are called, as people are told: those of a plan by the name of the field that sets them.
+    pub const fn limit_name(&self) -> &'static str {
+        match (self.origin, self.window) {
+            (Origin::Budget, Window::Minute) => "budget_per_minute",
+            (Origin::Budget, Window::Hour) => "budget_per_hour",
+            (Origin::Budget, Window::Day) => "budget_per_day",
+            (Origin::Budget, Window::Month) => "budget_per_month",
+            (Origin::Budget, Window::Total) => "budget",
+            (Origin::Plan, Window::Minute) => "dollars_per_minute",
+            (Origin::Plan, Window::Hour) => "dollars_per_hour",
+            (Origin::Plan, Window::Day) => "dollars_per_day",
+            (Origin::Plan, Window::Month) => "dollars_per_month",
+            (Origin::Plan, Window::Total) => "dollars",
+        }
+    }
+
+    /// Whether tenants share it, who need not know of each other what they spend.
+    pub fn is_of_organisation(&self) -> bool {
+        self.id.starts_with("organisation|")
+    }
+}
+
 impl From<&Budget> for Account {
     fn from(budget: &Budget) -> Self {
-        Self { id: budget.account_id().into(), limit: budget.limit, soft: budget.soft, window: budget.window }
+        Self {
+            id: budget.account_id().into(),
+            subject: budget.scope.to_string().into(),
+            origin: Origin::Budget,
+            limit: budget.limit,
+            soft: budget.soft,
+            window: budget.window,
+        }
     }
 }
 
@@ -143,6 +186,8 @@ mod tests {
                 (0..ids).flat_map(move |id: i128| {
                     [Window::Day, Window::Month].map(|window| Account {
                         id: format!("a{id}").into(),
+                        subject: format!("a{id}").into(),
+                        origin: Origin::Budget,
                         limit: Usd::from_picos(dollars + id),
                         soft,
                         window,

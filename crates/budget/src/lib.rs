@@ -23,14 +23,14 @@ mod metrics;
 mod refused;
 mod shared;
 
-pub use account::{Account, Accounts, SoftPassed, Standing};
+pub use account::{Account, Accounts, Origin, SoftPassed, Standing};
 pub use books::Unaccounted;
 pub use hold::{Hold, Settled};
 pub use journal::{JournalOptions, OpenError, WhenGatewayDies};
 pub use ledger::Ledger;
 pub use metrics::{Count, Metrics};
 pub use refused::{Exhausted, Refused, Unavailable};
-pub use shared::{OpenSharedError, RedisOptions, WhenRedisIsAway};
+pub use shared::{OpenSharedError, RedisOptions, WhenRedisIsAway, redis_client};
 
 #[cfg(test)]
 mod tests;

@@ -18,11 +18,11 @@ pub enum Refused {
 /// The account that stands in the way.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "budget {} has {} of {} dollars left in this {}, expected at least {asked}",
-    account.id,
+    "{} of {}: {} of {} dollars left, expected at least {asked}",
+    account.limit_name().replace('_', " "),
+    account.subject,
     (account.limit - *spent - *held).max(Usd::ZERO),
-    account.limit,
-    account.window
+    account.limit
 )]
 pub struct Exhausted {
     /// Which, with its limit.

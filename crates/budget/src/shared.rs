@@ -24,6 +24,7 @@
 //! used up. A grant of a gateway that does not come back is charged, for nobody knows whether it was spent.
 
 mod beat;
+mod client;
 mod join;
 mod keys;
 mod steps;
@@ -36,6 +37,7 @@ use crate::hold::{Hold, Holder, Live};
 use crate::journal::{JournalOptions, WhenGatewayDies};
 use crate::metrics::Metrics;
 use crate::refused::{Refused, Unavailable};
+pub use client::redis_client;
 use contracts::{Timestamp, Usd};
 use keys::Keys;
 use std::sync::Arc;
@@ -49,8 +51,10 @@ use wire::Wire;
 /// How several gateways share a ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RedisOptions {
-    /// `redis://HOST:PORT`.
+    /// `redis://HOST:PORT`, or `rediss://HOST:PORT` for TLS.
     pub url: String,
+    /// PEM of the authorities that its certificate must come from; a public one without it.
+    pub ca: Option<Box<[u8]>>,
     /// What all keys begin with.
     pub prefix: String,
     /// After so long a gateway that says nothing is taken for dead, and so long everything is refused after Redis lost its
@@ -67,6 +71,7 @@ impl RedisOptions {
     pub fn new(url: impl Into<String>) -> Self {
         Self {
             url: url.into(),
+            ca: None,
             prefix: "ct".to_owned(),
             lease: Duration::from_secs(10),
             timeout: Duration::from_millis(500),
@@ -151,8 +156,8 @@ impl Inner {
     ) -> Result<Arc<Self>, OpenSharedError> {
         let books = Arc::new(Books::open(journal, when_gateway_dies)?);
         books.is_now(now);
-        let wire = Wire::new(&options.url, options.timeout, Arc::clone(&books.metrics))
-            .map_err(OpenSharedError::Url)?;
+        let client = redis_client(&options.url, options.ca.as_deref()).map_err(OpenSharedError::Url)?;
+        let wire = Wire::new(client, options.timeout, Arc::clone(&books.metrics));
         let keys = Keys::new(&options.prefix, books.journal.instance());
         // Sessions of a later life of this gateway are greater than those of an earlier one, if its clock does not go back; if it
         // does, Redis tells the last number.

@@ -20,7 +20,14 @@ pub(crate) fn at(seconds: i64) -> Timestamp {
 }
 
 pub(crate) fn account(id: &str, limit: &str, window: Window) -> Account {
-    Account { id: id.into(), limit: usd(limit), soft: None, window }
+    Account {
+        id: id.into(),
+        subject: id.into(),
+        origin: Origin::Budget,
+        limit: usd(limit),
+        soft: None,
+        window,
+    }
 }
 
 pub(crate) fn of(accounts: &[Account]) -> Arc<Accounts> {
@@ -68,7 +75,7 @@ async fn all_accounts_must_admit_and_none_keeps_what_another_refused() {
         ("key", Usd::ZERO, usd("0.6"), usd("0.5"))
     );
     assert_eq!(why.ends, Window::Day.span(at(0)).end);
-    assert_eq!(why.to_string(), "budget key has 0.4 of 1 dollars left in this day, expected at least 0.5");
+    assert_eq!(why.to_string(), "budget per day of key: 0.4 of 1 dollars left, expected at least 0.5");
     assert_eq!(stands(&ledger, &wide).await, (Usd::ZERO, usd("0.6")));
     hold.dispatch().await.unwrap();
     hold.dispatch().await.unwrap();

@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
-use budget::{Account, Accounts, JournalOptions, Ledger, WhenGatewayDies};
+use budget::{Account, Accounts, JournalOptions, Ledger, Origin, WhenGatewayDies};
 use contracts::policy::budget::Window;
 use contracts::{Timestamp, Usd};
 use std::io::{BufRead, BufReader};
@@ -58,7 +58,14 @@ async fn what_was_spent_survives_a_kill() {
             let said = run_and_kill(dir.path(), Duration::from_millis(40 + round * 35));
             assert!(said[0].1 > 20, "{said:?} proves nothing");
             let ledger = Ledger::local(JournalOptions::new(dir.path()), WhenGatewayDies::Charge).unwrap();
-            let account = |id: &str, window| Account { id: id.into(), limit: Usd::ZERO, soft: None, window };
+            let account = |id: &str, window| Account {
+                id: id.into(),
+                subject: id.into(),
+                origin: Origin::Budget,
+                limit: Usd::ZERO,
+                soft: None,
+                window,
+            };
             let accounts =
                 Accounts::new("acme", [account("all", Window::Total), account("day", Window::Day)]);
             let standings = ledger.read(&accounts, now).await.unwrap();

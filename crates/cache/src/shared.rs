@@ -22,7 +22,9 @@ use crate::store::Scope;
 use bytes::Bytes;
 use contracts::TenantId;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use redis::{Client, FromRedisValue, IntoConnectionInfo, Pipeline, RedisError};
+use redis::{
+    Client, ConnectionAddr, FromRedisValue, IntoConnectionInfo, Pipeline, RedisError, TlsCertificates,
+};
 use serde::{Deserialize, Serialize};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -38,8 +40,10 @@ const QUEUE: usize = 1024;
 /// Where gateways share answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SharedOptions {
-    /// `redis://…`
+    /// `redis://…`, or `rediss://…` for TLS.
     pub url: String,
+    /// PEM of the authorities that its certificate must come from; a public one without it.
+    pub ca: Option<Box<[u8]>>,
     /// How long a call waits for Redis.
     pub timeout: Duration,
     /// News of vectors that a tenant's stream holds; a gateway that starts learns as many.
@@ -52,7 +56,7 @@ impl SharedOptions {
     /// Bounds that suit a Redis in the same network.
     pub fn new(url: impl Into<String>) -> Self {
         let timeout = Duration::from_millis(100);
-        Self { url: url.into(), timeout, news: 4096, every: Duration::from_secs(1) }
+        Self { url: url.into(), ca: None, timeout, news: 4096, every: Duration::from_secs(1) }
     }
 }
 
@@ -125,7 +129,14 @@ impl Shared {
         // Small commands that wait for no more: Nagle's algorithm would hold them back for tens of milliseconds.
         let info = options.url.as_str().into_connection_info()?;
         let settings = info.tcp_settings().clone().set_nodelay(true);
-        let client = Client::open(info.set_tcp_settings(settings))?;
+        let info = info.set_tcp_settings(settings);
+        let client = match &options.ca {
+            Some(ca) if matches!(info.addr(), ConnectionAddr::TcpTls { .. }) => {
+                let certificates = TlsCertificates { client_tls: None, root_cert: Some(ca.to_vec()) };
+                Client::build_with_tls(info, certificates)?
+            }
+            Some(_) | None => Client::open(info)?,
+        };
         let connection = ConnectionManager::new_lazy_with_config(client, config)?;
         let (jobs, receiver) = mpsc::channel(QUEUE);
         Ok((Self { connection, options: options.clone(), jobs, rest: Mutex::default() }, receiver))

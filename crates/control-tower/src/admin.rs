@@ -5,6 +5,7 @@
 //! same JSON that the admin API answers with.
 
 mod audit;
+mod caches;
 mod documents;
 mod experiments;
 mod keys;
@@ -65,7 +66,7 @@ pub(crate) enum AdminCommand {
     Cascade(On<CascadeCommand>),
     /// Caches: which answers may be given again.
     #[command(visible_alias = "caches")]
-    Cache(On<documents::DocumentCommand>),
+    Cache(On<CacheCommand>),
     /// Guardrails: what may go in and come out.
     #[command(visible_alias = "guardrails")]
     Guardrail(On<documents::DocumentCommand>),
@@ -113,6 +114,15 @@ pub(crate) enum PoolCommand {
     Kept(documents::DocumentCommand),
     /// Show how deployments do and what waits before them, as the running gateways know it.
     Health(live::LiveArgs),
+}
+
+/// What to do with caches: what can be done with any document, and to purge them.
+#[derive(Debug, Subcommand)]
+pub(crate) enum CacheCommand {
+    #[command(flatten)]
+    Kept(documents::DocumentCommand),
+    /// Answer nothing any more with what was kept until now.
+    Purge(documents::Which),
 }
 
 /// What to do with experiments: what can be done with any document, and to stop them, let them go on, and see what they deal.
@@ -229,7 +239,7 @@ pub(crate) fn run(command: AdminCommand, config: Option<&Path>) -> anyhow::Resul
                 document(Kind::Cascade, On { place, command }, config).await
             }
             AdminCommand::Cascade(On { command: CascadeCommand::Fit(args), .. }) => cascade::run(&args),
-            AdminCommand::Cache(on) => document(Kind::Cache, on, config).await,
+            AdminCommand::Cache(on) => caches::run(on.command, open(&on.place, config).await?).await,
             AdminCommand::Guardrail(on) => document(Kind::Guardrail, on, config).await,
             AdminCommand::Experiment(on) => {
                 experiments::run(on.command, open(&on.place, config).await?).await

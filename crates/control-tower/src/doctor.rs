@@ -96,7 +96,7 @@ async fn examine(report: &mut Report, probe: &Probe, dir: &Path, file: Option<&P
     if let Ok(config) = &config
         && !config.gateway.budgets.redis.is_empty()
     {
-        report.note("budgets' Redis", redis(&config.gateway.budgets.redis).await);
+        report.note("budgets' Redis", redis(&config.gateway).await);
     }
     match read_pids(dir) {
         None => report.note("processes", Err("no tower is up on this directory".to_owned())),
@@ -168,9 +168,11 @@ async fn clickhouse(report: &mut Report, bootstrap: &Bootstrap) {
 }
 
 /// Whether the Redis that holds budgets lets us in. Its URL may hold a password, so it is not shown.
-async fn redis(url: &str) -> Result<String, String> {
+async fn redis(config: &gateway_proxy::Config) -> Result<String, String> {
+    let ca = runtime::tls::authorities("gateway.redis_ca_file", config.redis_ca_file.as_deref());
+    let ca = ca.map_err(|error| error.to_string())?;
     let ask = async {
-        let client = redis::Client::open(url)?;
+        let client = budget::redis_client(&config.budgets.redis, ca.as_deref())?;
         let mut connection = client.get_multiplexed_async_connection().await?;
         redis::cmd("PING").query_async::<String>(&mut connection).await
     };

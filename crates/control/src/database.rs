@@ -3,8 +3,8 @@
 //! One SQL text serves both backends through `sqlx::AnyPool`; what differs between them stands in this file.
 
 use crate::repositories::{
-    AdminKeys, Annotations, ApiKeys, Audit, Change, Documents, Experiments, Judging, Models, Prices, Prompts,
-    Providers, Routes, Sessions, Settings, Tenants, Users,
+    AdminKeys, Annotations, ApiKeys, Audit, Caches, Change, Documents, Experiments, Judging, Models, Prices,
+    Prompts, Providers, Routes, Sessions, Settings, Tenants, Users,
 };
 use crate::snapshot::Kept;
 use crate::{Actor, Compilers, ControlError, migrations};
@@ -146,6 +146,11 @@ impl Control {
     /// Policy documents: plans, budgets, pools, cascades, caches, guardrails and experiments.
     pub fn documents(&self) -> Documents {
         Documents::new(self.db.clone())
+    }
+
+    /// Caches: doing with what they keep.
+    pub fn caches(&self) -> Caches {
+        Caches::new(self.db.clone())
     }
 
     /// Experiments: whether they run, and what they deal.

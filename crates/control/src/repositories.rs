@@ -5,6 +5,7 @@
 mod admin_keys;
 mod annotations;
 mod audit;
+mod caches;
 mod documents;
 mod experiments;
 mod judging;
@@ -25,6 +26,7 @@ mod users;
 pub use admin_keys::AdminKeys;
 pub use annotations::Annotations;
 pub use audit::Audit;
+pub use caches::Caches;
 pub use documents::Documents;
 pub use experiments::Experiments;
 pub use judging::Judging;

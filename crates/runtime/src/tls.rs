@@ -216,6 +216,14 @@ pub fn client_config(key: &str, ca_file: Option<&Path>) -> Result<ClientConfig, 
     Ok(config.with_root_certificates(roots).with_no_client_auth())
 }
 
+/// The certificates of authorities in a PEM file, checked and as they are; `key` is the setting that names it.
+pub fn authorities(key: &str, file: Option<&Path>) -> Result<Option<Vec<u8>>, TlsError> {
+    let Some(file) = file else { return Ok(None) };
+    let fault = |problem, source| TlsError { key: key.to_owned(), file: file.to_owned(), problem, source };
+    add_roots(&mut RootCertStore::empty(), file).map_err(|f| f.at(fault))?;
+    read(file).map(Some).map_err(|f| f.at(fault))
+}
+
 fn add_roots(roots: &mut RootCertStore, file: &Path) -> Result<(), Fault> {
     for certificate in certificates(file)? {
         roots.add(certificate).map_err(|error| Fault::new("a certificate in it cannot be used", error))?;

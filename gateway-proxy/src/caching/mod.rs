@@ -54,10 +54,15 @@ pub(crate) enum Known {
 
 impl Answers {
     /// The cache, and what must run beside it.
-    pub(crate) fn new(config: &CacheConfig, meaning: Arc<Meaning>) -> anyhow::Result<(Self, Worker)> {
+    pub(crate) fn new(
+        config: &CacheConfig,
+        redis_ca: Option<&[u8]>,
+        meaning: Arc<Meaning>,
+    ) -> anyhow::Result<(Self, Worker)> {
         let options = CacheOptions { max_bytes: config.max_bytes, ..CacheOptions::default() };
         let embed = meaning.is_there().then(|| Arc::new(Sentences(meaning.clone())) as Arc<dyn cache::Embed>);
-        let shared = (!config.redis.is_empty()).then(|| SharedOptions::new(&config.redis));
+        let shared = (!config.redis.is_empty())
+            .then(|| SharedOptions { ca: redis_ca.map(Into::into), ..SharedOptions::new(&config.redis) });
         let (cache, worker) = AnswerCache::new(options, embed, shared.as_ref())?;
         Ok((Self { cache, meaning }, worker))
     }

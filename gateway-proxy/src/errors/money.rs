@@ -15,7 +15,7 @@ pub(super) fn over_budget(refused: &budget::Refused) -> ApiError {
     };
     let account = &exhausted.account;
     // What the tenants of an organisation spend together is not for each of them to know.
-    let message = if account.id.starts_with("organisation|") {
+    let message = if account.is_of_organisation() {
         format!("a budget of your organisation has too little left in this {}", account.window)
     } else {
         refused.to_string()

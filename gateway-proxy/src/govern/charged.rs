@@ -6,7 +6,7 @@
 use crate::call::Facts;
 use crate::errors::Failure;
 use arc_swap::ArcSwap;
-use budget::{Account, Accounts};
+use budget::{Account, Accounts, Origin};
 use contracts::Usd;
 use contracts::policy::budget::Window;
 use contracts::policy::plan::{Limit, Plan};
@@ -120,9 +120,12 @@ pub(crate) fn of_plan(whose: &str, id: &str, plan: &Plan) -> impl Iterator<Item 
         (plan.dollars_per_day, Window::Day),
         (plan.dollars_per_month, Window::Month),
     ];
+    let subject: Arc<str> = format!("{whose} {id}").into();
     limits.into_iter().filter_map(move |(limit, window)| {
         let Limit { hard, soft } = limit?;
         let id = format!("plan|{whose}|{id}|{window}").into();
-        Some((Account { id, limit: hard.unwrap_or(NO_LIMIT), soft, window }, hard))
+        let subject = subject.clone();
+        let limit = hard.unwrap_or(NO_LIMIT);
+        Some((Account { id, subject, origin: Origin::Plan, limit, soft, window }, hard))
     })
 }

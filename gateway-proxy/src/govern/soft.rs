@@ -89,8 +89,8 @@ impl Teller {
                 "a budget has passed its soft limit"
             );
             let picture = [
-                (ct::LIMIT_SUBJECT, soft.account.id.to_string()),
-                (ct::LIMIT_NAME, "budget".to_owned()),
+                (ct::LIMIT_SUBJECT, soft.account.subject.to_string()),
+                (ct::LIMIT_NAME, soft.account.limit_name().to_owned()),
                 (ct::LIMIT_SOFT, size.to_string()),
                 (ct::LIMIT_HARD, soft.account.limit.to_string()),
                 (ct::LIMIT_USED, soft.spent.to_string()),
@@ -116,8 +116,12 @@ impl Teller {
 /// Soft limits that a call is beyond, as header and trace say it.
 pub(super) fn texts(rates: &[SoftLimit], budgets: &[SoftPassed]) -> Vec<String> {
     let rates = rates.iter().map(|soft| format!("{} {} {}", soft.subject, soft.limit.as_str(), soft.size));
-    let budgets = budgets
-        .iter()
-        .map(|soft| format!("budget {} {}", soft.account.id, soft.account.soft.unwrap_or_default()));
+    let budgets = budgets.iter().map(|SoftPassed { account, .. }| {
+        let limit = account.limit_name();
+        if account.is_of_organisation() {
+            return format!("your organisation {limit}");
+        }
+        format!("{} {limit} {}", account.subject, account.soft.unwrap_or_default())
+    });
     rates.chain(budgets).collect()
 }

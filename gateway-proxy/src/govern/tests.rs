@@ -1,7 +1,7 @@
 //! What is held for a call while tries follow each other and run beside each other.
 
 use super::*;
-use budget::{Account, Accounts, JournalOptions, WhenGatewayDies};
+use budget::{Account, Accounts, JournalOptions, Origin, WhenGatewayDies};
 use contracts::policy::budget::Window;
 use contracts::{Timestamp, TokenUsage};
 use proptest::prelude::*;
@@ -65,7 +65,7 @@ proptest! {
     fn enough_is_held_for_every_try(steps in prop::collection::vec(step(), 1..24), limit in 10..200_i128) {
         let dir = tempfile::tempdir().unwrap();
         let ledger = Ledger::local(JournalOptions::new(dir.path()), WhenGatewayDies::Charge).unwrap();
-        let account = Account { id: "a".into(), limit: usd(limit), soft: None, window: Window::Total };
+        let account = Account { id: "a".into(), subject: "a".into(), origin: Origin::Budget, limit: usd(limit), soft: None, window: Window::Total };
         let accounts = Arc::new(Accounts::new("g", [account]));
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let hold = runtime.block_on(ledger.reserve(&accounts, usd(MOST), Timestamp::default())).unwrap();

@@ -51,10 +51,10 @@ async fn app_in(dir: &std::path::Path) -> (Arc<App>, spool::Writer, spool::Reade
     let tls = runtime::tls::client_config("gateway.ca_file", None).unwrap();
     let mut config = Config::default();
     config.budgets.dir = dir.join("budgets");
-    let governor = governor(&config, &Clock::system()).await.unwrap();
+    let governor = governor(&config, None, &Clock::system()).await.unwrap();
     let meaning = Arc::new(Meaning::new(None));
     let checks = Arc::new(Checks::new(&config.cascade, meaning.clone(), tls.clone()));
-    let (answers, _keeper) = Answers::new(&config.cache, meaning).unwrap();
+    let (answers, _keeper) = Answers::new(&config.cache, None, meaning).unwrap();
     let deciders = Deciders { governor, checks, answers };
     let app = app(&config, tls, Policy::default(), writer.clone(), metrics, Clock::system(), deciders);
     (Arc::new(app), writer, reader)
@@ -66,6 +66,8 @@ async fn what_was_sent_and_cannot_be_counted_is_charged_in_full() {
     let (app, _writer, _reader) = app_in(dir.path()).await;
     let account = budget::Account {
         id: "tenant".into(),
+        subject: "tenant acme".into(),
+        origin: budget::Origin::Budget,
         limit: "1".parse().unwrap(),
         soft: None,
         window: contracts::policy::budget::Window::Total,

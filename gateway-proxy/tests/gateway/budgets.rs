@@ -139,6 +139,7 @@ async fn a_budget_that_renews_soon_is_waited_for_and_says_for_how_long() {
     assert_eq!(refused.header("x-should-retry"), "false");
 
     let refused = asked(tenant(), "total").await;
+    assert!(refused.text().contains("budget of tenant acme: "), "{}", refused.text());
     assert!(refused.text().contains("of 0.009 dollars"), "{}", refused.text());
     assert_eq!(refused.header("retry-after"), "");
 
@@ -257,10 +258,19 @@ async fn an_organisations_budget_is_not_told_to_its_tenants() {
     let organisation = Some("group".parse().unwrap());
     let tenant = Arc::new(TenantPolicy { organisation, ..TenantPolicy::clone(&old.tenant) });
     policy.keys.insert(hash, Arc::new(KeyPolicy { tenant, ..old }));
+    let keys = policy.keys.clone();
     let gateway = Gateway::start(config(None), policy);
     let refused = gateway.post("/v1/chat/completions", chat(false)).await;
     assert_eq!(refused.json()["error"]["code"], "insufficient_quota");
     assert!(!refused.text().contains("0.0"), "{}", refused.text());
+
+    let budget = serde_json::json!({"scope": {"kind": "organisation", "organisation": "group"}, "limit": "1", "soft": "0.000003"});
+    let mut soft = budgeted(&upstream, &[budget]);
+    soft.keys = keys;
+    let gateway = Gateway::start(config(None), soft);
+    gateway.post("/v1/chat/completions", short()).await;
+    let told = gateway.post("/v1/chat/completions", short()).await;
+    assert_eq!(told.header("x-control-tower-soft-limit"), "your organisation budget_per_month");
 }
 
 #[tokio::test]

@@ -129,7 +129,34 @@ async fn each_hard_limit_refuses_in_its_own_name() {
         assert!(waits || code == "insufficient_quota", "{limit} {:?}", refused.headers);
         let unit = limit.as_object().unwrap().keys().next().unwrap().rsplit('_').next().unwrap().to_owned();
         assert!(refused.text().contains(&unit), "{unit} {}", refused.text());
+        // Who is over what is told in the words of the policy.
+        let field = limit.as_object().unwrap().keys().next().unwrap().replace('_', " ");
+        let (text, said) = (refused.text(), refused.json()["error"]["message"].as_str().unwrap().to_owned());
+        assert!(said.contains(&field) && said.contains("tenant acme") && !said.contains('|'), "{text}");
     }
+}
+
+#[tokio::test]
+async fn soft_limits_in_dollars_are_told_by_the_name_of_the_field() {
+    let upstream = Upstream::always(json(200, ANSWER)).await;
+    let plan = planned(
+        &upstream,
+        serde_json::json!({"dollars_per_minute": {"soft": "0.000001"}}),
+        serde_json::json!({"dollars_per_month": {"soft": "0.000002"}}),
+    );
+    let collector = Collector::start().await;
+    let gateway = Gateway::start(config(Some(&collector)), plan);
+    gateway.post("/v1/chat/completions", chat(false)).await;
+    let told = gateway.post("/v1/chat/completions", chat(false)).await;
+    let told: Vec<_> = told.headers.get_all("x-control-tower-soft-limit").iter().collect();
+    assert_eq!(told, ["tenant acme dollars_per_minute 0.000001", "key key-1 dollars_per_month 0.000002"]);
+    let mut events: Vec<_> = collector.events(2).await;
+    events.sort_by_key(|event| event.get("control_tower.limit.subject").to_owned());
+    let told: Vec<_> = events
+        .iter()
+        .map(|event| (event.get("control_tower.limit.subject"), event.get("control_tower.limit.name")))
+        .collect();
+    assert_eq!(told, [("key key-1", "dollars_per_month"), ("tenant acme", "dollars_per_minute")]);
 }
 
 #[tokio::test]
@@ -196,6 +223,40 @@ async fn an_address_that_keeps_failing_has_to_wait_and_a_good_key_has_not() {
     assert_eq!(refused.status, StatusCode::TOO_MANY_REQUESTS);
     assert!(refused.header("retry-after").parse::<u64>().unwrap() >= 1);
     assert_eq!(gateway.post("/v1/chat/completions", chat(false)).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn clients_behind_a_trusted_proxy_are_held_up_apart_and_nobody_else_can_say_who_they_are() {
+    let upstream = Upstream::always(json(200, ANSWER)).await;
+    let gateway = |trusted: &[&str]| {
+        let mut config = config(None);
+        config.flood.failures_per_minute = 2.try_into().unwrap();
+        config.trusted_proxies = trusted.iter().map(|network| network.parse().unwrap()).collect();
+        Gateway::start(config, snapshot(upstream.addr, false))
+    };
+    let wrong = async |gateway: &Gateway, forwarded_for: &str| {
+        let mut request = gateway.request("/v1/chat/completions", chat(false));
+        request.headers_mut().insert("authorization", "Bearer ct-guess-0123456789".parse().unwrap());
+        request.headers_mut().insert("x-forwarded-for", forwarded_for.parse().unwrap());
+        gateway.call(request).await.status.as_u16()
+    };
+    let behind = gateway(&["127.0.0.0/8", "10.0.0.0/8"]);
+    for expected in [401, 401, 429] {
+        // What a client puts before what the proxies add changes nothing.
+        let said = format!("198.51.100.{expected}, 203.0.113.1, 10.0.0.7");
+        assert_eq!(wrong(&behind, &said).await, expected);
+    }
+    assert_eq!(wrong(&behind, "203.0.113.2").await, 401, "another client of the same proxy");
+    assert_eq!(wrong(&behind, "2001:db8::1").await, 401);
+    assert_eq!(wrong(&behind, "2001:db8::2").await, 401);
+    assert_eq!(wrong(&behind, "2001:db8::3").await, 429, "a /64 is one subscriber's");
+
+    for trusted in [&[] as &[&str], &["10.0.0.0/8"]] {
+        let direct = gateway(trusted);
+        for (client, expected) in [("203.0.113.1", 401), ("203.0.113.2", 401), ("203.0.113.3", 429)] {
+            assert_eq!(wrong(&direct, client).await, expected, "{trusted:?}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -1,12 +1,18 @@
-//! Providers and a collector behind TLS, with certificates of an authority that the world does not know.
+//! Providers, a collector and Redis behind TLS, with certificates of an authority that the world does not know.
 
+use crate::cascades::routed;
+use crate::limits::named;
 use crate::support::{Collector, Gateway, Upstream, chat, config, json, snapshot_at, sse};
+use contracts::policy::Reaching;
+use contracts::policy::budget::Budget;
 use gateway_proxy::Config;
 use rcgen::{CertificateParams, KeyPair};
 use rustls::pki_types::PrivateKeyDer;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
@@ -87,4 +93,115 @@ async fn a_file_of_authorities_that_is_none_ends_the_start() {
     );
     let error = gateway.ended().await.unwrap_err().to_string();
     assert!(error.starts_with(&format!("gateway.ca_file: {}: no certificate", ca_file.display())), "{error}");
+}
+
+/// A Redis that takes TLS alone, and the file of its authority.
+struct Redis {
+    process: Child,
+    url: String,
+    ca_file: PathBuf,
+    _dir: tempfile::TempDir,
+}
+
+impl Redis {
+    fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let key = KeyPair::generate().unwrap();
+        let certificate = CertificateParams::new(vec!["127.0.0.1".into()]).unwrap();
+        let certificate = certificate.self_signed(&key).unwrap();
+        let (cert_file, key_file) = (dir.path().join("redis.pem"), dir.path().join("redis.key"));
+        std::fs::write(&cert_file, certificate.pem()).unwrap();
+        std::fs::write(&key_file, key.serialize_pem()).unwrap();
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let process = Command::new("redis-server")
+            .args(["--bind", "127.0.0.1", "--save", "", "--port", "0", "--tls-auth-clients", "no"])
+            .args(["--tls-port", &port.to_string()])
+            .arg("--tls-cert-file")
+            .arg(&cert_file)
+            .arg("--tls-key-file")
+            .arg(&key_file)
+            .arg("--tls-ca-cert-file")
+            .arg(&cert_file)
+            .current_dir(dir.path())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("redis-server is installed");
+        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Self { process, url: format!("rediss://127.0.0.1:{port}"), ca_file: cert_file, _dir: dir }
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        let _gone = self.process.kill();
+        let _gone = self.process.wait();
+    }
+}
+
+#[tokio::test]
+async fn budgets_and_answers_are_shared_through_a_redis_behind_tls() {
+    let redis = Redis::start();
+    let upstream = Upstream::always(json(200, ANSWER)).await;
+    let cache = serde_json::json!({"exact": true, "ttl_seconds": 60});
+    let mut policy = routed(&upstream, &upstream, None, Some(cache));
+    let budget = serde_json::json!({"scope": {"kind": "tenant", "tenant": "acme"}, "limit": "1"});
+    let budget: Budget = serde_json::from_value(budget).unwrap();
+    policy.budgets.insert(None, budget.reach(), Ok(named("b", budget)));
+    let start = |ca_file: Option<&Path>| {
+        let mut config = config(None);
+        config.redis_ca_file = ca_file.map(Path::to_owned);
+        config.budgets.redis.clone_from(&redis.url);
+        config.cache.redis.clone_from(&redis.url);
+        // A new Redis keeps closed for a lease.
+        config.budgets.lease_ms = 300;
+        Gateway::start(config, policy.clone())
+    };
+    let ask = async |gateway: &Gateway, text: &str| {
+        let body = serde_json::json!({"model": "route", "max_tokens": 2, "messages": [{"role": "user", "content": text}]});
+        gateway.post("/v1/chat/completions", body.to_string()).await
+    };
+    let good = async |gateway: &Gateway, text: &str| {
+        for _ in 0..400 {
+            let answer = ask(gateway, text).await;
+            if answer.status == 200 {
+                return answer;
+            }
+            assert_eq!(answer.json()["error"]["code"], "budget_unavailable", "{}", answer.text());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("budgets did not open");
+    };
+    let gateways = [start(Some(&redis.ca_file)), start(Some(&redis.ca_file))];
+    assert_eq!(good(&gateways[0], "one").await.header("x-control-tower-cache"), "miss");
+    // It is written beside the call. What was not there in time is asked of the model and kept by this gateway, so each try asks another.
+    let mut shared = String::new();
+    for n in 0..400 {
+        let text = format!("question {n}");
+        good(&gateways[0], &text).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        good(&gateways[1], &text).await.header("x-control-tower-cache").clone_into(&mut shared);
+        if shared == "hit_exact" {
+            break;
+        }
+    }
+    assert_eq!(shared, "hit_exact", "what one keeps, another gives");
+
+    // A server that nobody vouches for is told nothing.
+    let wary = start(None);
+    let refused = ask(&wary, "three").await;
+    assert_eq!(refused.json()["error"]["code"], "budget_unavailable", "{}", refused.text());
+}
+
+#[tokio::test]
+async fn a_file_of_authorities_for_redis_that_is_none_ends_the_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let ca_file = dir.path().join("ca.pem");
+    std::fs::write(&ca_file, "nothing").unwrap();
+    let config = Config { redis_ca_file: Some(ca_file.clone()), ..config(None) };
+    let gateway = Gateway::start(config, snapshot_at("https://127.0.0.1:1/v1", false));
+    let error = gateway.ended().await.unwrap_err().to_string();
+    let expected = format!("gateway.redis_ca_file: {}: no certificate", ca_file.display());
+    assert!(error.starts_with(&expected), "{error}");
 }

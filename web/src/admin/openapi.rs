@@ -1,7 +1,8 @@
 //! `/admin/v1/openapi.json`: the description of this API, made from the handlers themselves.
 
 use super::{
-    audit, documents, experiments, keys, live, models, prices, prompts, providers, routes, tenants, users,
+    audit, caches, documents, experiments, keys, live, models, prices, prompts, providers, routes, tenants,
+    users,
 };
 use axum::Json;
 use contracts::policy::Kind;
@@ -26,6 +27,7 @@ use utoipa::{Modify, OpenApi};
         prices::list, prices::put, prices::delete, prices::import,
         users::list, users::create, users::read, users::update, users::delete,
         documents::list, documents::read, documents::put, documents::delete,
+        caches::purge,
         experiments::pause, experiments::resume, experiments::shares,
         prompts::list, prompts::read, prompts::create, prompts::version, prompts::delete_version,
         prompts::set_label, prompts::delete_label,

@@ -1,6 +1,7 @@
 //! The admin API at its HTTP boundary.
 
 mod access;
+mod caches;
 mod errors;
 mod experiments;
 mod live;

@@ -87,14 +87,8 @@ pub(super) struct Call {
 }
 
 impl Wire {
-    pub(super) fn new(url: &str, timeout: Duration, metrics: Arc<Metrics>) -> Result<Self, RedisError> {
-        Ok(Self {
-            client: Client::open(url)?,
-            timeout,
-            current: Mutex::default(),
-            metrics,
-            scripts: Scripts::new(),
-        })
+    pub(super) fn new(client: Client, timeout: Duration, metrics: Arc<Metrics>) -> Self {
+        Self { client, timeout, current: Mutex::default(), metrics, scripts: Scripts::new() }
     }
 
     /// The connection, if there is one.

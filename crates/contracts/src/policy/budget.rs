@@ -158,6 +158,18 @@ fn midnight(date: Date) -> Timestamp {
     Timestamp::from_unix_nanos(days.saturating_mul(86_400).saturating_mul(SECOND))
 }
 
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Organisation { organisation } => write!(f, "organisation {organisation}"),
+            Self::Tenant { tenant } => write!(f, "tenant {tenant}"),
+            Self::Key { key } => write!(f, "key {key}"),
+            Self::Route { tenant, route } => write!(f, "route {route} of tenant {tenant}"),
+            Self::Tag { tenant, tag } => write!(f, "tag {tag} of tenant {tenant}"),
+        }
+    }
+}
+
 impl Budget {
     /// Says which field cannot be taken.
     pub fn validate(&self) -> Result<(), InvalidPolicy> {

@@ -5,6 +5,7 @@
 
 mod bad_input;
 mod budgets;
+mod caches;
 mod caller;
 mod cascade;
 mod console;

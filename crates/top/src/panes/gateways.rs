@@ -25,7 +25,7 @@ pub(super) fn sheet(live: &Live, order: &str) -> Sheet {
             Column::text("GATEWAY", 28),
             Column::figures("UP"),
             Column::figures("POLICY"),
-            Column::figures("CALLS"),
+            Column::figures("RUNNING"),
             Column::figures("CALLS/S"),
             Column::figures("SPOOLED"),
             Column::figures("STREAMS").missed(1),

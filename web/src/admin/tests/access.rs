@@ -65,6 +65,7 @@ const OPERATIONS: &[&str] = &[
     "PATCH /admin/v1/routes/{name}",
     "PATCH /admin/v1/tenants/{id}",
     "PATCH /admin/v1/users/{id}",
+    "POST /admin/v1/caches/{name}/purge",
     "POST /admin/v1/experiments/{name}/pause",
     "POST /admin/v1/experiments/{name}/resume",
     "POST /admin/v1/keys",
