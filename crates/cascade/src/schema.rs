@@ -3,6 +3,7 @@
 
 mod effort;
 
+pub use effort::is_plain;
 use effort::{Effort, effort};
 use jsonschema::{PatternOptions, ValidationError, Validator};
 use serde_json::Value;
@@ -40,11 +41,6 @@ pub enum Patterns {
     Linear,
     /// Also those that look around, within a bound.
     LookAround,
-}
-
-/// Whether holding a small answer to it takes no time and no stack to speak of.
-pub fn is_plain(schema: &Value) -> bool {
-    effort::is_plain(schema)
 }
 
 /// The first faults of `value`, at most so many, and one where there may be very many; why the schema cannot be used where it cannot.

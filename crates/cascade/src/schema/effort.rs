@@ -38,8 +38,8 @@ pub(super) struct Effort {
     pub(super) depth: u64,
 }
 
-/// Whether few steps for the same value can follow on each other.
-pub(super) fn is_plain(schema: &Value) -> bool {
+/// Whether holding a small answer to it takes no time and no stack to speak of: few steps for the same value can follow on each other.
+pub fn is_plain(schema: &Value) -> bool {
     fn keywords(schema: &Value) -> usize {
         match schema {
             Value::Array(items) => items.iter().map(keywords).sum(),
@@ -133,7 +133,7 @@ fn count(value: &Value, level: usize, levels: &mut Vec<u64>) {
     levels[level] += 1;
     match value {
         Value::Array(items) => items.iter().for_each(|item| count(item, level + 1, levels)),
-        // Names are values, too, to `propertyNames`.
+        // What `propertyNames` is held to is counted with these: each has one name.
         Value::Object(members) => members.values().for_each(|member| count(member, level + 1, levels)),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
