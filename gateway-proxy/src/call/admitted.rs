@@ -29,6 +29,7 @@ impl Facts {
             first_content: None,
             room: None,
             attempts: Vec::with_capacity(1),
+            given: None,
             answer: Answer::default(),
             status: None,
             prompted: None,

@@ -190,7 +190,7 @@ fn call(put: &mut impl Attributes, facts: &Facts, names: &Names<'_>, ending: End
     if !facts.queued.is_zero() {
         put.double(ct::QUEUE_DURATION, facts.queued.as_secs_f64());
     }
-    if let Some(attempt) = facts.attempts.last().filter(|attempt| !attempt.decision.is_empty()) {
+    if let Some(attempt) = facts.current().filter(|attempt| !attempt.decision.is_empty()) {
         put.text(ct::CASCADE_DECISION, &attempt.decision);
         if let Some(score) = attempt.score {
             put.double(ct::CASCADE_SCORE, score);

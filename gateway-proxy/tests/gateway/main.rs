@@ -9,6 +9,8 @@ mod bounds;
 #[cfg(test)]
 mod budgets;
 #[cfg(test)]
+mod cascade_failures;
+#[cfg(test)]
 mod cascades;
 #[cfg(test)]
 mod disconnects;
