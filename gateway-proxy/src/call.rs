@@ -95,6 +95,8 @@ pub(crate) struct Facts {
     pub(crate) lead: Option<Box<cache::Lead>>,
     /// Room for its stream, where the client may come back to it.
     pub(crate) place: Option<Place>,
+    /// The id that the client knows the answer by, where that is not the upstream's.
+    pub(crate) response_id: Option<String>,
     /// What becomes of that stream when nobody reads it.
     pub(crate) on_disconnect: OnDisconnect,
     /// The whole answer as the client gets it, where the cache may want it.
@@ -375,6 +377,11 @@ impl Facts {
     /// Whether any plan or budget may apply to it.
     pub(crate) fn is_governed(&self) -> bool {
         self.key.plan.is_some() || self.key.tenant.plan.is_some() || !self.snapshot.budgets.is_empty()
+    }
+
+    /// The answer's id, as the client knows it.
+    pub(crate) fn own_id(&self) -> Option<&str> {
+        self.response_id.as_deref().or(self.answer.id.as_deref())
     }
 
     pub(crate) fn usage(&self, ending: Ending) -> Option<Used> {

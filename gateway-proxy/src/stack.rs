@@ -300,6 +300,7 @@ async fn understood(
     (facts.asked_at, facts.room) = (Some(asked_at), room);
     let (body, prompted) = app.prompter.fill(&facts.snapshot, &facts.key, endpoint, body).await?;
     facts.prompted = prompted;
+    let body = app.streams.as_provider_knows(&facts.key.tenant.id, endpoint, body);
     let ask = read(endpoint, body, limits.json_depth).await?;
     let facts = call.facts().ok_or(Failure::BrokenBody)?;
     let ask = facts.ask.insert(ask);

@@ -38,6 +38,7 @@ impl Facts {
             found: None,
             lead: None,
             place: None,
+            response_id: None,
             on_disconnect: OnDisconnect::default(),
             whole: None,
             wants_logprobs: false,

@@ -54,7 +54,8 @@ pub(super) fn write(
     capture_bytes: usize,
     metrics: &GatewayMetrics,
 ) {
-    let names = Names::of(facts, &facts.answer, metrics);
+    let mut names = Names::of(facts, &facts.answer, metrics);
+    names.id = facts.response_id.as_deref().or(names.id);
     let amounts = spent.cost.map(Amounts::of);
     let of_call = Figures { used: spent.used, amounts: amounts.as_ref() };
     to.span(&server_head(facts, &names, ending), |put| {
