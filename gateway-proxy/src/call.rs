@@ -76,8 +76,10 @@ pub(crate) struct Facts {
     pub(crate) first_content: Option<Instant>,
     /// What a large body takes of the bound on all of them.
     pub(crate) room: Option<Room>,
-    /// Tries at upstreams, in order. What follows is of the last of them.
+    /// Tries at upstreams, in order. What follows is of the current one: the last of them, unless an earlier one's answer is `given`.
     pub(crate) attempts: Vec<Attempt>,
+    /// Which of them gives the answer after all, where those that followed it brought none.
+    pub(crate) given: Option<usize>,
     pub(crate) answer: Answer,
     /// Status sent to the client, once it was sent.
     pub(crate) status: Option<u16>,
@@ -93,6 +95,8 @@ pub(crate) struct Facts {
     pub(crate) lead: Option<Box<cache::Lead>>,
     /// Room for its stream, where the client may come back to it.
     pub(crate) place: Option<Place>,
+    /// The id that the client knows the answer by, where that is not the upstream's.
+    pub(crate) response_id: Option<String>,
     /// What becomes of that stream when nobody reads it.
     pub(crate) on_disconnect: OnDisconnect,
     /// The whole answer as the client gets it, where the cache may want it.
@@ -245,6 +249,16 @@ impl Call {
         Ok(())
     }
 
+    /// Ends the current attempt, because none follows and the answer of an earlier one, at `to`, is given after all. Nothing more is
+    /// held: what it may have come to is.
+    pub(crate) async fn go_back(&mut self, ending: Ending, to: usize) {
+        let used = self.used(ending).await;
+        let Some(facts) = self.facts() else { return };
+        let cost = facts.cost_of_attempt(used);
+        facts.leave_attempt(ending.error, used, cost);
+        facts.go_back(to);
+    }
+
     /// Ends all tries beside the current one that have not ended by themselves as `ending`.
     pub(crate) async fn leave_beside(&mut self, ending: Ending) {
         loop {
@@ -365,12 +379,17 @@ impl Facts {
         self.key.plan.is_some() || self.key.tenant.plan.is_some() || !self.snapshot.budgets.is_empty()
     }
 
+    /// The answer's id, as the client knows it.
+    pub(crate) fn own_id(&self) -> Option<&str> {
+        self.response_id.as_deref().or(self.answer.id.as_deref())
+    }
+
     pub(crate) fn usage(&self, ending: Ending) -> Option<Used> {
         used_by(&self.answer, self.prompt_sent, self.answer_started, ending)
     }
 
     fn to_count(&self) -> Option<ToCount> {
-        let model = self.attempts.last()?.model.upstream_model.clone();
+        let model = self.current()?.model.upstream_model.clone();
         let prompt = Prompt { ask: self.ask.clone()?, model };
         Some(ToCount::of(prompt, &self.answer))
     }
@@ -395,9 +414,32 @@ impl Facts {
         }
     }
 
-    /// The attempt that is made now, or was made last: none when that was left and no other followed.
+    /// The attempt at `to` is the current one again, with what came of it.
+    fn go_back(&mut self, to: usize) {
+        let Some(attempt) = self.attempts.get_mut(to) else { return };
+        self.answer = attempt.answer.take().map(|answer| *answer).unwrap_or_default();
+        self.first_content = attempt.first_content.take();
+        (self.prompt_sent, self.answer_started) = (true, true);
+        if let Some(resolved) = &mut self.resolved {
+            resolved.model = attempt.model.clone();
+        }
+        // Whoever waits for a place in the pool that was asked last can have it.
+        self.slot = None;
+        self.given = Some(to);
+    }
+
+    /// The attempt that gives the answer, or was made last.
+    pub(crate) fn current(&self) -> Option<&Attempt> {
+        self.given.map_or_else(|| self.attempts.last(), |at| self.attempts.get(at))
+    }
+
+    /// The attempt that is made now, or was made last, or gives the answer: none when that was left and no other followed.
     pub(crate) fn attempt(&mut self) -> Option<&mut Attempt> {
-        self.attempts.last_mut().filter(|attempt| attempt.answer.is_none())
+        let current = match self.given {
+            None => self.attempts.last_mut(),
+            Some(at) => self.attempts.get_mut(at),
+        };
+        current.filter(|attempt| attempt.answer.is_none())
     }
 
     /// Ends the current attempt.

@@ -8,12 +8,12 @@ use crate::cascading::climb;
 use crate::emit::Unrecorded;
 use crate::errors::{Failure, class_of_status};
 use crate::guarding;
-use crate::identity::Identity;
 use crate::metrics::GatewayMetrics;
-use crate::relay::{Opening, Stream, Whole};
-use crate::respond::{self, Body, COST, EXPERIMENT, MODEL};
-use crate::resume::{self, OnDisconnect};
-use crate::stack::fail;
+use crate::relay::{Opening, Whole};
+use crate::request::Ask;
+use crate::respond::{self, Body, COST, MODEL};
+use crate::resume;
+use crate::stack::{Refusal, fail};
 use crate::tries::ask_in_turn;
 use crate::upstream::for_client;
 use bytes::Bytes;
@@ -32,7 +32,7 @@ pub(crate) async fn forward(
     mut call: Call,
     resolved: Resolved,
     headers: HeaderMap,
-) -> Result<Response<Body>, Failure> {
+) -> Result<Response<Body>, Refusal> {
     let started = Instant::now();
     let deadline = started + app.timeouts.total();
     let times = Times { first_byte_by: (started + app.timeouts.first_byte()).min(deadline), deadline };
@@ -48,14 +48,10 @@ pub(crate) async fn forward(
             Err(failure) => return Err(give_up(app, call, failure).await),
         }
     }
-    let answered = match resolved.cascade() {
-        Some(cascade) => climb(app, &mut call, cascade, &headers, times).await,
-        None => ask_in_turn(app, &mut call, &resolved.model, &headers, times, true).await,
-    };
-    let answered = match answered {
-        Ok(answered) => guarding::judge_answer(app, &mut call, answered).await,
-        Err(failure) => Err(failure),
-    };
+    if call.facts().and_then(|facts| facts.ask.as_ref()).is_some_and(Ask::is_background) {
+        return Ok(resume::begin(app, call, resolved, headers, times)?);
+    }
+    let answered = ask(app, &mut call, &resolved, &headers, times).await;
     match answered {
         Err(failure) => Err(give_up(app, call, failure).await),
         Ok(Answered::Whole { head, bytes }) => match pass_whole(app, &mut call, &head, bytes).await {
@@ -63,13 +59,28 @@ pub(crate) async fn forward(
             Err(failure) => Err(give_up(app, call, failure).await),
         },
         Ok(Answered::Stream { head, opening }) => {
-            Ok(pass_stream(app, call, &head, opening, &headers, deadline).await)
+            Ok(pass_stream(app, call, &head, opening, &headers, deadline))
         }
     }
 }
 
+/// Asks the models that the call is led to, and judges what came whole.
+pub(crate) async fn ask(
+    app: &App,
+    call: &mut Call,
+    resolved: &Resolved,
+    headers: &HeaderMap,
+    times: Times,
+) -> Result<Answered, Failure> {
+    let answered = match resolved.cascade() {
+        Some(cascade) => climb(app, call, cascade, headers, times).await,
+        None => ask_in_turn(app, call, &resolved.model, headers, times, true).await,
+    };
+    guarding::judge_answer(app, call, answered?).await
+}
+
 /// Records a call that failed on its way.
-async fn give_up(app: &App, mut call: Call, failure: Failure) -> Failure {
+async fn give_up(app: &App, mut call: Call, failure: Failure) -> Refusal {
     let error = failure.to_api();
     if error.fault == Fault::Upstream {
         GatewayMetrics::count(&app.metrics.upstream_errors, error.code.unwrap_or(error.kind));
@@ -78,7 +89,7 @@ async fn give_up(app: &App, mut call: Call, failure: Failure) -> Failure {
 }
 
 /// A stream on its way.
-async fn pass_stream(
+fn pass_stream(
     app: &App,
     mut call: Call,
     head: &response::Parts,
@@ -88,15 +99,17 @@ async fn pass_stream(
 ) -> Response<Body> {
     let mut response = Response::new(());
     *response.status_mut() = head.status;
-    let mut keep = None;
+    let mut kept = None;
     if let Some(facts) = call.facts() {
         facts.status = Some(head.status.as_u16());
         for_client(&head.headers, response.headers_mut());
         say(response.headers_mut(), facts);
-        keep = Keep::of(facts);
+        kept = facts.place.take().map(|place| (resume::Name::of(facts), place, facts.on_disconnect));
     }
-    if let Some(keep) = keep {
-        return keep_stream(app, keep, response, opening.into_stream(call, false, deadline)).await;
+    if let Some((name, place, on_disconnect)) = kept {
+        let stream = opening.into_stream(call, false, deadline);
+        let follower = app.streams.keep(name, place, on_disconnect, stream);
+        return response.map(|()| Body::Other(follower.into_body()));
     }
     let trailers = takes_trailers(headers);
     if trailers {
@@ -104,49 +117,6 @@ async fn pass_stream(
     }
     let stream = app.watchman.watch(opening.into_stream(call, trailers, deadline));
     response.map(|()| Body::Stream(stream))
-}
-
-/// How a stream is kept that its client may come back to.
-struct Keep {
-    named: resume::Name,
-    place: resume::Place,
-    on_disconnect: OnDisconnect,
-    /// The client does not read the stream: it is told how the response stands.
-    in_background: bool,
-    identity: Arc<Identity>,
-}
-
-impl Keep {
-    /// As the request asks; `None` when it does not.
-    fn of(facts: &mut Facts) -> Option<Self> {
-        let ask = facts.ask.as_ref()?;
-        let place = facts.place.take()?;
-        Some(Self {
-            named: resume::Name::of(facts),
-            place,
-            on_disconnect: facts.on_disconnect,
-            in_background: ask.is_background() && !ask.stream,
-            identity: facts.identity.clone(),
-        })
-    }
-}
-
-/// Keeps a stream, and answers with it, or with how its response stands.
-async fn keep_stream(app: &App, keep: Keep, head: Response<()>, stream: Stream) -> Response<Body> {
-    let (kept, mut follower) = app.streams.keep(keep.named, keep.place, keep.on_disconnect, stream);
-    if !keep.in_background {
-        return head.map(|()| Body::Other(follower.into_body()));
-    }
-    // The response is told of by its first event, which is here already.
-    let _first = follower.next().await;
-    let response = kept.response().unwrap_or_else(|| Bytes::from_static(b"{}"));
-    let mut answer = respond::json(head.status(), response, &keep.identity);
-    for name in [MODEL, EXPERIMENT] {
-        if let Some(value) = head.headers().get(&name) {
-            answer.headers_mut().insert(name, value.clone());
-        }
-    }
-    answer
 }
 
 /// An answer that is not streamed, or an error of the upstream's.
@@ -168,9 +138,9 @@ async fn pass_whole(
         }
         GatewayMetrics::count(&app.metrics.upstream_errors, ending.error.unwrap_or(class));
         if let Whole::Wrapped(error) = judged {
-            let (identity, endpoint) = (facts.identity.clone(), facts.endpoint);
+            let mut response = respond::error(&error, Some(facts.endpoint), &facts.identity);
+            facts.governed.tell(response.headers_mut());
             call.finish(ending).await.map_err(|Unrecorded| Failure::Unrecorded)?;
-            let mut response = respond::error(&error, Some(endpoint), &identity);
             if let Some(after) = head.headers.get(header::RETRY_AFTER) {
                 response.headers_mut().insert(header::RETRY_AFTER, after.clone());
             }
@@ -192,11 +162,7 @@ async fn pass_whole(
 /// What we say about an answer in its headers.
 fn say(headers: &mut HeaderMap, facts: &Facts) {
     respond::identify(headers, &facts.identity);
-    facts.governed.tell(headers);
-    respond::assigned(headers, facts.assigned.as_ref());
-    if let Some(found) = &facts.found {
-        headers.insert(respond::CACHE, HeaderValue::from_static(found.status));
-    }
+    tell(headers, facts);
     for warning in &facts.warnings {
         if let Ok(value) = HeaderValue::from_str(warning) {
             headers.append(respond::WARNING, value);
@@ -206,6 +172,15 @@ fn say(headers: &mut HeaderMap, facts: &Facts) {
     if let Some(served) = facts.answer.model.as_deref().or(asked) {
         // A header is ASCII, so this cuts between characters; clients give up on headers that are very long.
         respond::put(headers, MODEL, served.get(..served.len().min(MODEL_LENGTH)).unwrap_or_default());
+    }
+}
+
+/// The part of that which is known before a model is asked.
+pub(crate) fn tell(headers: &mut HeaderMap, facts: &Facts) {
+    facts.governed.tell(headers);
+    respond::assigned(headers, facts.assigned.as_ref());
+    if let Some(found) = &facts.found {
+        headers.insert(respond::CACHE, HeaderValue::from_static(found.status));
     }
 }
 

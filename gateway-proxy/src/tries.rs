@@ -133,8 +133,11 @@ async fn wait(facts: &mut Facts, pool: &ModelPool, times: Times) -> Result<(), F
     let prompt = facts.ask.as_ref().map_or(0, |ask| estimate(&ask.body));
     // Whoever was asked before has taken of the time what was promised.
     let slo = facts.resolved.as_ref().filter(|_| facts.attempts.is_empty()).and_then(Resolved::ttft_slo);
-    let promised = slo.zip(facts.asked_at);
-    let promised = promised.and_then(|(slo, asked_at)| asked_at.checked_add(slo));
+    let promised = slo.zip(facts.asked_at).and_then(|(slo, asked_at)| {
+        // From its turn on, the model takes its own time.
+        let usual = pool.pool.usual(Kind::Streamed).unwrap_or_default();
+        asked_at.checked_add(slo.saturating_sub(usual))
+    });
     let ticket = Ticket {
         tenant: facts.key.tenant.id.clone(),
         weight: facts.turn.weight,

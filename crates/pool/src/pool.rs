@@ -22,6 +22,8 @@ const BUDGET_WINDOW: Duration = Duration::from_secs(10);
 const MOST_CHANGES: usize = 256;
 /// Fewer first bytes than these say nothing of a percentile.
 const ENOUGH_TO_HEDGE: u32 = 100;
+/// Fewer than these say nothing of what is usual.
+const ENOUGH_FOR_USUAL: u32 = 5;
 /// How much the latest call counts in the share that succeeds.
 const LATEST: f64 = 0.1;
 
@@ -141,6 +143,12 @@ impl Pool {
                 Some(Duration::from_secs_f64(seconds))
             }
         }
+    }
+
+    /// How long the first byte of an answer of `kind` usually takes: half of the latest took less. `None` while too few came.
+    pub fn usual(&self, kind: Kind) -> Option<Duration> {
+        let seconds = self.lock().common.spread[kind.index()].quantile(0.5, ENOUGH_FOR_USUAL)?;
+        Some(Duration::from_secs_f64(seconds))
     }
 
     /// A second try beside one that takes long, at a deployment that is well and that the call has not tried; `None` if there is none

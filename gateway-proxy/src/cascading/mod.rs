@@ -6,8 +6,10 @@
 //! Every tier's answer is an attempt of its own, with its price and what was decided about it.
 
 mod checks;
+mod in_hand;
 mod said;
 mod samples;
+mod tier;
 mod verifier;
 
 use crate::app::App;
@@ -15,23 +17,24 @@ use crate::attempt::{Answered, Times};
 use crate::call::{Call, Ending, Facts};
 use crate::errors::Failure;
 use crate::guarding;
-use crate::relay::Opening;
-use crate::tries::{ask_in_turn, ending_of, fails, leave};
+use crate::tries::{ending_of, fails, leave};
 use bytes::Bytes;
 use cascade::{
-    Decision, Hold, Purse, Reason, Rejection, RequestView, Signals, Verdict, hold, is_examined, longest,
-    next_tier, reject, weighs_request,
+    Decision, Purse, Reason, Rejection, RequestView, Signals, Verdict, is_examined, next_tier, reject,
+    weighs_request,
 };
 pub(crate) use checks::Checks;
 use contracts::Usd;
+use contracts::policy::Named;
 use contracts::policy::cascade::{Cascade, Check, Signal, Tier};
-use contracts::policy::{Model, Named};
 use http::HeaderMap;
+use in_hand::InHand;
 use said::{Asked, Said};
 use samples::{Agreement, Sampling};
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
+use tier::{Held, Otherwise, ask_tier};
 use tokio::time::{Instant, timeout};
 
 /// What a tier's answer came to.
@@ -56,7 +59,8 @@ struct Climb<'a> {
     most: Vec<Usd>,
 }
 
-/// Asks the tiers of `cascade` until one's answer is accepted.
+/// Asks the tiers of `cascade` until one's answer is accepted. Where the last that was asked brings none, an earlier one's is given that
+/// nothing is wrong with but that another was likely enough to do better.
 pub(crate) async fn climb(
     app: &App,
     call: &mut Call,
@@ -72,83 +76,120 @@ pub(crate) async fn climb(
     let most = most_of_tiers(app, facts, cascade)?;
     let request = of_request(app, cascade, &asked).await;
     let climb = Climb { app, cascade, headers, asked, request, most };
-    let mut before: Option<Said> = None;
-    let mut at = climb.next(0, Usd::ZERO).ok_or(Failure::PriceCeiling)?;
-    loop {
-        let Some(tier) = cascade.tiers.get(at) else { return Err(Failure::Closed) };
-        let is_last = climb.next(at + 1, climb.spent(call, Ending::ok(200), at)).is_none();
-        let answered = ask_tier(app, call, cascade, tier, headers, times, is_last).await;
-        // Whatever comes next is paid besides what was asked so far.
-        let ending = answered.as_ref().map_or_else(|answered| ending_of(answered), |held| held.ending(call));
-        match answered {
-            Ok(Held::Judgeable(mut tiered)) => {
-                let (guarded, masked) = match guarding::decision(app, call, &tiered.answered).await {
-                    // What cannot be read goes to nobody: another tier may say it better.
-                    Err(Failure::Garbage { .. }) if !is_last => (guard::Decision::Escalate, None),
-                    decided => decided?,
-                };
-                tiered.masked = masked;
-                if guarded == guard::Decision::Block {
-                    note(call, "fail:guardrail", None, None);
-                    return Ok(tiered.answered);
-                }
-                let (decision, signals) = if guarded.stops() {
-                    climb.rejected(call, at, ending, Rejection::Guardrail)
-                } else {
-                    climb.judge(call, at, &tiered, before.as_ref(), is_last).await
-                };
-                let name = format!("{}:{}", verdict_name(&decision), decision.reason.as_str());
-                note(call, name, decision.probability, Some(&signals));
-                let Verdict::Escalate(next) = decision.verdict else {
-                    if !matches!(decision.reason, Reason::GoodEnough | Reason::LastTier) {
-                        keep_not(call);
-                    }
-                    return Ok(tiered.answered);
-                };
-                if go_on(app, call, ending).await.is_err() {
-                    // Nothing is left for another tier: what there is stands.
-                    note(call, "accept:budget", decision.probability, Some(&signals));
-                    keep_not(call);
-                    return Ok(tiered.answered);
-                }
-                drop(tiered.answered);
-                (before, at) = (Some(tiered.said), next);
-            }
-            Ok(Held::Released(answered)) => {
-                note(call, "accept:released", None, None);
-                keep_not(call);
-                return Ok(answered);
-            }
-            Ok(Held::GivenUp(answered)) => {
-                let next = climb.next(at + 1, climb.spent(call, ending, at));
-                note(call, "escalate:improbable", None, None);
-                let no = match next {
-                    None => "accept:price_ceiling",
-                    Some(_) if go_on(app, call, ending).await.is_err() => "accept:budget",
-                    Some(next) => {
-                        at = next;
-                        continue;
-                    }
-                };
-                note(call, no, None, None);
-                keep_not(call);
-                return Ok(answered);
-            }
-            Err(answered) => {
-                // Nothing of an answer: the next tier, or what this one said went wrong.
-                let next = climb.next(at + 1, climb.spent(call, ending, at));
-                let Some(next) = next.filter(|_| fails(call, &answered, times)) else { return *answered };
-                note(call, "escalate:failed", None, None);
-                if leave(app, call, &answered).await.is_err() {
-                    return *answered;
-                }
-                at = next;
-            }
-        }
+    let mut in_hand = None;
+    let answered = climb.ask(call, times, &mut in_hand).await;
+    if is_answer(&answered) {
+        return answered;
+    }
+    note(call, "fail:failed", None, None);
+    match in_hand {
+        None => answered,
+        Some(in_hand) => Ok(in_hand.give(app, call, &answered).await),
+    }
+}
+
+fn is_answer(answered: &Result<Answered, Failure>) -> bool {
+    match answered {
+        Ok(Answered::Whole { head, .. }) => head.status.is_success(),
+        Ok(Answered::Stream { opening, .. }) => !opening.is_error(),
+        Err(_) => false,
     }
 }
 
 impl Climb<'_> {
+    /// Asks tier after tier until one's answer is accepted, or none brings one. The last answer is `in_hand` then that was left only
+    /// because another was likely enough to do better.
+    async fn ask(
+        &self,
+        call: &mut Call,
+        times: Times,
+        in_hand: &mut Option<InHand>,
+    ) -> Result<Answered, Failure> {
+        let Self { app, cascade, headers, .. } = *self;
+        let mut before: Option<Said> = None;
+        let mut at = self.next(0, Usd::ZERO).ok_or(Failure::PriceCeiling)?;
+        loop {
+            let Some(tier) = cascade.tiers.get(at) else { return Err(Failure::Closed) };
+            let is_last = self.next(at + 1, self.spent(call, Ending::ok(200), at)).is_none();
+            let otherwise = match in_hand {
+                _ if !is_last => Otherwise::Tier,
+                Some(_) => Otherwise::InHand,
+                None => Otherwise::Nothing,
+            };
+            let answered = ask_tier(app, call, cascade, tier, headers, times, otherwise).await;
+            // Whatever comes next is paid besides what was asked so far.
+            let ending =
+                answered.as_ref().map_or_else(|answered| ending_of(answered), |held| held.ending(call));
+            match answered {
+                Ok(Held::Judgeable(mut tiered)) => {
+                    let (guarded, masked) = match guarding::decision(app, call, &tiered.answered).await {
+                        // What cannot be read goes to nobody: another tier may say it better.
+                        Err(Failure::Garbage { .. }) if !is_last => (guard::Decision::Escalate, None),
+                        decided => decided?,
+                    };
+                    tiered.masked = masked;
+                    if guarded == guard::Decision::Block {
+                        note(call, "fail:guardrail", None, None);
+                        return Ok(tiered.answered);
+                    }
+                    let (decision, signals) = if guarded.stops() {
+                        self.rejected(call, at, ending, Rejection::Guardrail)
+                    } else {
+                        self.judge(call, at, &tiered, before.as_ref(), is_last).await
+                    };
+                    let name = format!("{}:{}", verdict_name(&decision), decision.reason.as_str());
+                    note(call, name, decision.probability, Some(&signals));
+                    let Verdict::Escalate(next) = decision.verdict else {
+                        if !matches!(decision.reason, Reason::GoodEnough | Reason::LastTier) {
+                            keep_not(call);
+                        }
+                        return Ok(tiered.answered);
+                    };
+                    if go_on(app, call, ending).await.is_err() {
+                        // Nothing is left for another tier: what there is stands.
+                        note(call, "accept:budget", decision.probability, Some(&signals));
+                        keep_not(call);
+                        return Ok(tiered.answered);
+                    }
+                    if !matches!(decision.reason, Reason::Rejected(_)) {
+                        *in_hand = InHand::of(call, tiered.answered).or(in_hand.take());
+                    }
+                    (before, at) = (Some(tiered.said), next);
+                }
+                Ok(Held::Released(answered)) => {
+                    note(call, "accept:released", None, None);
+                    keep_not(call);
+                    return Ok(answered);
+                }
+                Ok(Held::GivenUp(answered)) => {
+                    let next = self.next(at + 1, self.spent(call, ending, at));
+                    note(call, "escalate:improbable", None, None);
+                    let no = match next {
+                        None => "accept:price_ceiling",
+                        Some(_) if go_on(app, call, ending).await.is_err() => "accept:budget",
+                        Some(next) => {
+                            at = next;
+                            continue;
+                        }
+                    };
+                    note(call, no, None, None);
+                    keep_not(call);
+                    return Ok(answered);
+                }
+                Err(answered) => {
+                    // Nothing of an answer: the next tier, or what this one said went wrong.
+                    let next = self.next(at + 1, self.spent(call, ending, at));
+                    let Some(next) = next.filter(|_| fails(call, &answered, times)) else { return *answered };
+                    note(call, "escalate:failed", None, None);
+                    if leave(app, call, &answered).await.is_err() {
+                        return *answered;
+                    }
+                    at = next;
+                }
+            }
+        }
+    }
+
     fn purse(&self, spent: Usd) -> Purse<'_> {
         Purse { spent, most: &self.most, left: None }
     }
@@ -212,113 +253,6 @@ impl Climb<'_> {
         }
         let spent = self.spent(call, Ending::ok(200), at);
         (cascade::decide(cascade, at, &signals, rejection, &self.purse(spent)), signals)
-    }
-}
-
-/// What has come of a tier's answer.
-enum Held {
-    /// All of it, and nothing of it was released.
-    Judgeable(Tiered),
-    /// It was held for as long as it may be, or it is the last tier's, and goes to the client as it is.
-    Released(Answered),
-    /// Its beginning is too improbable for the rest to be worth waiting for.
-    GivenUp(Answered),
-}
-
-impl Held {
-    /// How its try ends when it is left.
-    fn ending(&self, call: &mut Call) -> Ending {
-        let complete = match self {
-            Self::Judgeable(Tiered { answered: Answered::Stream { opening, .. }, .. }) => {
-                call.facts().is_some_and(|facts| opening.has_ended(&facts.answer))
-            }
-            Self::Judgeable(_) | Self::Released(_) => true,
-            Self::GivenUp(_) => false,
-        };
-        Ending { complete, ..Ending::ok(200) }
-    }
-}
-
-/// Asks one tier. What is no answer at all comes back as an error.
-async fn ask_tier(
-    app: &App,
-    call: &mut Call,
-    cascade: &Cascade,
-    tier: &Tier,
-    headers: &HeaderMap,
-    times: Times,
-    is_last: bool,
-) -> Result<Held, Box<Result<Answered, Failure>>> {
-    let model = lead_to(call, tier).map_err(|failure| Box::new(Err(failure)))?;
-    let by = (Instant::now() + Duration::from_millis(u64::from(tier.timeout_ms))).min(times.deadline);
-    let times =
-        if is_last { times } else { Times { first_byte_by: times.first_byte_by.min(by), deadline: by } };
-    let answered = ask_in_turn(app, call, &model, headers, times, is_last).await;
-    match answered {
-        Ok(Answered::Whole { head, bytes }) if head.status.is_success() => {
-            let said = call.facts().map(|facts| Said::of(&facts.answer)).unwrap_or_default();
-            Ok(Held::Judgeable(Tiered { answered: Answered::Whole { head, bytes }, said, masked: None, by }))
-        }
-        Ok(Answered::Stream { head, opening }) => {
-            // The last tier's answer is accepted whatever it is, unless something could reject it; and nothing follows it then.
-            if is_last {
-                return Ok(Held::Released(Answered::Stream { head, opening }));
-            }
-            let by = by.min(Instant::now() + longest(&cascade.streaming));
-            match hold_back(call, cascade, opening, times).await {
-                Err(failure) => Err(Box::new(Err(failure))),
-                Ok((opening, Hold::Hold)) => {
-                    let said = call.facts().map(|facts| Said::of(&facts.answer)).unwrap_or_default();
-                    let answered = Answered::Stream { head, opening };
-                    Ok(Held::Judgeable(Tiered { answered, said, masked: None, by }))
-                }
-                Ok((opening, Hold::Release)) => Ok(Held::Released(Answered::Stream { head, opening })),
-                Ok((opening, Hold::GiveUp)) => Ok(Held::GivenUp(Answered::Stream { head, opening })),
-            }
-        }
-        other => Err(Box::new(other)),
-    }
-}
-
-/// The model of a tier, which the call is led to from here on.
-fn lead_to(call: &mut Call, tier: &Tier) -> Result<Arc<Model>, Failure> {
-    let facts = call.facts().ok_or(Failure::Closed)?;
-    let model = facts.snapshot.models.get(&tier.model).cloned();
-    let model = model.ok_or_else(|| Failure::UnknownModel { model: tier.model.to_string() })?;
-    if let Some(resolved) = &mut facts.resolved {
-        resolved.model = model.clone();
-    }
-    facts.wants_logprobs = tier.checks.contains(&Check::LogprobConfidence);
-    Ok(model)
-}
-
-/// Holds a stream back until its end, or until the cascade says otherwise. One that is over without having come to its end is no answer.
-async fn hold_back(
-    call: &mut Call,
-    cascade: &Cascade,
-    mut opening: Box<Opening>,
-    times: Times,
-) -> Result<(Box<Opening>, Hold), Failure> {
-    let since = Instant::now();
-    let mut chunks = 1;
-    loop {
-        let facts = call.facts().ok_or(Failure::Closed)?;
-        if opening.is_whole() {
-            let is_answer = opening.is_cut() || opening.has_ended(&facts.answer);
-            return if is_answer { Ok((opening, Hold::Hold)) } else { Err(Failure::Cut) };
-        }
-        let held = cascade::Held {
-            bytes: opening.held(),
-            time: since.elapsed(),
-            chunks,
-            logprobs: facts.answer.logprobs.as_slice(),
-        };
-        match hold(&cascade.streaming, &held) {
-            Hold::Hold => {}
-            done => return Ok((opening, done)),
-        }
-        opening.more(call, since + longest(&cascade.streaming), times.deadline).await?;
-        chunks += 1;
     }
 }
 

@@ -118,8 +118,7 @@ impl Facts {
 
     /// What the current attempt cost, if it used `used`.
     pub(crate) fn cost_of_attempt(&self, used: Used) -> Option<Cost> {
-        let attempt =
-            self.attempts.last().filter(|attempt| attempt.answer.is_none() && used.source.is_some())?;
+        let attempt = self.current().filter(|attempt| attempt.answer.is_none() && used.source.is_some())?;
         price(self, attempt, used)
     }
 }

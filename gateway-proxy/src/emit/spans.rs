@@ -54,7 +54,8 @@ pub(super) fn write(
     capture_bytes: usize,
     metrics: &GatewayMetrics,
 ) {
-    let names = Names::of(facts, &facts.answer, metrics);
+    let mut names = Names::of(facts, &facts.answer, metrics);
+    names.id = facts.response_id.as_deref().or(names.id);
     let amounts = spent.cost.map(Amounts::of);
     let of_call = Figures { used: spent.used, amounts: amounts.as_ref() };
     to.span(&server_head(facts, &names, ending), |put| {
@@ -190,7 +191,7 @@ fn call(put: &mut impl Attributes, facts: &Facts, names: &Names<'_>, ending: End
     if !facts.queued.is_zero() {
         put.double(ct::QUEUE_DURATION, facts.queued.as_secs_f64());
     }
-    if let Some(attempt) = facts.attempts.last().filter(|attempt| !attempt.decision.is_empty()) {
+    if let Some(attempt) = facts.current().filter(|attempt| !attempt.decision.is_empty()) {
         put.text(ct::CASCADE_DECISION, &attempt.decision);
         if let Some(score) = attempt.score {
             put.double(ct::CASCADE_SCORE, score);

@@ -299,7 +299,7 @@ fn variables(text: &str, prompt: &str) -> Result<Vec<Range<usize>>, BodyError> {
 }
 
 /// Where `part`, a slice of `text`, stands in it.
-pub(super) fn place_in(text: &str, part: &str) -> Range<usize> {
+pub(crate) fn place_in(text: &str, part: &str) -> Range<usize> {
     let start = part.as_ptr() as usize - text.as_ptr() as usize;
     start..start + part.len()
 }

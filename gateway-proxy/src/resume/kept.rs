@@ -42,8 +42,10 @@ struct State {
     from: u64,
     /// The response as it was said last, JSON.
     response: Option<Bytes>,
-    /// The number of the event that said so, whose bytes it shares.
-    response_at: u64,
+    /// The number of the event that said so, whose bytes it shares, if it is one that is told.
+    response_at: Option<u64>,
+    /// What its provider calls the response.
+    provider_id: Option<String>,
     /// Since when it is over.
     ended: Option<Instant>,
     was_cancelled: bool,
@@ -79,7 +81,7 @@ impl State {
 
     /// Bytes that it holds.
     fn held(&self) -> usize {
-        let is_apart = self.response_at < self.from;
+        let is_apart = self.response_at.is_none_or(|at| at < self.from);
         self.bytes + self.response.as_ref().filter(|_| is_apart).map_or(0, Bytes::len)
     }
 }
@@ -120,7 +122,7 @@ impl Kept {
             let number = number.unwrap_or(state.next);
             if let Some(response) = of.response {
                 state.response = Some(event.slice_ref(response.get().as_bytes()));
-                state.response_at = number;
+                state.response_at = Some(number);
             }
             (number, event)
         } else {
@@ -140,6 +142,28 @@ impl Kept {
         drop(state);
         self.news.send_replace(());
         event
+    }
+
+    /// The number of the next event.
+    pub(super) fn next_number(&self) -> u64 {
+        self.state().next
+    }
+
+    /// The response stands so, JSON, though no event tells it.
+    pub(super) fn stands(&self, response: Bytes) {
+        let mut state = self.state();
+        (state.response, state.response_at) = (Some(response), None);
+        self.place.holds(state.held());
+    }
+
+    /// What its provider calls the response, once that is known.
+    pub(super) fn provider_id(&self) -> Option<String> {
+        self.state().provider_id.clone()
+    }
+
+    /// Its provider calls the response so.
+    pub(super) fn learn_id(&self, id: &str) {
+        self.state().provider_id.get_or_insert_with(|| id.to_owned());
     }
 
     /// Whether what is over should make room for its next event.

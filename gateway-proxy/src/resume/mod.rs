@@ -1,8 +1,9 @@
 //! Streams that survive their connection. A client that opts in may come back: its events are kept, numbered, for a while, and go
 //! on coming meanwhile unless it asked otherwise.
 //!
-//! - Responses: `"background": true`. The answer is the response as it stands; `GET /v1/responses/{id}` tells how it stands now,
-//!   `?stream=true&starting_after=N` streams its events from there, `POST /v1/responses/{id}/cancel` ends it.
+//! - Responses: `"background": true`. The answer is the response as it stands, which is queued: see [`background`].
+//!   `GET /v1/responses/{id}` tells how it stands now, `?stream=true&starting_after=N` streams its events from there,
+//!   `POST /v1/responses/{id}/cancel` ends it.
 //! - Any stream: the header `x-control-tower-resume: on` gives each event an id. `GET /v1/streams/{request id}` with
 //!   `Last-Event-ID` goes on after it.
 //! - `GET /v1/stream` is the same over a WebSocket: see [`socket`].
@@ -10,13 +11,16 @@
 //! With `x-control-tower-on-disconnect: stop` the upstream is left when the last reader has gone; otherwise it goes on. A tenant
 //! sees its own streams only. They are kept in this process's memory, within bounds: a restart forgets them.
 
+mod background;
 mod events;
 mod kept;
 mod requests;
 mod shelf;
 pub(crate) mod socket;
 
+pub(crate) use background::begin;
 pub(crate) use kept::{Follower, Gone, Kept};
+use requests::streamed;
 pub(crate) use requests::{Asked, answer};
 pub(crate) use shelf::Place;
 
@@ -94,7 +98,7 @@ impl Name {
             tenant: facts.key.tenant.id.clone(),
             endpoint: facts.endpoint,
             request_id: facts.identity.request_id.clone(),
-            response_id: facts.answer.id.clone().filter(|_| facts.endpoint.has_background),
+            response_id: facts.own_id().map(str::to_owned).filter(|_| facts.endpoint.has_background),
         }
     }
 
@@ -149,11 +153,11 @@ impl Streams {
         place: Place,
         on_disconnect: OnDisconnect,
         stream: Stream,
-    ) -> (Arc<Kept>, Follower) {
+    ) -> Follower {
         let kept = self.take_on(name, place, on_disconnect, self.stream_bytes);
         let follower = kept.reader(0);
-        self.tasks.spawn(read(stream, kept.clone(), self.shelf.clone(), self.stop.clone()));
-        (kept, follower)
+        self.tasks.spawn(read(stream, kept, self.shelf.clone(), self.stop.clone()));
+        follower
     }
 
     /// Keeps a stream of which all `events` are here, such as an answer that is given again. They were held in memory before: it may

@@ -123,7 +123,7 @@ fn events(kept: &Arc<Kept>, after: Option<u64>, identity: &Identity) -> Result<R
 }
 
 /// A stream's events, as a response.
-fn streamed(follower: Follower, identity: &Identity) -> Response<Body> {
+pub(super) fn streamed(follower: Follower, identity: &Identity) -> Response<Body> {
     let mut response = Response::new(Body::Other(follower.into_body()));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));

@@ -3,11 +3,15 @@
 #[cfg(test)]
 mod answers;
 #[cfg(test)]
+mod background;
+#[cfg(test)]
 mod bad_input;
 #[cfg(test)]
 mod bounds;
 #[cfg(test)]
 mod budgets;
+#[cfg(test)]
+mod cascade_failures;
 #[cfg(test)]
 mod cascades;
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Several deployments of a model, some of them ill.
 
+use crate::cascades::streamed;
 use crate::live::live_when;
 use crate::support::{Collector, Gateway, Received, Span, Step, Upstream, chat, config, json, snapshot};
 use contracts::policy::pool::Pool;
@@ -239,6 +240,57 @@ async fn a_wait_that_breaks_the_promise_of_a_first_token_is_given_up() {
         assert_eq!(answer.await.unwrap().status, StatusCode::OK);
     }
     assert_eq!(slow.received().len(), 2);
+}
+
+#[tokio::test]
+async fn a_wait_that_leaves_the_model_too_little_of_the_promise_is_refused() {
+    // 300 ms to the first token, and an end that waits for its gate, but for those that teach the pool.
+    let (gate, taught) = (Arc::new(Semaphore::new(0)), AtomicUsize::new(0));
+    let held = gate.clone();
+    let slow = Upstream::start(move |_| {
+        let mut steps = vec![Step::Wait(Duration::from_millis(300))];
+        steps.extend(streamed("gpt-4o-mini", "Hi"));
+        if taught.fetch_add(1, Ordering::Relaxed) == 5 {
+            steps.insert(2, Step::Until(held.clone()));
+        }
+        steps
+    })
+    .await;
+    let mut policy = pooled(&[&slow], &serde_json::json!({"queue": {"concurrency": 1}}));
+    // One promise leaves time for the wait, of some 300 ms, and for the model's own time besides; the other does not.
+    for (name, ttft_slo) in [("short", 450), ("long", 60_000)] {
+        let ttft_slo = Some(Duration::from_millis(ttft_slo));
+        let promise = Ok(RoutePolicy { ttft_slo, ..RoutePolicy::default() });
+        let route =
+            Route { policy: promise, ..Route::new(name.parse().unwrap(), "gpt-4o-mini".parse().unwrap()) };
+        policy.shared_routes.insert(route.name.clone(), Arc::new(route));
+    }
+    let gateway = Arc::new(Gateway::start(config(None), policy));
+    let call = |route: &str| {
+        let (gateway, body) = (gateway.clone(), chat(true).replace("gpt-4o-mini", route));
+        tokio::spawn(async move { gateway.post("/v1/chat/completions", body).await })
+    };
+    for _ in 0..5 {
+        // What need not wait is asked, whatever is promised.
+        assert_eq!(call("short").await.unwrap().status, StatusCode::OK);
+    }
+    let first = call("long");
+    while slow.received().len() < 6 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let refused = call("short");
+    // Without the refusal it would wait behind the first, which goes on when it has come.
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let second = call("long");
+    gate.add_permits(1);
+    let refused = refused.await.unwrap();
+    assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE, "{}", refused.text());
+    assert!(refused.text().contains("longer than the call may wait"), "{}", refused.text());
+    assert!(refused.header("retry-after").parse::<u64>().unwrap() >= 1);
+    for answer in [first, second] {
+        assert_eq!(answer.await.unwrap().status, StatusCode::OK);
+    }
+    assert_eq!(slow.received().len(), 7, "nobody was asked for what was refused");
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ fn chunked(data: &str) -> Vec<u8> {
 const HEAD: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
 
 /// `events`, one every 100 ms.
-fn slowly(events: &[String]) -> Vec<Step> {
+pub(crate) fn slowly(events: &[String]) -> Vec<Step> {
     let mut steps = vec![Step::Send(HEAD.into())];
     for event in events {
         steps.push(Step::Send(chunked(event)));
@@ -35,7 +35,7 @@ fn chat_events() -> Vec<String> {
     events
 }
 
-fn response_events() -> Vec<String> {
+pub(crate) fn response_events() -> Vec<String> {
     let event = |number: usize, kind: &str, more: &str| {
         format!("event: {kind}\ndata: {{\"type\":\"{kind}\",\"sequence_number\":{number}{more}}}\n\n")
     };
@@ -54,7 +54,7 @@ fn response_events() -> Vec<String> {
     ]
 }
 
-async fn gateway(events: Vec<String>) -> (Gateway, Upstream) {
+pub(crate) async fn gateway(events: Vec<String>) -> (Gateway, Upstream) {
     let upstream = Upstream::always(slowly(&events)).await;
     let gateway = Gateway::start(config(None), snapshot(upstream.addr, false));
     (gateway, upstream)
@@ -141,44 +141,6 @@ async fn the_upstream_is_left_when_the_request_says_so() {
     let gateway = Gateway::start(config(None), snapshot(upstream.addr, false));
     let headers = [("x-control-tower-resume", "on"), ("x-control-tower-on-disconnect", "stop")];
     begin(&gateway, gateway.request("/v1/chat/completions", chat(true)), &headers).await;
-    upstream.closed().await;
-}
-
-#[tokio::test]
-async fn a_response_is_made_in_the_background() {
-    let (gateway, upstream) = gateway(response_events()).await;
-    let body = r#"{"model":"gpt-4o-mini","input":"hi","background":true}"#;
-    let answer = gateway.post("/v1/responses", body).await;
-    assert_eq!((answer.status, answer.json()["status"].as_str()), (StatusCode::OK, Some("in_progress")));
-    let sent = upstream.received()[0].json();
-    assert_eq!((&sent["background"], &sent["stream"]), (&false.into(), &true.into()));
-
-    let events = gateway.call(get(&gateway, "/v1/responses/resp_1?stream=true&starting_after=1")).await;
-    let numbers: Vec<String> = events
-        .text()
-        .lines()
-        .filter_map(|line| line.strip_prefix("data: "))
-        .map(|data| serde_json::from_str::<serde_json::Value>(data).unwrap()["sequence_number"].to_string())
-        .collect();
-    assert_eq!(numbers, ["2", "3", "4"]);
-    let done = gateway.call(get(&gateway, "/v1/responses/resp_1")).await.json();
-    assert_eq!(
-        (done["status"].as_str(), done["output"][0]["type"].as_str()),
-        (Some("completed"), Some("message"))
-    );
-}
-
-#[tokio::test]
-async fn a_response_in_the_background_can_be_cancelled() {
-    let mut events = slowly(&response_events()[..2]);
-    events.pop();
-    events.push(Step::Hang);
-    let mut upstream = Upstream::always(events).await;
-    let gateway = Gateway::start(config(None), snapshot(upstream.addr, false));
-    let body = r#"{"model":"gpt-4o-mini","input":"hi","stream":false,"background":true}"#;
-    gateway.post("/v1/responses", body).await;
-    let cancelled = gateway.call(gateway.request("/v1/responses/resp_1/cancel", String::new())).await;
-    assert_eq!(cancelled.json()["status"], "cancelled");
     upstream.closed().await;
 }
 

@@ -32,8 +32,9 @@ pub struct RouteSpec {
     /// Tags that each request through the route carries.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
-    /// Milliseconds within which the first token is promised. A call that would wait in a queue for as long is refused at once, and one
-    /// that has waited for as long is given up, so that its client can go elsewhere.
+    /// Milliseconds within which the first token is promised. A call that would wait in a queue for so long that the model, which takes
+    /// its usual time from then on, could not keep that is refused at once, and one that has waited for so long is given up, so that its
+    /// client can go elsewhere.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ttft_slo_ms: Option<u64>,
 }
