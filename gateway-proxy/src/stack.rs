@@ -162,13 +162,13 @@ async fn routed(
     }
     if let Some(asked) = models::asked(path) {
         let route = asked.route();
-        let listed = || {
+        let listed = || -> Result<_, Failure> {
             require(&head, &Method::GET, route, "GET")?;
             let (snapshot, key) = known(app, &head, identity)?;
             let json = models::answer(&snapshot, &key, &asked)?;
             Ok(respond::json(StatusCode::OK, json, identity))
         };
-        return (route, listed());
+        return (route, listed().map_err(Refusal::from));
     }
     if let Some(asked) = resume::Asked::find(&head) {
         let route = asked.route();
