@@ -127,7 +127,7 @@ impl Redis {
             .spawn()
             .expect("redis-server is installed");
         while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
-            std::thread::sleep(Duration::from_millis(5));
+            std::thread::yield_now();
         }
         Self { process, url: format!("rediss://127.0.0.1:{port}"), ca_file: cert_file, _dir: dir }
     }

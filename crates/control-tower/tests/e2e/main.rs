@@ -31,4 +31,5 @@ mod resilience;
 mod sdk;
 mod spine;
 mod stand;
+mod top;
 mod tower;
