@@ -13,7 +13,7 @@ use crate::relay::{Opening, Whole};
 use crate::request::Ask;
 use crate::respond::{self, Body, COST, MODEL};
 use crate::resume;
-use crate::stack::fail;
+use crate::stack::{Refusal, fail};
 use crate::tries::ask_in_turn;
 use crate::upstream::for_client;
 use bytes::Bytes;
@@ -32,7 +32,7 @@ pub(crate) async fn forward(
     mut call: Call,
     resolved: Resolved,
     headers: HeaderMap,
-) -> Result<Response<Body>, Failure> {
+) -> Result<Response<Body>, Refusal> {
     let started = Instant::now();
     let deadline = started + app.timeouts.total();
     let times = Times { first_byte_by: (started + app.timeouts.first_byte()).min(deadline), deadline };
@@ -49,7 +49,7 @@ pub(crate) async fn forward(
         }
     }
     if call.facts().and_then(|facts| facts.ask.as_ref()).is_some_and(Ask::is_background) {
-        return resume::begin(app, call, resolved, headers, times);
+        return Ok(resume::begin(app, call, resolved, headers, times)?);
     }
     let answered = ask(app, &mut call, &resolved, &headers, times).await;
     match answered {
@@ -80,7 +80,7 @@ pub(crate) async fn ask(
 }
 
 /// Records a call that failed on its way.
-async fn give_up(app: &App, mut call: Call, failure: Failure) -> Failure {
+async fn give_up(app: &App, mut call: Call, failure: Failure) -> Refusal {
     let error = failure.to_api();
     if error.fault == Fault::Upstream {
         GatewayMetrics::count(&app.metrics.upstream_errors, error.code.unwrap_or(error.kind));
@@ -138,9 +138,9 @@ async fn pass_whole(
         }
         GatewayMetrics::count(&app.metrics.upstream_errors, ending.error.unwrap_or(class));
         if let Whole::Wrapped(error) = judged {
-            let (identity, endpoint) = (facts.identity.clone(), facts.endpoint);
+            let mut response = respond::error(&error, Some(facts.endpoint), &facts.identity);
+            facts.governed.tell(response.headers_mut());
             call.finish(ending).await.map_err(|Unrecorded| Failure::Unrecorded)?;
-            let mut response = respond::error(&error, Some(endpoint), &identity);
             if let Some(after) = head.headers.get(header::RETRY_AFTER) {
                 response.headers_mut().insert(header::RETRY_AFTER, after.clone());
             }

@@ -21,7 +21,7 @@ use crate::resume::{self, OnDisconnect, socket};
 use bytes::Bytes;
 use contracts::policy::{KeyPolicy, Model, Resolved, Route, Snapshot};
 use http::request::Parts as Head;
-use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use std::convert::Infallible;
 use std::net::IpAddr;
@@ -86,10 +86,27 @@ pub(crate) async fn identified(
             let fault = if response.status().is_success() { "" } else { "upstream" };
             (response, fault)
         }
-        Err(failure) => refused(app, &failure, route, &identity),
+        Err(Refusal { failure, limits }) => {
+            let (mut response, fault) = refused(app, &failure, route, &identity);
+            response.headers_mut().extend(limits);
+            (response, fault)
+        }
     };
     app.metrics.count_request(route, response.status().as_u16(), fault);
     response
+}
+
+/// Why a request is not answered, and where its client stands under its plans, where it was admitted before.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    failure: Failure,
+    limits: HeaderMap,
+}
+
+impl From<Failure> for Refusal {
+    fn from(failure: Failure) -> Self {
+        Self { failure, limits: HeaderMap::new() }
+    }
 }
 
 /// What a client is told of a failure, and whose fault it is.
@@ -127,30 +144,30 @@ async fn routed(
     identity: &Arc<Identity>,
     head: Head,
     body: &mut ClientBody,
-) -> (&'static str, Result<Response<Body>, Failure>) {
+) -> (&'static str, Result<Response<Body>, Refusal>) {
     let path = head.uri.path();
     if let Some(endpoint) = endpoints::find(path) {
         let result = match require(&head, &Method::POST, endpoint.path, "POST") {
             Ok(()) => admitted(app, identity, endpoint, head, body).await,
-            Err(failure) => Err(failure),
+            Err(failure) => Err(failure.into()),
         };
         return (endpoint.path, result);
     }
     if path == COUNT_TOKENS.path {
-        return (COUNT_TOKENS.path, counted(app, identity, &head, body).await);
+        return (COUNT_TOKENS.path, counted(app, identity, &head, body).await.map_err(Refusal::from));
     }
     if let Some(outcome) = Outcome::find(path) {
-        return (outcome.path(), told(app, identity, outcome, &head, body).await);
+        return (outcome.path(), told(app, identity, outcome, &head, body).await.map_err(Refusal::from));
     }
     if let Some(asked) = models::asked(path) {
         let route = asked.route();
-        let listed = || {
+        let listed = || -> Result<_, Failure> {
             require(&head, &Method::GET, route, "GET")?;
             let (snapshot, key) = known(app, &head, identity)?;
             let json = models::answer(&snapshot, &key, &asked)?;
             Ok(respond::json(StatusCode::OK, json, identity))
         };
-        return (route, listed());
+        return (route, listed().map_err(Refusal::from));
     }
     if let Some(asked) = resume::Asked::find(&head) {
         let route = asked.route();
@@ -160,14 +177,14 @@ async fn routed(
             let (_, key) = known(app, &head, identity)?;
             resume::answer(app, &key, identity, &asked, &head)
         };
-        return (route, answered());
+        return (route, answered().map_err(Refusal::from));
     }
     if path == live::PATH {
-        return (live::PATH, watched(app, identity, &head).await);
+        return (live::PATH, watched(app, identity, &head).await.map_err(Refusal::from));
     }
     let failure =
         Failure::NoSuchEndpoint { method: head.method.to_string(), path: path.chars().take(200).collect() };
-    ("other", Err(failure))
+    ("other", Err(failure.into()))
 }
 
 /// How many tokens a prompt has.
@@ -262,11 +279,11 @@ async fn admitted(
     endpoint: &'static Endpoint,
     head: Head,
     body: &mut ClientBody,
-) -> Result<Response<Body>, Failure> {
+) -> Result<Response<Body>, Refusal> {
     let (snapshot, key) = known(app, &head, identity)?;
     // What cannot be recorded is not done.
     if app.recorder.refuses() {
-        return Err(Failure::SpoolFull);
+        return Err(Failure::SpoolFull.into());
     }
     let facts = Facts::new(identity.clone(), endpoint, snapshot, key);
     let mut call = Call::new(app.clone(), facts);
@@ -277,12 +294,16 @@ async fn admitted(
 }
 
 /// Records a call that failed before an answer came.
-pub(crate) async fn fail(call: &mut Call, failure: Failure) -> Failure {
+pub(crate) async fn fail(call: &mut Call, failure: Failure) -> Refusal {
+    let mut limits = HeaderMap::new();
+    if let Some(facts) = call.facts() {
+        facts.governed.tell(&mut limits);
+    }
     let error = failure.to_api();
     let class = error.code.unwrap_or(error.kind);
     // It failed already: that it could not be recorded either is counted and logged, but tells the client nothing.
     let _failed_anyway = call.finish(Ending::failed(error.status, class)).await;
-    failure
+    Refusal { failure, limits }
 }
 
 /// Intake and policy: the body is read within limits, checked, and led to a model that the key may use.
@@ -290,7 +311,7 @@ async fn understood(
     app: &App,
     call: &mut Call,
     endpoint: &'static Endpoint,
-    headers: &http::HeaderMap,
+    headers: &HeaderMap,
     body: &mut ClientBody,
 ) -> Result<Resolved, Failure> {
     let limits = &app.limits;

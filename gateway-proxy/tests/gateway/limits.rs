@@ -216,3 +216,35 @@ async fn headers_that_make_no_sense_are_refused_by_name() {
         assert!(answer.text().contains(name) && answer.text().contains(says), "{}", answer.text());
     }
 }
+
+#[tokio::test]
+async fn what_fails_after_it_was_admitted_tells_where_its_client_stands_all_the_same() {
+    let other_shape = json(400, r#"{"detail":"odd"}"#);
+    let misfit = json(400, r#"{"error":{"message":"no"}}"#);
+    for (what, steps, status) in [
+        ("an error of the upstream's, as it is", misfit, 400),
+        ("an error of the upstream's, in our words", other_shape, 400),
+        ("no JSON at all", json(500, "<html>"), 502),
+        ("an answer that is none", json(200, "{}"), 502),
+        ("a connection that closes", vec![Step::Close], 502),
+        ("silence", vec![Step::Hang], 504),
+    ] {
+        let upstream = Upstream::always(steps).await;
+        let plan = planned(
+            &upstream,
+            serde_json::json!({}),
+            serde_json::json!({"requests_per_minute": 3, "tokens_per_minute": 100_000}),
+        );
+        let mut config = config(None);
+        config.timeouts.first_byte_ms = 300;
+        let gateway = Gateway::start(config, plan);
+        for left in ["2", "1"] {
+            let answer = gateway.post("/v1/chat/completions", chat(false)).await;
+            assert_eq!(answer.status.as_u16(), status, "{what}: {}", answer.text());
+            assert_eq!(answer.header("x-ratelimit-limit-requests"), "3", "{what}");
+            assert_eq!(answer.header("x-ratelimit-remaining-requests"), left, "{what}");
+            assert_eq!(answer.header("x-ratelimit-limit-tokens"), "100000", "{what}");
+            assert_eq!(answer.headers.get_all("x-ratelimit-limit-requests").iter().count(), 1, "{what}");
+        }
+    }
+}
