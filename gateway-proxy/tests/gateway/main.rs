@@ -11,6 +11,8 @@ mod bounds;
 #[cfg(test)]
 mod budgets;
 #[cfg(test)]
+mod cache_control;
+#[cfg(test)]
 mod cascade_failures;
 #[cfg(test)]
 mod cascades;
