@@ -40,7 +40,7 @@ impl Terminal {
         let (mut reading, written) = (ours.try_clone().unwrap(), Arc::new(Mutex::new(Vec::new())));
         let keep = written.clone();
         std::thread::spawn(move || {
-            let mut buffer = [0; 65_536];
+            let mut buffer = [0; 8_192];
             while let Ok(read @ 1..) = reading.read(&mut buffer) {
                 keep.lock().unwrap().extend_from_slice(&buffer[..read]);
             }
