@@ -197,8 +197,9 @@ impl Place {
         let Gateway { url, .. } = &self.gateways[0];
         match Caller::new().call(url, &self.key, &body).await {
             Reply::Refused(429, code, message) if code == "insufficient_quota" => {
-                let (_, rest) = message.split_once(" has ").unwrap();
-                picos(rest.split_once(' ').unwrap().0)
+                // "…: 0.25 of 1 dollars left, …"
+                let (said, _) = message.split_once(" dollars left").unwrap();
+                picos(said.rsplit(' ').nth(2).unwrap())
             }
             other => panic!("a call for 25 dollars is not refused for want of them: {other:?}"),
         }
