@@ -43,10 +43,11 @@ impl TrustedProxies {
     }
 }
 
-/// An address, with the port that some proxies add.
+/// An address, with the brackets and the port that some proxies add.
 fn address(hop: &[u8]) -> Option<IpAddr> {
     let hop = str::from_utf8(hop).ok()?.trim();
-    hop.parse().ok().or_else(|| hop.parse::<SocketAddr>().ok().map(|address| address.ip()))
+    let bare = hop.strip_prefix('[').and_then(|hop| hop.strip_suffix(']')).unwrap_or(hop);
+    bare.parse().ok().or_else(|| hop.parse::<SocketAddr>().ok().map(|address| address.ip()))
 }
 
 #[cfg(test)]
@@ -63,6 +64,7 @@ mod tests {
             ("10.0.0.1", &["198.51.100.1", "203.0.113.9,10.2.2.2"], "203.0.113.9"),
             ("10.0.0.1", &["203.0.113.9:4711"], "203.0.113.9"),
             ("fd00::1", &["[2001:db8::7]:4711"], "2001:db8::7"),
+            ("fd00::1", &["[2001:db8::7]"], "2001:db8::7"),
             ("10.0.0.1", &[], "10.0.0.1"),
             ("10.0.0.1", &["203.0.113.9, unknown, 10.2.2.2"], "10.2.2.2"),
             ("10.0.0.1", &["10.3.3.3, 10.2.2.2"], "10.3.3.3"),

@@ -418,7 +418,8 @@ impl Facts {
     fn go_back(&mut self, to: usize) {
         let Some(attempt) = self.attempts.get_mut(to) else { return };
         self.answer = attempt.answer.take().map(|answer| *answer).unwrap_or_default();
-        self.first_content = attempt.first_content.take();
+        // Its client sees it only now.
+        self.first_content = attempt.first_content.map(|_| Instant::now());
         (self.prompt_sent, self.answer_started) = (true, true);
         if let Some(resolved) = &mut self.resolved {
             resolved.model = attempt.model.clone();

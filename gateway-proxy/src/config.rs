@@ -426,6 +426,24 @@ impl Config {
                 "decimal US dollars from 0 on, such as \"0.50\"",
             )?;
         }
+        if let Some(file) = &self.redis_ca_file {
+            let is_asked =
+                [&self.budgets.redis, &self.cache.redis].iter().any(|url| url.starts_with("rediss://"));
+            SECTION.check(
+                is_asked,
+                "redis_ca_file",
+                file.display(),
+                "no such file where no URL of Redis begins with rediss://",
+            )?;
+        }
+        if let Some(all) = self.trusted_proxies.iter().find(|network| network.prefix_len() == 0) {
+            SECTION.check(
+                false,
+                "trusted_proxies",
+                all,
+                "networks of your own proxies: this one is everybody's",
+            )?;
+        }
         let resume = &self.resume;
         let percent = "a number from 1 to 100";
         SECTION.check(

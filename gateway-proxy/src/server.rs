@@ -138,6 +138,7 @@ impl Server {
         tracing::info!(connections.cut = drained.cut, "the gateway has stopped serving");
 
         draining.await?;
+        last.streams.end_all().await;
         loading.abort();
         sweeping.abort();
         watching.abort();

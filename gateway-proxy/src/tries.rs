@@ -132,11 +132,14 @@ async fn wait(facts: &mut Facts, pool: &ModelPool, times: Times) -> Result<(), F
     facts.slot = None;
     let prompt = facts.ask.as_ref().map_or(0, |ask| estimate(&ask.body));
     // Whoever was asked before has taken of the time what was promised.
-    let slo = facts.resolved.as_ref().filter(|_| facts.attempts.is_empty()).and_then(Resolved::ttft_slo);
+    // Nobody waits for the first token of what is made in the background.
+    let is_waited_for = facts.attempts.is_empty() && !facts.ask.as_ref().is_some_and(Ask::is_background);
+    let slo = facts.resolved.as_ref().filter(|_| is_waited_for).and_then(Resolved::ttft_slo);
     let promised = slo.zip(facts.asked_at).and_then(|(slo, asked_at)| {
-        // From its turn on, the model takes its own time.
-        let usual = pool.pool.usual(Kind::Streamed).unwrap_or_default();
-        asked_at.checked_add(slo.saturating_sub(usual))
+        // From its turn on, the model takes its own time. What is usual is the pool's, of all who ask it: where that is most of what was
+        // promised, it says little of this call, and at least half of the time may be waited.
+        let usual = pool.pool.usual(Kind::Streamed, Instant::now().into_std()).unwrap_or_default();
+        asked_at.checked_add(slo.saturating_sub(usual).max(slo / 2))
     });
     let ticket = Ticket {
         tenant: facts.key.tenant.id.clone(),

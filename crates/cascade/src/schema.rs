@@ -36,9 +36,7 @@ pub enum Patterns {
 
 /// Whether holding a small answer to it takes no time to speak of: it leads nowhere twice, and its texts are only compared.
 pub fn is_plain(schema: &Value) -> bool {
-    const FEW: usize = 500;
-    let document = Document::new(schema);
-    document.values <= FEW && document.patterns == 0 && !document.leads_on
+    Document::new(schema).is_plain()
 }
 
 /// The first faults of `value`, at most so many; why the schema cannot be used where it cannot. Nothing is fetched for it.

@@ -168,12 +168,15 @@ impl StoreConfig {
     }
 }
 
-/// Checks the URL of the budgets' Redis, where there is one. It may hold a password, so it is not shown.
-fn redis_url(url: &str) -> Result<(), String> {
-    if url.is_empty() || redis::Client::open(url).is_ok() {
+/// Checks the URL of a Redis, where there is one. It may hold a password, so it is not shown.
+fn redis_url(field: &str, url: &str) -> Result<(), String> {
+    // A fragment would ask for TLS that trusts anybody.
+    if url.is_empty() || redis::Client::open(url).is_ok() && !url.contains('#') {
         return Ok(());
     }
-    Err("gateway.budgets.redis: what it says is not valid: expected a URL such as redis://127.0.0.1:6379, or nothing".into())
+    Err(format!(
+        "{field}: what it says is not valid: expected a URL such as redis://127.0.0.1:6379, or nothing"
+    ))
 }
 
 /// `$XDG_CACHE_HOME`, else `$HOME/.cache`.
@@ -213,7 +216,8 @@ impl TowerConfig {
         let mut problems = Vec::new();
         let mut note = |result: Result<(), String>| problems.extend(result.err());
         note(self.gateway.validate().map_err(|e| e.to_string()));
-        note(redis_url(&self.gateway.budgets.redis));
+        note(redis_url("gateway.budgets.redis", &self.gateway.budgets.redis));
+        note(redis_url("gateway.cache.redis", &self.gateway.cache.redis));
         note(self.collector.validate().map_err(|e| e.to_string()));
         note(self.evaluator.validate().map_err(|e| e.to_string()));
         note(self.inference.validate());

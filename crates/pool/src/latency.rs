@@ -76,13 +76,20 @@ impl Spread {
     }
 
     pub(crate) fn record(&mut self, seconds: f64, now: Instant) {
-        if now.saturating_duration_since(self.since) >= KEPT {
+        if self.is_stale(now) {
+            *self = Self::new(now);
+        } else if now.saturating_duration_since(self.since) >= KEPT {
             self.before = std::mem::replace(&mut self.current, [0; PLACES]);
             self.counts = [0, self.counts[0]];
             self.since = now;
         }
         self.current[bucket(seconds)] += 1;
         self.counts[0] += 1;
+    }
+
+    /// Whether all of it is of longer ago than it is kept.
+    pub(crate) fn is_stale(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.since) >= KEPT * 2
     }
 
     /// Times that it is made of.
@@ -180,6 +187,11 @@ mod tests {
         spread.record(5.0, start + KEPT);
         spread.record(5.0, start + KEPT * 2);
         assert_eq!(spread.count(), 2);
+        // Nor when nothing came meanwhile.
+        let later = start + KEPT * 4;
+        assert!(!spread.is_stale(start + KEPT * 3) && spread.is_stale(later));
+        spread.record(5.0, later);
+        assert_eq!(spread.count(), 1);
     }
 
     proptest! {

@@ -145,10 +145,11 @@ impl Pool {
         }
     }
 
-    /// How long the first byte of an answer of `kind` usually takes: half of the latest took less. `None` while too few came.
-    pub fn usual(&self, kind: Kind) -> Option<Duration> {
-        let seconds = self.lock().common.spread[kind.index()].quantile(0.5, ENOUGH_FOR_USUAL)?;
-        Some(Duration::from_secs_f64(seconds))
+    /// How long the first byte of an answer of `kind` usually takes: half of the latest took less. `None` where too few came lately.
+    pub fn usual(&self, kind: Kind, now: Instant) -> Option<Duration> {
+        let inner = self.lock();
+        let spread = Some(&inner.common.spread[kind.index()]).filter(|spread| !spread.is_stale(now))?;
+        Some(Duration::from_secs_f64(spread.quantile(0.5, ENOUGH_FOR_USUAL)?))
     }
 
     /// A second try beside one that takes long, at a deployment that is well and that the call has not tried; `None` if there is none

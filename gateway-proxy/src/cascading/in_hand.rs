@@ -3,9 +3,7 @@
 use crate::app::App;
 use crate::attempt::Answered;
 use crate::call::{Call, Ending};
-use crate::errors::Failure;
 use crate::metrics::GatewayMetrics;
-use crate::tries::ending_of;
 
 /// Bytes of an answer that are held on to while others are asked.
 const MOST_BYTES: usize = 1 << 20;
@@ -30,19 +28,11 @@ impl InHand {
         Some(Self { answered, attempt, warnings: facts.warnings.clone() })
     }
 
-    /// It is the call's answer after all, for what was asked last brought none.
-    pub(super) async fn give(
-        self,
-        app: &App,
-        call: &mut Call,
-        failed: &Result<Answered, Failure>,
-    ) -> Answered {
-        let ending = match failed {
-            // A stream of which the first event says that it failed.
-            Ok(Answered::Stream { head, .. }) => Ending::failed(head.status.as_u16(), "upstream_error"),
-            failed => ending_of(failed),
-        };
-        GatewayMetrics::count(&app.metrics.upstream_errors, ending.error.unwrap_or_default());
+    /// It is the call's answer after all, for what was asked last came to nothing better and ended so.
+    pub(super) async fn give(self, app: &App, call: &mut Call, ending: Ending) -> Answered {
+        if let Some(error) = ending.error {
+            GatewayMetrics::count(&app.metrics.upstream_errors, error);
+        }
         call.go_back(ending, self.attempt).await;
         super::keep_not(call);
         if let Some(facts) = call.facts() {

@@ -82,10 +82,13 @@ pub(crate) async fn climb(
         return answered;
     }
     note(call, "fail:failed", None, None);
-    match in_hand {
-        None => answered,
-        Some(in_hand) => Ok(in_hand.give(app, call, &answered).await),
-    }
+    let Some(in_hand) = in_hand else { return answered };
+    let ending = match &answered {
+        // A stream of which the first event says that it failed.
+        Ok(Answered::Stream { head, .. }) => Ending::failed(head.status.as_u16(), "upstream_error"),
+        answered => ending_of(answered),
+    };
+    Ok(in_hand.give(app, call, ending).await)
 }
 
 fn is_answer(answered: &Result<Answered, Failure>) -> bool {
@@ -140,6 +143,11 @@ impl Climb<'_> {
                     let name = format!("{}:{}", verdict_name(&decision), decision.reason.as_str());
                     note(call, name, decision.probability, Some(&signals));
                     let Verdict::Escalate(next) = decision.verdict else {
+                        if decision.verdict == Verdict::Fail
+                            && let Some(in_hand) = in_hand.take()
+                        {
+                            return Ok(in_hand.give(app, call, ending).await);
+                        }
                         if !matches!(decision.reason, Reason::GoodEnough | Reason::LastTier) {
                             keep_not(call);
                         }

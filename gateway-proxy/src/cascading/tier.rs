@@ -68,7 +68,9 @@ pub(super) async fn ask_tier(
         _ => Times { first_byte_by: times.first_byte_by.min(by), deadline: by },
     };
     let is_last = otherwise != Otherwise::Tier;
-    let answered = ask_in_turn(app, call, &model, headers, times, is_last).await;
+    // Where nobody is well, an answer in hand is better than one who is asked all the same.
+    let has_nothing = otherwise == Otherwise::Nothing;
+    let answered = ask_in_turn(app, call, &model, headers, times, has_nothing).await;
     match answered {
         Ok(Answered::Whole { head, bytes }) if head.status.is_success() => {
             let said = call.facts().map(|facts| Said::of(&facts.answer)).unwrap_or_default();

@@ -27,4 +27,16 @@ fn an_error_names_the_key_the_value_and_what_is_expected() {
     config.budgets.grant = Some(contracts::Usd::from_picos(-1));
     let error = config.validate().unwrap_err().to_string();
     assert!(error.contains("budgets.grant: -0.000000000001"), "{error}");
+
+    // Nothing that is meant to be encrypted goes in clear because of a letter.
+    let mut config = Config { redis_ca_file: Some("ca.pem".into()), ..Config::default() };
+    config.budgets.redis = "redis://127.0.0.1:6379".into();
+    let error = config.validate().unwrap_err().to_string();
+    assert!(error.contains("gateway.redis_ca_file: ca.pem"), "{error}");
+    config.cache.redis = "rediss://127.0.0.1:6379".into();
+    config.validate().unwrap();
+
+    let config = Config { trusted_proxies: vec!["::/0".parse().unwrap()], ..Config::default() };
+    let error = config.validate().unwrap_err().to_string();
+    assert!(error.contains("gateway.trusted_proxies: ::/0"), "{error}");
 }

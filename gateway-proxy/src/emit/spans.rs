@@ -55,7 +55,9 @@ pub(super) fn write(
     metrics: &GatewayMetrics,
 ) {
     let mut names = Names::of(facts, &facts.answer, metrics);
-    names.id = facts.response_id.as_deref().or(names.id);
+    // Attempts have the provider's.
+    let id = names.id;
+    names.id = facts.response_id.as_deref().or(id);
     let amounts = spent.cost.map(Amounts::of);
     let of_call = Figures { used: spent.used, amounts: amounts.as_ref() };
     to.span(&server_head(facts, &names, ending), |put| {
@@ -65,6 +67,7 @@ pub(super) fn write(
             content(put, facts, capture_bytes, metrics);
         }
     });
+    names.id = id;
     let is_only = facts.attempts.len() == 1;
     for (at, attempt) in facts.attempts.iter().enumerate() {
         let name = format!("{} {}", facts.endpoint.operation, names.asked);
@@ -77,7 +80,8 @@ pub(super) fn write(
         to.span(&client_head(facts, names, attempt, &name), |put| {
             client(put, facts, names, attempt, at + 1);
             let is_last = attempt.answer.is_none();
-            let first_content = if is_last { facts.first_content } else { attempt.first_content };
+            let of_call = facts.first_content.filter(|_| is_last);
+            let first_content = attempt.first_content.or(of_call);
             answer(put, names, first_content.zip(Some(attempt.at)));
             usage_and_cost(put, facts, figures);
         });

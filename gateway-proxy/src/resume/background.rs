@@ -43,6 +43,9 @@ const REPEATED: [&str; 13] = [
     "user",
 ];
 
+/// Bytes of one of these that are repeated.
+const MOST_REPEATED: usize = 16 << 10;
+
 /// How all ids begin that are given here, before the rest of the request's.
 const PREFIX: &str = "resp_req_";
 
@@ -85,7 +88,7 @@ fn queued(id: &str, ask: &Ask, now: Timestamp) -> Value {
     });
     let body = std::str::from_utf8(&ask.body).unwrap_or_default();
     for member in members(body).unwrap_or_default() {
-        if REPEATED.contains(&member.name.as_ref()) {
+        if REPEATED.contains(&member.name.as_ref()) && member.text().len() <= MOST_REPEATED {
             response[member.name.as_ref()] = serde_json::from_str(member.text()).unwrap_or_default();
         }
     }
@@ -111,7 +114,7 @@ impl Making {
             () = kept.stop.cancelled() => {}
             () = app.streams.stop.cancelled() => {}
         }
-        if !self.is_over {
+        if !std::mem::replace(&mut self.is_over, true) {
             self.stands("cancelled", Value::Null);
         }
         drop(ended);
@@ -125,9 +128,15 @@ impl Making {
                 return self.read(opening.into_stream(call, false, times.deadline)).await;
             }
             Ok(Answered::Whole { head, bytes }) if head.status.is_success() => {
-                match call.finish(Ending::ok(head.status.as_u16())).await {
-                    Ok(_) => return self.tell_whole(&bytes),
-                    Err(_) => Failure::Unrecorded.to_api().into(),
+                match serde_json::from_slice(&bytes) {
+                    Err(_) => {
+                        let (status, detail) = (head.status.as_u16(), "no JSON");
+                        Failure::Garbage { status, detail }.to_api().into()
+                    }
+                    Ok(response) => match call.finish(Ending::ok(head.status.as_u16())).await {
+                        Ok(_) => return self.tell_whole(&response),
+                        Err(_) => Failure::Unrecorded.to_api().into(),
+                    },
                 }
             }
             Ok(Answered::Whole { head, bytes }) => Failed::of_upstream(head.status.as_u16(), &bytes),
@@ -154,8 +163,7 @@ impl Making {
     }
 
     /// Hands on an answer that came whole.
-    fn tell_whole(&mut self, bytes: &Bytes) {
-        let Ok(response) = serde_json::from_slice::<Value>(bytes) else { return };
+    fn tell_whole(&mut self, response: &Value) {
         let kind = match response["status"].as_str() {
             Some("incomplete") => "response.incomplete",
             Some("failed") => "response.failed",
@@ -213,6 +221,15 @@ impl Making {
             response.insert("error".into(), error);
         }
         response.into()
+    }
+}
+
+impl Drop for Making {
+    /// A response that nobody makes any more does not go on.
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.stands("failed", json!({"code": "server_error", "message": "it could not be made"}));
+        }
     }
 }
 

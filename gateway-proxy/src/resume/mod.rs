@@ -223,6 +223,14 @@ impl Streams {
     }
 }
 
+impl Streams {
+    /// Ends what has begun since, too: whoever was let in late.
+    pub(crate) async fn end_all(&self) {
+        self.stop.cancel();
+        self.tasks.wait().await;
+    }
+}
+
 /// Adds an event, for which what is over makes room where it must. Returns it as it is told.
 fn push(kept: &Kept, shelf: &Shelf, event: &[u8]) -> Bytes {
     if kept.needs_room() {

@@ -10,16 +10,19 @@ use http::StatusCode;
 
 /// `gpt-4o-mini`, whose answer `verifier` judges and the schema that is asked for, and then `pro`, which may take 300 ms.
 fn verified(small: &Upstream, large: &Upstream, verifier: &Upstream) -> Snapshot {
-    let url = format!("http://{}/verify", verifier.addr);
-    let cascade = serde_json::json!({"tiers": [
-        {"model": "gpt-4o-mini", "checks": ["json_schema", {"verifier": {"url": url, "timeout_ms": 5000}}], "threshold": 0.5},
-        {"model": "pro", "timeout_ms": 300},
-    ]});
-    let mut policy = routed(small, large, Some(cascade), None);
+    let mut policy = routed(small, large, Some(tiers(verifier, &serde_json::json!([]))), None);
     let budget = serde_json::json!({"scope": {"kind": "tenant", "tenant": "acme"}, "limit": "1", "soft": "0.000001", "window": "total"});
     let budget: Budget = serde_json::from_value(budget).unwrap();
     policy.budgets.insert(None, budget.reach(), Ok(named("b", budget)));
     policy
+}
+
+fn tiers(verifier: &Upstream, checks_of_last: &serde_json::Value) -> serde_json::Value {
+    let url = format!("http://{}/verify", verifier.addr);
+    serde_json::json!({"tiers": [
+        {"model": "gpt-4o-mini", "checks": ["json_schema", {"verifier": {"url": url, "timeout_ms": 5000}}], "threshold": 0.5},
+        {"model": "pro", "timeout_ms": 300, "checks": checks_of_last},
+    ]})
 }
 
 fn ask(stream: bool) -> String {
@@ -110,4 +113,23 @@ async fn what_is_wrong_is_not_given_either_when_the_last_tier_brings_no_answer()
     let answer = gateway.post("/v1/chat/completions", ask(false)).await;
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{}", answer.text());
     assert_eq!(answer.json()["error"]["message"], "down");
+}
+
+#[tokio::test]
+async fn what_was_only_improbable_is_given_rather_than_what_is_wrong() {
+    let collector = Collector::start().await;
+    let small = Upstream::always(json(200, &answer("gpt-4o-mini", r#"{"city":"Rome"}"#))).await;
+    let large = Upstream::always(json(200, &answer("pro-2025", "It is Rome."))).await;
+    let verifier = Upstream::always(json(200, r#"{"score":0.25}"#)).await;
+    let cascade = tiers(&verifier, &serde_json::json!(["json_schema"]));
+    let gateway = Gateway::start(config(Some(&collector)), routed(&small, &large, Some(cascade), None));
+    let answer = gateway.post("/v1/chat/completions", ask(false)).await;
+    assert_eq!((answer.status, answer.json()["id"].as_str()), (StatusCode::OK, Some("id-gpt-4o-mini")));
+    let call = collector.call().await;
+    assert_eq!(call.get("control_tower.cascade.decision"), "accept:next_failed");
+    let mut tries = collector.spans();
+    tries.retain(|span| span.kind == 3);
+    let decisions: Vec<&str> = tries.iter().map(|span| span.get("control_tower.cascade.decision")).collect();
+    assert!(decisions.iter().any(|decision| decision.starts_with("fail:")), "{decisions:?}");
+    assert_eq!(call.get("error.type"), "");
 }

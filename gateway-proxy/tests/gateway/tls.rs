@@ -199,7 +199,8 @@ async fn a_file_of_authorities_for_redis_that_is_none_ends_the_start() {
     let dir = tempfile::tempdir().unwrap();
     let ca_file = dir.path().join("ca.pem");
     std::fs::write(&ca_file, "nothing").unwrap();
-    let config = Config { redis_ca_file: Some(ca_file.clone()), ..config(None) };
+    let mut config = Config { redis_ca_file: Some(ca_file.clone()), ..config(None) };
+    config.cache.redis = "rediss://127.0.0.1:1".into();
     let gateway = Gateway::start(config, snapshot_at("https://127.0.0.1:1/v1", false));
     let error = gateway.ended().await.unwrap_err().to_string();
     let expected = format!("gateway.redis_ca_file: {}: no certificate", ca_file.display());

@@ -8,6 +8,10 @@ use std::cmp::Ordering;
 use std::collections::HashSet;
 use std::fmt::Write;
 
+/// Bytes of a pattern, and of the name of a format that anybody knows.
+const LONGEST_PATTERN: usize = 4 << 10;
+const LONGEST_FORMAT: usize = 64;
+
 impl<'s> Walk<'s> {
     /// Whether `value` holds to a keyword beside `members`; so does every value to a keyword that is none of these.
     pub(super) fn asserted(
@@ -21,12 +25,12 @@ impl<'s> Walk<'s> {
             ("type", _) => {
                 let types = of.as_array().map_or(std::slice::from_ref(of), Vec::as_slice);
                 for name in types {
+                    self.spend(1)?;
                     if is_of_type(name, value)? {
                         return Ok(true);
                     }
                 }
-                let names: Vec<String> = types.iter().map(brief).collect();
-                Ok(self.noted(false, || format!("{} is not of type {}", brief(value), names.join(" or "))))
+                Ok(self.noted(false, || format!("{} is not of type {}", brief(value), few(types, " or "))))
             }
             ("const", _) => {
                 let holds = self.is_equal(of, value)?;
@@ -38,7 +42,13 @@ impl<'s> Walk<'s> {
                         return Ok(true);
                     }
                 }
-                Ok(self.noted(false, || format!("{} is not one of {}", brief(value), one_of(of))))
+                Ok(self.noted(false, || {
+                    format!(
+                        "{} is not one of {}",
+                        brief(value),
+                        few(list(keyword, of).unwrap_or_default(), ", ")
+                    )
+                }))
             }
             ("minimum" | "maximum" | "exclusiveMinimum" | "exclusiveMaximum", Value::Number(number)) => {
                 self.within_bound(members, keyword, of, number)
@@ -62,9 +72,12 @@ impl<'s> Walk<'s> {
             }
             // In later drafts it says nothing.
             ("format", Value::String(text)) if self.document.draft <= Draft::Seven => {
-                self.spend(text.len() as u64 / 4)?;
-                let format = of.as_str().filter(|format| *format != "regex");
-                let holds = format.map_or(Ok(true), |format| self.texts.is_of("format", format, value))?;
+                let known = |format: &&str| *format != "regex" && format.len() <= LONGEST_FORMAT;
+                let Some(format) = of.as_str().filter(known) else { return Ok(true) };
+                self.spend(self.texts.compiling("format", format))?;
+                self.texts.compile("format", format)?;
+                self.spend(self.texts.steps("format", format, text.len()))?;
+                let holds = self.texts.is_of("format", format, value);
                 Ok(self.noted(holds, || format!("{} is not a {}", brief(value), brief(of))))
             }
             ("uniqueItems", Value::Array(items)) if of == &Value::Bool(true) => self.unique(items),
@@ -99,9 +112,16 @@ impl<'s> Walk<'s> {
 
     /// Whether a text is of a pattern.
     pub(super) fn matches(&mut self, pattern: &'s str, text: &Value) -> Held {
-        let steps = self.texts.steps(pattern, text.as_str().map_or(0, str::len));
-        self.spend(steps)?;
-        self.texts.is_of("pattern", pattern, text)
+        if pattern.len() > LONGEST_PATTERN {
+            let many = pattern.len();
+            return Err(format!("it has a pattern of {many} bytes, expected at most {LONGEST_PATTERN}"));
+        }
+        // Whether it is a large one is known when it is compiled.
+        let bytes = text.as_str().map_or(0, str::len);
+        self.spend(self.texts.compiling("pattern", pattern))?;
+        self.texts.compile("pattern", pattern)?;
+        self.spend(self.texts.steps("pattern", pattern, bytes))?;
+        Ok(self.texts.is_of("pattern", pattern, text))
     }
 
     fn within_bound(
@@ -136,7 +156,7 @@ impl<'s> Walk<'s> {
     }
 
     fn unique(&mut self, items: &[Value]) -> Held {
-        let mut known = HashSet::with_capacity(items.len());
+        let mut known = HashSet::new();
         for item in items {
             let mut text = String::new();
             self.canonical(item, &mut text)?;
@@ -236,10 +256,9 @@ fn quote(own: &str, text: &mut String) {
 }
 
 /// The first few of a list.
-fn one_of(list: &Value) -> String {
+fn few(all: &[Value], between: &str) -> String {
     const FEW: usize = 10;
-    let all = list.as_array().map_or(&[][..], Vec::as_slice);
-    let mut text = all.iter().take(FEW).map(brief).collect::<Vec<_>>().join(", ");
+    let mut text = all.iter().take(FEW).map(brief).collect::<Vec<_>>().join(between);
     if all.len() > FEW {
         let _ = write!(text, " and {} more", all.len() - FEW);
     }

@@ -45,8 +45,8 @@ pub(super) struct Document<'s> {
     /// Whether it has references, or asks what of a value was looked at.
     pub(super) leads_on: bool,
     pub(super) draft: Draft,
-    /// Whether parts of it are documents of their own.
-    has_parts: bool,
+    /// Parts of it that are documents of their own, by what they call themselves; `None` for a name of several.
+    parts: HashMap<&'s str, Option<&'s Value>>,
     /// Places by name; `None` for a name of several.
     anchors: HashMap<&'s str, Option<&'s Value>>,
 }
@@ -60,12 +60,18 @@ impl<'s> Document<'s> {
             patterns: 0,
             leads_on: false,
             draft: Draft::of(root),
-            has_parts: false,
+            parts: HashMap::new(),
             anchors: HashMap::new(),
         };
         document.id = root[document.id()].as_str().map(|id| id.trim_end_matches('#'));
         document.read(root);
         document
+    }
+
+    /// Whether it is small, leads nowhere twice and looks for nothing in texts.
+    pub(super) const fn is_plain(&self) -> bool {
+        const FEW: usize = 500;
+        self.values <= FEW && self.patterns == 0 && !self.leads_on
     }
 
     fn id(&self) -> &'static str {
@@ -90,33 +96,29 @@ impl<'s> Document<'s> {
     fn note(&mut self, place: &'s Value, name: &str, of: &'s Value) {
         self.leads_on |= REFERENCES.contains(&name) || name.starts_with("unevaluated");
         match (name, of) {
-            ("pattern" | "format", Value::String(_)) => self.patterns += 1,
+            ("pattern", Value::String(_)) => self.patterns += 1,
             ("patternProperties", Value::Object(named)) => self.patterns += named.len(),
-            ("$anchor" | "$dynamicAnchor", Value::String(anchor)) => self.anchor(anchor, place),
+            ("$anchor" | "$dynamicAnchor", Value::String(anchor)) => enter(&mut self.anchors, anchor, place),
             (name, Value::String(id)) if name == self.id() => match id.strip_prefix('#') {
-                Some(anchor) if !anchor.is_empty() => self.anchor(anchor, place),
-                _ => self.has_parts |= !std::ptr::eq(place, self.root),
+                Some(anchor) if !anchor.is_empty() => enter(&mut self.anchors, anchor, place),
+                _ if std::ptr::eq(place, self.root) => {}
+                _ => enter(&mut self.parts, id, place),
             },
             _ => {}
         }
     }
 
-    fn anchor(&mut self, name: &'s str, place: &'s Value) {
-        let known = self.anchors.entry(name).or_insert(Some(place));
-        if known.is_some_and(|known| !std::ptr::eq(known, place)) {
-            *known = None;
-        }
-    }
-
     /// Where a reference leads.
     pub(super) fn target(&self, reference: &Value) -> Result<&'s Value, String> {
-        if self.has_parts {
-            return Err(format!(
-                "it has references and, within it, an {}: expected one or the other",
-                self.id()
-            ));
+        let text = reference.as_str().ok_or_else(|| not("a text", "$ref", reference))?;
+        if !self.parts.is_empty() {
+            // Names mean the same in all parts; what begins with a `#` does not.
+            let is_name = !text.contains(['#', '/', ':', '%']);
+            let part = self.parts.get(text).filter(|_| is_name).copied().flatten();
+            return part.ok_or_else(|| {
+                format!("it refers to {}, and parts of it have an {} of their own: expected the name of one of them", brief(reference), self.id())
+            });
         }
-        let text = reference.as_str().unwrap_or_default();
         let within = self.id.and_then(|id| text.strip_prefix(id)).unwrap_or(text);
         let found = match within.strip_prefix('#').or_else(|| within.is_empty().then_some("")) {
             Some(fragment) => {
@@ -131,6 +133,14 @@ impl<'s> Document<'s> {
         found.ok_or_else(|| {
             format!("it refers to {}, expected a place within it, such as #/$defs/name", brief(reference))
         })
+    }
+}
+
+/// Notes a place by its name.
+fn enter<'s>(names: &mut HashMap<&'s str, Option<&'s Value>>, name: &'s str, place: &'s Value) {
+    let known = names.entry(name).or_insert(Some(place));
+    if known.is_some_and(|known| !std::ptr::eq(known, place)) {
+        *known = None;
     }
 }
 

@@ -25,6 +25,7 @@ impl<'s> Walk<'s> {
     }
 
     fn look_at(&mut self, schema: &'s Value, value: &Value, seen: &mut Seen) -> Done {
+        self.spend(1)?;
         let Ok(members) = members(schema)? else { return Ok(()) };
         self.spend(8 + members.len() as u64)?;
         self.deeper(|walk| {
@@ -42,7 +43,7 @@ impl<'s> Walk<'s> {
     ) -> Done {
         match (keyword, value) {
             (reference, _) if REFERENCES.contains(&reference) => {
-                let target = self.document.target(of)?;
+                let target = self.target(of)?;
                 let at = (std::ptr::from_ref(target), std::ptr::from_ref(value));
                 self.enter(at)?;
                 self.look_at(target, value, seen)?;
@@ -70,8 +71,9 @@ impl<'s> Walk<'s> {
                 members.get(branch).map_or(Ok(()), |branch| self.look_at(branch, value, seen))
             }
             ("dependentSchemas" | "dependencies", Value::Object(has)) => {
-                for (_, schema) in named(keyword, of)?.iter().filter(|(name, _)| has.contains_key(*name)) {
-                    if !schema.is_array() {
+                for (name, schema) in named(keyword, of)? {
+                    self.spend(1)?;
+                    if has.contains_key(name) && !schema.is_array() {
                         self.look_at(schema, value, seen)?;
                     }
                 }

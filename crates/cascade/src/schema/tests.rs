@@ -26,7 +26,7 @@ fn nested(levels: usize, innermost: Value) -> Value {
 #[test]
 fn references_are_followed_as_deep_as_there_is_room() {
     let again = || json!({"type": "object", "properties": {"a": {"$ref": "#/$defs/a0"}}});
-    for links in [1, 4, 10, 80] {
+    for links in [1, 4, 10, 40] {
         let schema = chain(links, 1, again());
         assert_eq!(first(&schema, &nested(100, json!({}))), Ok(Vec::new()), "{links}");
         let wrong = first(&schema, &nested(100, json!(7))).unwrap();
@@ -41,12 +41,18 @@ fn references_are_followed_as_deep_as_there_is_room() {
         (json!({"$ref": "#/$defs/a", "$defs": {"a": {"$id": "x", "allOf": [true]}}}), 0, "$id"),
         (json!({"$ref": "#/$defs/x/y", "$defs": {"x": {"$id": "x", "y": true}}}), 0, "$id"),
         (json!({"$ref": "#a", "$defs": {"b": {"$anchor": "a"}, "c": {"$anchor": "a"}}}), 0, "#a"),
+        (json!({"$ref": 5}), 0, "$ref is 5"),
         (json!({"type": "text"}), 0, "type"),
         (json!({"allOf": {}}), 0, "allOf"),
     ] {
         let refused = first(&schema, &nested(levels, json!({}))).unwrap_err();
         assert!(refused.contains(says), "{says}: {refused}");
     }
+    // There is room for a pattern, however deep it stands.
+    let nests = |n: usize| json!({"pattern": format!("{}a{n}{}", "(".repeat(200), ")".repeat(200))});
+    let all: Vec<Value> = (0..8).map(nests).collect();
+    let deep = chain(4_000, 1, json!({"allOf": all}));
+    assert_eq!(first(&deep, &json!("a0a1a2a3a4a5a6a7")), Ok(Vec::new()));
     // What was found out once is not found out again, however often it is referred to.
     assert_eq!(first(&chain(30, 2, json!({"type": "object"})), &json!({})), Ok(Vec::new()));
     assert_eq!(faults(&chain(30, 2, json!(false)), &json!({}), 5, Patterns::Linear).unwrap().len(), 5);
@@ -74,6 +80,18 @@ fn what_takes_too_long_is_given_up() {
     assert!(steps(&spread, &json!({})).contains("steps"));
     assert!(steps(&scanned, &long).contains("steps"));
     assert!(steps(&listed, &Value::from(vec![399; 1_000])).contains("steps"));
+    // A pattern of many states may hold each byte to each of them.
+    let large = json!({"items": {"pattern": "^(?:[ -~]?){10000}\\x00$"}});
+    assert!(steps(&large, &Value::from(vec!["a".repeat(100_000)])).contains("steps"));
+    // What is cheap is not free where it is come to very often.
+    let names = |innermost: Value| json!({"propertyNames": {"$ref": "#/$defs/a0"}, "$defs": chain(30, 2, innermost)["$defs"]});
+    for innermost in [
+        json!({"not": {"type": vec!["null"; 40_000]}}),
+        json!({"not": {"anyOf": vec![false; 40_000]}}),
+        json!({"$ref": format!("#/$defs/{}", "a".repeat(100_000))}),
+    ] {
+        assert!(first(&names(innermost), &json!({"a": 1})).is_err());
+    }
     // Compiled, this has a billion places.
     let mut schema = chain(30, 2, json!(true));
     let of = json!({"x": {"unevaluatedProperties": false, "$ref": "#/$defs/a0"}});
@@ -111,6 +129,15 @@ fn what_people_write_is_held_to() {
         "required": ["last"], "$defs": {"leaf": {"$anchor": "leaf", "type": "integer"}}});
     assert_eq!(first(&node, &json!({"next": {"last": 1.0}, "first": 2, "last": 3})), Ok(Vec::new()));
     assert_eq!(first(&node, &json!({"next": {}, "last": 3})).unwrap()[0].place, "/next");
+    // As TypeBox writes what leads to itself: parts with names of their own.
+    let part = json!({"$id": "T0", "properties": {"nodes": {"type": "array", "items": {"$ref": "T0"}}}, "required": ["nodes"]});
+    let typed = json!({"properties": {"tree": part}});
+    assert_eq!(first(&typed, &json!({"tree": {"nodes": [{"nodes": []}]}})), Ok(Vec::new()));
+    assert_eq!(first(&typed, &json!({"tree": {"nodes": [{}]}})).unwrap()[0].place, "/tree/nodes/0");
+    // Dates by the hundred are no patterns.
+    let dates: Map<String, Value> =
+        (0..100).map(|n| (format!("d{n}"), json!({"format": "date-time"}))).collect();
+    assert_eq!(first(&json!({"properties": dates}), &json!({"d1": "today"})), Ok(Vec::new()));
     // Formats say something up to draft 7.
     let mail = |draft: &str| json!({"$schema": draft, "format": "email"});
     assert_eq!(first(&mail("http://json-schema.org/draft-07/schema#"), &json!("x")).unwrap().len(), 1);
@@ -123,6 +150,8 @@ fn what_people_write_is_held_to() {
 fn what_would_take_all_memory_is_not_compiled() {
     let one = json!({"properties": {"a": {"pattern": "(\\p{L}{100}){100}"}}});
     assert!(first(&one, &json!({"a": "b"})).is_err());
+    let long = json!({"properties": {"a": {"pattern": "\\cA".repeat(100_000)}}});
+    assert!(first(&long, &json!({"a": "b"})).unwrap_err().contains("bytes"));
     let many: Map<String, Value> =
         (0..1_000).map(|n| (format!("p{n}"), json!({"pattern": format!("{n}")}))).collect();
     assert!(first(&json!({"properties": many}), &json!({})).unwrap_err().contains("1000 patterns"));

@@ -5,56 +5,83 @@ use jsonschema::{Draft, PatternOptions, Validator};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 
-/// Bytes of all compiled patterns, and of one.
-const MOST_COMPILED: usize = 32 << 20;
-const MOST_OF_ONE: usize = 10 << 20;
+/// Bytes of a compiled pattern: of one that is looked for in no time, and of any. Where a pattern's states are many, each byte of a text
+/// may be held to each of them.
+const FEW_STATES: usize = 64 << 10;
+const MOST_STATES: usize = 1 << 20;
 /// Steps of a pattern that looks around at one text.
-const MOST_BACKTRACKS: usize = 100_000;
+const MOST_BACKTRACKS: usize = 50_000;
 
 /// What has been compiled.
 #[derive(Debug)]
-pub(super) struct Texts<'s> {
+pub(super) struct Texts {
     patterns: Patterns,
-    each: usize,
-    compiled: HashMap<(&'static str, &'s str), Validator>,
+    /// By keyword, and the place of the pattern or the name in the schema.
+    compiled: HashMap<(&'static str, *const u8), Compiled>,
 }
 
-impl<'s> Texts<'s> {
-    /// For a schema of so many patterns.
-    pub(super) fn new(patterns: Patterns, many: usize) -> Self {
-        let each = (MOST_COMPILED / many.max(1)).min(MOST_OF_ONE);
-        Self { patterns, each, compiled: HashMap::new() }
+#[derive(Debug)]
+struct Compiled {
+    validator: Validator,
+    is_large: bool,
+}
+
+impl Texts {
+    pub(super) fn new(patterns: Patterns) -> Self {
+        Self { patterns, compiled: HashMap::new() }
     }
 
-    /// Whether a text is of a `pattern` or a `format`.
-    pub(super) fn is_of(&mut self, keyword: &'static str, of: &'s str, text: &Value) -> Result<bool, String> {
-        if let Some(compiled) = self.compiled.get(&(keyword, of)) {
-            return Ok(compiled.is_valid(text));
+    /// Steps that compiling a `pattern` or a `format` counts for.
+    pub(super) fn compiling(&self, keyword: &'static str, of: &str) -> u64 {
+        if self.compiled.contains_key(&(keyword, of.as_ptr())) { 0 } else { 10_000 }
+    }
+
+    /// Compiles it, unless it is.
+    pub(super) fn compile(&mut self, keyword: &'static str, of: &str) -> Result<(), String> {
+        let at = (keyword, of.as_ptr());
+        if self.compiled.contains_key(&at) {
+            return Ok(());
         }
-        let compiled = self.compile(&json!({keyword: of}))?;
-        let is_of = compiled.is_valid(text);
-        self.compiled.insert((keyword, of), compiled);
-        Ok(is_of)
+        let schema = json!({keyword: of});
+        let compiled = match self.build(&schema, FEW_STATES) {
+            Ok(validator) => Compiled { validator, is_large: false },
+            Err(_) => Compiled { validator: self.build(&schema, MOST_STATES)?, is_large: true },
+        };
+        self.compiled.insert(at, compiled);
+        Ok(())
     }
 
-    /// Steps that looking for a pattern in so many bytes counts for.
-    pub(super) fn steps(&self, pattern: &str, bytes: usize) -> u64 {
-        let looks_around = self.patterns == Patterns::LookAround
-            && (pattern.contains("(?") || pattern.contains('\\') || pattern.contains('+'));
-        bytes as u64 / 4 + if looks_around { 1_000 } else { 4 }
+    /// Steps that looking at so many bytes counts for, once it is compiled.
+    pub(super) fn steps(&self, keyword: &'static str, of: &str, bytes: usize) -> u64 {
+        let is_large = self.compiled.get(&(keyword, of.as_ptr())).is_some_and(|compiled| compiled.is_large);
+        let looks_around = self.patterns == Patterns::LookAround && looks_around(of);
+        let each = if is_large { 256 } else { 8 };
+        4 + bytes as u64 * each + if looks_around { 10_000 } else { 0 }
     }
 
-    fn compile(&self, schema: &Value) -> Result<Validator, String> {
+    /// Whether a text is of a `pattern` or a `format` that is compiled.
+    pub(super) fn is_of(&self, keyword: &'static str, of: &str, text: &Value) -> bool {
+        let compiled = self.compiled.get(&(keyword, of.as_ptr()));
+        compiled.is_none_or(|compiled| compiled.validator.is_valid(text))
+    }
+
+    fn build(&self, schema: &Value, most: usize) -> Result<Validator, String> {
         let options = jsonschema::options().with_draft(Draft::Draft7).offline().should_validate_formats(true);
         let options = match self.patterns {
-            Patterns::Linear => options.with_pattern_options(
-                PatternOptions::regex().size_limit(self.each).dfa_size_limit(self.each),
-            ),
+            Patterns::Linear => options
+                .with_pattern_options(PatternOptions::regex().size_limit(most).dfa_size_limit(MOST_STATES)),
             Patterns::LookAround => {
                 let patterns = PatternOptions::fancy_regex().backtrack_limit(MOST_BACKTRACKS);
-                options.with_pattern_options(patterns.size_limit(self.each).dfa_size_limit(self.each))
+                options.with_pattern_options(patterns.size_limit(most).dfa_size_limit(MOST_STATES))
             }
         };
         options.build(schema).map_err(|error| error.to_string())
     }
+}
+
+/// Whether a pattern cannot be looked for in linear time: it looks around, refers back or does not give back.
+fn looks_around(pattern: &str) -> bool {
+    let refers_back = |pair: &[u8]| pair[0] == b'\\' && (pair[1] == b'k' || (b'1'..=b'9').contains(&pair[1]));
+    ["(?=", "(?!", "(?<", "(?>", "(?(", "++", "*+", "?+", "}+"].iter().any(|what| pattern.contains(what))
+        || pattern.as_bytes().windows(2).any(refers_back)
 }

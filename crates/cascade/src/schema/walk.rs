@@ -8,11 +8,9 @@ use std::collections::{HashMap, HashSet};
 
 /// Steps to hold a value to a schema: some tens of milliseconds of them. A place is eight and what stands in it.
 const MOST_STEPS: u64 = 10_000_000;
-/// Places within each other.
-const MOST_PLACES: usize = 20_000;
-/// Bytes of stack that a place may need, and those that are taken when they are not there.
-const RED_ZONE: usize = 64 << 10;
-const STACK: usize = 4 << 20;
+/// Places within each other, and bytes of a stack that has room for them also where nothing is optimised. Only what is used of it is taken.
+const MOST_PLACES: usize = 10_000;
+const STACK: usize = 256 << 20;
 
 /// Whether a value holds to something; why that cannot be told where it cannot.
 pub(super) type Held = Result<bool, String>;
@@ -21,7 +19,7 @@ pub(super) type Held = Result<bool, String>;
 #[derive(Debug)]
 pub(super) struct Walk<'s> {
     pub(super) document: Document<'s>,
-    pub(super) texts: Texts<'s>,
+    pub(super) texts: Texts,
     /// Steps that are left.
     left: u64,
     /// Places on the way to here.
@@ -35,6 +33,8 @@ pub(super) struct Walk<'s> {
     faults: Vec<Fault>,
     /// Where in the value we are.
     place: String,
+    /// Where references lead.
+    targets: HashMap<*const Value, &'s Value>,
     /// What references led to and how it ended, and where they have led to and not yet returned from.
     known: HashMap<(*const Value, *const Value), bool>,
     open: HashSet<(*const Value, *const Value)>,
@@ -43,7 +43,7 @@ pub(super) struct Walk<'s> {
 impl<'s> Walk<'s> {
     pub(super) fn new(document: Document<'s>, patterns: Patterns, most: usize) -> Self {
         Self {
-            texts: Texts::new(patterns, document.patterns),
+            texts: Texts::new(patterns),
             document,
             left: MOST_STEPS,
             depth: 0,
@@ -52,6 +52,7 @@ impl<'s> Walk<'s> {
             most,
             faults: Vec::new(),
             place: String::new(),
+            targets: HashMap::new(),
             known: HashMap::new(),
             open: HashSet::new(),
         }
@@ -59,7 +60,11 @@ impl<'s> Walk<'s> {
 
     /// The first faults of `value`.
     pub(super) fn faults(mut self, schema: &'s Value, value: &Value) -> Result<Vec<Fault>, String> {
-        self.check(schema, value)?;
+        if self.document.is_plain() {
+            self.check(schema, value)?;
+        } else {
+            stacker::grow(STACK, || self.check(schema, value))?;
+        }
         Ok(self.faults)
     }
 
@@ -105,12 +110,13 @@ impl<'s> Walk<'s> {
             return Err(format!("its places lie more than {MOST_PLACES} within each other"));
         }
         self.depth += 1;
-        let done = stacker::maybe_grow(RED_ZONE, STACK, || what(self));
+        let done = what(self);
         self.depth -= 1;
         done
     }
 
     fn held_to(&mut self, schema: &'s Value, value: &Value) -> Held {
+        self.spend(1)?;
         let members = match members(schema)? {
             Ok(members) => members,
             Err(all) => return Ok(self.noted(all, || format!("{} may not be here", brief(value)))),
@@ -130,7 +136,7 @@ impl<'s> Walk<'s> {
                 } else {
                     self.applied(members, keyword, of, value)?
                 };
-                if !holds && !self.wants_more() {
+                if self.is_settled(holds) {
                     return Ok(false);
                 }
             }
@@ -177,6 +183,9 @@ impl<'s> Walk<'s> {
                             schema => self.check(schema, value)?,
                         };
                     }
+                    if self.is_settled(holds) {
+                        break;
+                    }
                 }
                 Ok(holds)
             }
@@ -202,6 +211,9 @@ impl<'s> Walk<'s> {
                     if let Some(member) = has.get(name) {
                         holds &= self.within(name, |walk| walk.check(schema, member))?;
                     }
+                    if self.is_settled(holds) {
+                        break;
+                    }
                 }
             }
             "patternProperties" => {
@@ -209,6 +221,9 @@ impl<'s> Walk<'s> {
                     for (name, member) in has {
                         if self.matches(pattern, &Value::String(name.clone()))? {
                             holds &= self.within(name, |walk| walk.check(schema, member))?;
+                        }
+                        if self.is_settled(holds) {
+                            return Ok(false);
                         }
                     }
                 }
@@ -218,6 +233,9 @@ impl<'s> Walk<'s> {
                     if !self.is_named(members, name)? {
                         holds &= self.within(name, |walk| walk.check(of, member))?;
                     }
+                    if self.is_settled(holds) {
+                        break;
+                    }
                 }
             }
             "propertyNames" => {
@@ -226,12 +244,18 @@ impl<'s> Walk<'s> {
                     let is_allowed = self.check(of, &Value::String(name.clone()));
                     self.is_passing = was;
                     holds &= is_allowed?;
+                    if self.is_settled(holds) {
+                        break;
+                    }
                 }
             }
             "unevaluatedProperties" if of != &Value::Bool(true) => {
                 let seen = self.seen(members, value)?.names;
                 for (name, member) in has.iter().filter(|(name, _)| !seen.contains(*name)) {
                     holds &= self.within(name, |walk| walk.check(of, member))?;
+                    if self.is_settled(holds) {
+                        break;
+                    }
                 }
             }
             _ => {}
@@ -252,12 +276,18 @@ impl<'s> Walk<'s> {
             ("items" | "prefixItems", Value::Array(each)) => {
                 for (at, (schema, item)) in each.iter().zip(items).enumerate() {
                     holds &= self.within(&at.to_string(), |walk| walk.check(schema, item))?;
+                    if self.is_settled(holds) {
+                        break;
+                    }
                 }
             }
             ("items" | "additionalItems", schema) if schema != &Value::Bool(true) => {
                 let from = first_of_rest(members, keyword);
                 for (at, item) in items.iter().enumerate().skip(from.unwrap_or(items.len())) {
                     holds &= self.within(&at.to_string(), |walk| walk.check(schema, item))?;
+                    if self.is_settled(holds) {
+                        break;
+                    }
                 }
             }
             ("contains", schema) => {
@@ -281,6 +311,9 @@ impl<'s> Walk<'s> {
                 let seen = self.seen(members, value)?.items;
                 for (at, item) in items.iter().enumerate().filter(|(at, _)| !seen.contains(at)) {
                     holds &= self.within(&at.to_string(), |walk| walk.check(schema, item))?;
+                    if self.is_settled(holds) {
+                        break;
+                    }
                 }
             }
             _ => {}
@@ -288,11 +321,16 @@ impl<'s> Walk<'s> {
         Ok(holds)
     }
 
+    /// Whether nothing that follows changes what is said.
+    fn is_settled(&self, holds: bool) -> bool {
+        !holds && !self.wants_more()
+    }
+
     fn all(&mut self, schemas: impl Iterator<Item = &'s Value>, value: &Value) -> Held {
         let mut holds = true;
         for schema in schemas {
             holds &= self.check(schema, value)?;
-            if !holds && !self.wants_more() {
+            if self.is_settled(holds) {
                 break;
             }
         }
@@ -312,8 +350,8 @@ impl<'s> Walk<'s> {
     }
 
     /// Goes where a reference leads. What it led to before, for the same value, is known.
-    fn follow(&mut self, reference: &Value, value: &Value) -> Held {
-        let target = self.document.target(reference)?;
+    fn follow(&mut self, reference: &'s Value, value: &Value) -> Held {
+        let target = self.target(reference)?;
         let at = (std::ptr::from_ref(target), std::ptr::from_ref(value));
         match self.known.get(&at) {
             Some(true) => return Ok(true),
@@ -324,9 +362,21 @@ impl<'s> Walk<'s> {
         let holds = self.check(target, value)?;
         self.leave(at);
         if !self.is_passing {
+            self.spend(8)?;
             self.known.insert(at, holds);
         }
         Ok(holds)
+    }
+
+    /// Where a reference leads, which is looked up once.
+    pub(super) fn target(&mut self, reference: &'s Value) -> Result<&'s Value, String> {
+        if let Some(target) = self.targets.get(&std::ptr::from_ref(reference)) {
+            return Ok(target);
+        }
+        self.spend(64 + reference.as_str().map_or(0, str::len) as u64)?;
+        let target = self.document.target(reference)?;
+        self.targets.insert(reference, target);
+        Ok(target)
     }
 
     /// Comes to a place by reference.
