@@ -2,7 +2,7 @@
 
 use redis::{Client, ConnectionAddr, IntoConnectionInfo, RedisError, TlsCertificates};
 
-/// A client of the Redis at `url`. Its certificate must come from a public authority, or from one of those in `ca`, which is PEM.
+/// A client of the Redis at `url`. Its certificate must come from one of the authorities in `ca`, which is PEM, or without it from a public one.
 pub fn redis_client(url: &str, ca: Option<&[u8]>) -> Result<Client, RedisError> {
     let info = url.into_connection_info()?;
     match ca {

@@ -10,7 +10,7 @@ use std::collections::{HashMap, HashSet};
 const MOST_STEPS: u64 = 10_000_000;
 /// Places within each other, and bytes of a stack that has room for them also where nothing is optimised. Only what is used of it is taken.
 const MOST_PLACES: usize = 10_000;
-const STACK: usize = 256 << 20;
+const STACK: usize = 128 << 20;
 
 /// Whether a value holds to something; why that cannot be told where it cannot.
 pub(super) type Held = Result<bool, String>;
